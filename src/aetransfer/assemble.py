@@ -1,0 +1,123 @@
+"""From a job's config to the objects Lightning trains: data, model, trainer."""
+
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from aetransfer.callbacks.progress import Throughput, progress
+from aetransfer.config.instantiate import bind, build
+from aetransfer.config.schema import Data, Job, Target
+from aetransfer.data.batches import Augment
+from aetransfer.data.module import ImageDataModule
+from aetransfer.errors import UserError
+from aetransfer.models.autoencoder import AutoEncoder
+from aetransfer.models.classifier import Classifier
+from aetransfer.models.vae import VAE
+from aetransfer.networks.encoder import Encoder
+from aetransfer.networks.head import Head
+from aetransfer.runs.directory import RunDirectory
+
+Model = AutoEncoder | VAE | Classifier
+
+# What Lightning's Trainer doesn't know, or calls otherwise.
+OWN_SETTINGS = {"compile", "progress"}
+
+
+def make_data(data: Data, seed: int, allow: list[str]) -> ImageDataModule:
+    """Build the data module; no file is opened before its `setup`."""
+    settings = {
+        field: getattr(data, field)
+        for field in ("image_size", "channels", "pad", "batch_size", "val_fraction", "labels_per_class")
+        + ("train_fraction", "max_memory_gb", "workers")
+    }
+    augment = Augment(**data.augment.model_dump())
+    return ImageDataModule(bind(data.reader, allow), augment=augment, seed=seed, **settings)
+
+
+def architecture_of(job: Job) -> dict[str, Any]:
+    """Return what `build` needs to make this job's encoder again: plain data that a checkpoint can carry."""
+    node = job.encoder.model_dump(mode="json", by_alias=True)
+    return {**node, "in_channels": job.data.channels, "image_size": job.data.input_size}
+
+
+def make_encoder(job: Job) -> Encoder:
+    """Build the job's encoder with fresh weights. Raises UserError where the target is no Encoder."""
+    encoder = build(architecture_of(job), job.allow)
+    if not isinstance(encoder, Encoder):
+        raise UserError(f"_target_: {job.encoder.target} is no aetransfer.networks.encoder.Encoder: subclass it.")
+    return encoder
+
+
+def make_model(job: Job, encoder: Encoder, classes: int) -> Model:
+    """Wrap the encoder in the job's model; its architecture goes into every checkpoint."""
+    margin = job.data.pad
+    model: Model
+    match job.model.name:
+        case "ae":
+            model = AutoEncoder(encoder, margin=margin, optimizer=job.model.optimizer)
+        case "vae":
+            settings = job.model.model_dump(exclude={"name", "optimizer"})
+            model = VAE(encoder, margin=margin, optimizer=job.model.optimizer, seed=job.seed, **settings)
+        case "classifier":
+            assert job.head is not None and job.transfer is not None
+            head = Head(encoder.latent_dim, classes, job.head.hidden)
+            freeze = job.transfer.freezes
+            model = Classifier(encoder, head, classes=classes, freeze_encoder=freeze, optimizer=job.model.optimizer)
+    model.save_hyperparameters({"architecture": architecture_of(job)}, logger=False)
+    # Convolutions run faster channels-last on CPUs and on tensor cores; the weights' layout decides for all of them.
+    model.to(memory_format=torch.channels_last)
+    if job.trainer.compile:
+        for part in (model.encoder, getattr(model, "decoder", None), getattr(model, "head", None)):
+            if part is not None:
+                part.compile()
+    return model
+
+
+def make_trainer(job: Job, directory: RunDirectory, model: LightningModule, throughput: Throughput) -> Trainer:
+    """Build the Trainer with the job's callbacks and loggers. Raises UserError for hardware that isn't there."""
+    places = {"run_dir": str(directory.path), "run_name": directory.path.name}
+    places |= {"monitor": model.monitor, "monitor_mode": model.monitor_mode}
+    callbacks: list[Callback] = [throughput, _checkpoints(directory, model)]
+    callbacks += [build(_filled(node, places), job.allow) for node in job.callbacks.values() if node is not None]
+    if job.trainer.progress:
+        callbacks.append(progress(throughput))
+    loggers: list[Logger] = [
+        build(_filled(node, places), job.allow) for node in job.logger.values() if node is not None
+    ]
+    try:
+        return Trainer(
+            **job.trainer.model_dump(exclude=OWN_SETTINGS),
+            callbacks=callbacks,
+            logger=loggers or False,
+            default_root_dir=directory.path,
+            enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+        )
+    except (MisconfigurationException, ValueError) as error:
+        raise UserError(
+            f"trainer.accelerator={job.trainer.accelerator} with devices={job.trainer.devices} is not to be had on this "
+            f"machine ({' '.join(str(error).split())}): choose trainer=auto or trainer=cpu."
+        ) from error
+
+
+def _checkpoints(directory: RunDirectory, model: LightningModule) -> ModelCheckpoint:
+    return ModelCheckpoint(
+        dirpath=directory.checkpoints,
+        filename="best",
+        monitor=model.monitor,
+        mode=model.monitor_mode,
+        save_last=True,
+        enable_version_counter=False,
+    )
+
+
+def _filled(node: Target, places: dict[str, str]) -> dict[str, Any]:
+    """Fill {run_dir}, {run_name}, {monitor} and {monitor_mode} in, which no config can know when it is written."""
+    plain = node.model_dump(by_alias=True)
+    return {key: value.format(**places) if isinstance(value, str) else value for key, value in plain.items()}

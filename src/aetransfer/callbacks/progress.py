@@ -1,0 +1,96 @@
+"""How fast training goes: images per second, on a progress bar in a terminal and one line an epoch elsewhere."""
+
+import logging
+import sys
+import time
+from datetime import timedelta
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.callbacks import RichProgressBar
+
+log = logging.getLogger(__name__)
+
+
+class Throughput(Callback):
+    """Count training images and the seconds they took, validation left out. Images of all processes are counted."""
+
+    def __init__(self) -> None:
+        self.images = 0
+        self.seconds = 0.0
+        self._since = 0.0
+
+    @property
+    def images_per_second(self) -> float:
+        return self.images / self.seconds if self.seconds else 0.0
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if batch_idx == 0:
+            _finish_device_work(pl_module.device)
+            self._since = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.images += len(batch[1]) * trainer.world_size
+        if batch_idx == trainer.num_training_batches - 1:
+            _finish_device_work(pl_module.device)
+        now = time.perf_counter()
+        self.seconds += now - self._since
+        self._since = now
+
+
+def _finish_device_work(device: torch.device) -> None:
+    """Kernels are queued, so the clock is read once the queue is empty: only where an epoch begins and ends."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+class ProgressBar(RichProgressBar):
+    """Lightning's bar, which shows the time left, with images/s."""
+
+    def __init__(self, throughput: Throughput) -> None:
+        super().__init__(leave=False, refresh_rate=10)
+        self.throughput = throughput
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        shown = {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}
+        return {**shown, "images/s": f"{self.throughput.images_per_second:,.0f}"}
+
+
+class EpochLines(Callback):
+    """One log line an epoch, for what is not a terminal: a log file, a cluster, CI."""
+
+    def __init__(self, throughput: Throughput) -> None:
+        self.throughput = throughput
+        self._since = 0.0
+        self._first_epoch = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._since, self._first_epoch = time.perf_counter(), trainer.current_epoch
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        done, total = trainer.current_epoch + 1, trainer.max_epochs or 0
+        per_epoch = (time.perf_counter() - self._since) / (done - self._first_epoch)
+        left = timedelta(seconds=round(per_epoch * (total - done)))
+        metrics = "  ".join(
+            f"{name} {value:.4g}"
+            for name, value in sorted(trainer.callback_metrics.items())
+            if not name.startswith("lr")
+        )
+        log.info(
+            "epoch %d/%d  %s  %s images/s  %s left",
+            done,
+            total,
+            metrics,
+            f"{self.throughput.images_per_second:,.0f}",
+            left,
+        )
+
+
+def progress(throughput: Throughput) -> Callback:
+    """Choose what suits where the output goes."""
+    return ProgressBar(throughput) if sys.stdout.isatty() else EpochLines(throughput)

@@ -1,0 +1,143 @@
+"""The front door of every command: checks the whole command line before anything heavy is imported, then hands over to
+Hydra, and turns what goes wrong into one sentence and an exit code.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+import hydra
+from dotenv import find_dotenv, load_dotenv
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig
+
+from aetransfer import logs
+from aetransfer.config.compose import COMPLAINTS, composed, config_directory, sentence
+from aetransfer.errors import UserError
+from aetransfer.sweeps.jobs import SweepJob, note_job, read_jobs
+from aetransfer.sweeps.table import print_table
+
+INTERRUPTED = 130
+
+
+def main(
+    config_name: str,
+    check: Callable[[DictConfig, list[str]], object],
+    task: Callable[[DictConfig, list[str]], Path | None],
+) -> None:
+    """Run `task` on the config that the command line composes, or once for each choice of a sweep (-m).
+
+    check: raises for a config that can't run; it sees every choice of a sweep before the first job starts. task: gets
+    the config and the overrides that made it, and returns the run's directory. Exits with 1 after one sentence on
+    standard error for what the user can mend, with a traceback for anything else, with 130 on Ctrl-C.
+    """
+    load_dotenv(find_dotenv(usecwd=True))
+    # Hydra would print its own account of an error and exit; raised, it can be said in a sentence.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    words = sys.argv[1:]
+    try:
+        words = [rewritten for word in words for rewritten in _path_of_pretraining(word)]
+        arguments = get_args_parser().parse_args(words)
+        if arguments.help or arguments.hydra_help or arguments.info or arguments.cfg or arguments.shell_completion:
+            _launch(config_name, words, lambda config: None)
+            return
+        for choice in _choices(arguments.overrides, arguments.multirun):
+            config = composed(config_name, choice, arguments.config_dir)
+            check(config, choice)
+        if arguments.multirun:
+            _sweep(config_name, words, task, Path(config.paths.output_dir))
+        else:
+            _single(config_name, words, task)
+    except KeyboardInterrupt:
+        print("Interrupted: the same command goes on where it stopped.", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except COMPLAINTS as error:
+        sys.exit(f"error: {sentence(error)}")
+
+
+def _launch(config_name: str, words: list[str], job: Callable[[DictConfig], None]) -> None:
+    sys.argv[1:] = words
+    hydra.main(version_base="1.3", config_path=str(config_directory()), config_name=config_name)(job)()
+
+
+def _single(config_name: str, words: list[str], task: Callable[[DictConfig, list[str]], Path | None]) -> None:
+    failure: list[Exception] = []
+
+    def job(config: DictConfig) -> None:
+        logs.to_terminal()
+        try:
+            task(config, list(HydraConfig.get().overrides.task))
+        except Exception as error:
+            # Hydra would print its own line before a sentence of ours.
+            failure.append(error)
+
+    _launch(config_name, words, job)
+    if failure:
+        raise failure[0]
+
+
+def _sweep(
+    config_name: str, words: list[str], task: Callable[[DictConfig, list[str]], Path | None], output_dir: Path
+) -> None:
+    # The time to the microsecond: two sweeps of one second must not share a directory.
+    directory = (output_dir / "sweeps" / datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")).absolute()
+
+    def job(config: DictConfig) -> None:
+        """Do one job and note how it ended. An error ends the job, not the sweep."""
+        logs.to_terminal()
+        settings = HydraConfig.get()
+        run, error = None, None
+        try:
+            run = task(config, list(settings.overrides.task))
+        except Exception as raised:
+            error = str(raised) if isinstance(raised, UserError) else f"{type(raised).__name__}: {raised}"
+            print(f"error: {error}", file=sys.stderr)
+            if not isinstance(raised, UserError):
+                traceback.print_exception(raised)
+        note_job(directory, SweepJob(settings.job.num, list(settings.overrides.task), run and str(run), error))
+
+    _launch(config_name, [*words, f"hydra.sweep.dir='{directory}'"], job)
+    print_table(directory)
+    if any(job.error for job in read_jobs(directory)):
+        sys.exit(1)
+
+
+def _path_of_pretraining(word: str) -> list[str]:
+    """Let `pretrain=PATH` stand for choosing the group's file `given` and setting its path."""
+    key, _, value = word.partition("=")
+    if key != "pretrain" or not value:
+        return [word]
+    values = value.split(",")
+    options = {path.stem for path in (config_directory() / "pretrain").glob("*.yaml")}
+    paths = [part for part in values if "/" in part or part.startswith((".", "~")) or Path(part).exists()]
+    if not paths or all(part in options for part in values):
+        return [word]
+    if len(paths) < len(values):
+        raise UserError(f"pretrain={value} mixes paths with named pretrainings: sweep over one kind at a time.")
+    return ["pretrain=given", f"pretrain.path={value}"]
+
+
+def _choices(overrides: list[str], multirun: bool) -> Iterator[list[str]]:
+    """Yield the command line with each value of each swept key once, the other keys at their first value.
+
+    A sum instead of the product of the sweep, and yet every value is seen.
+    """
+    alternatives: list[list[str]] = []
+    for override in OverridesParser.create().parse_overrides(overrides):
+        if multirun and override.is_sweep_override():
+            key = override.get_key_element()
+            alternatives.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+        else:
+            alternatives.append([override.input_line])
+    first = [values[0] for values in alternatives]
+    yield first
+    for place, values in enumerate(alternatives):
+        for value in values[1:]:
+            yield [*first[:place], value, *first[place + 1 :]]

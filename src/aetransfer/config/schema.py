@@ -1,0 +1,257 @@
+"""The schema of one job. Everything a job reads comes from here, so a key that is not here is a misspelling.
+
+It knows nothing of torch, so that a config error costs a second, not five. A node with `_target_` names the class or
+function that is built from it; the program's own are checked key by key here, anybody else's against the target's
+signature when it is built (`aetransfer.config.instantiate`).
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Tag,
+    model_validator,
+)
+
+Stage = Literal["pretrain", "transfer"]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+# The arms that carry nothing: they need no pretraining, and are what the others are compared with.
+CONTROLS = ("scratch", "random_frozen")
+
+
+class Node(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, protected_namespaces=())
+
+
+class Target(Node):
+    """A node that is built by calling `_target_` with its other keys."""
+
+    model_config = ConfigDict(extra="allow")
+    target: str = Field(alias="_target_")
+
+
+def _get(node: Any, key: str, field: str) -> Any:
+    """Read a key of a node that may be plain data or validated already."""
+    return node.get(key) if isinstance(node, dict) else getattr(node, field, None)
+
+
+class Augment(Node):
+    crop_padding: NonNegativeInt = 0
+    flip: bool = False
+
+
+class Data(Node):
+    name: str
+    reader: Target
+    root: str | None = None
+    classes: PositiveInt | None = None
+    channels: Literal[1, 3]
+    image_size: PositiveInt
+    pad: NonNegativeInt = 0
+    batch_size: PositiveInt = 128
+    val_fraction: Fraction = 0.1
+    labels_per_class: PositiveInt | None = None
+    train_fraction: Annotated[float, Field(gt=0, le=1)] | None = None
+    augment: Augment = Augment()
+    max_memory_gb: NonNegativeFloat = 8.0
+    workers: PositiveInt = 2
+
+    @property
+    def input_size(self) -> int:
+        """Height and width of what the encoder sees, in pixels."""
+        return self.image_size + 2 * self.pad
+
+    @model_validator(mode="after")
+    def _one_subset(self) -> Self:
+        if self.labels_per_class is not None and self.train_fraction is not None:
+            raise ValueError("labels_per_class and train_fraction both choose a subset: give one of them")
+        return self
+
+
+class Conv4Encoder(Node):
+    target: Literal["aetransfer.networks.conv4.Conv4"] = Field(alias="_target_")
+    latent_dim: PositiveInt = 128
+    widths: Annotated[list[PositiveInt], Field(min_length=1)] = [32, 64, 128, 256]
+    hidden: list[PositiveInt] = []
+    batch_norm: bool = False
+    init: Literal["he", "torch"] = "he"
+
+    def check_image_size(self, size: int) -> None:
+        smallest = 2 ** len(self.widths)
+        if size < smallest:
+            raise ValueError(
+                f"encoder conv4 halves its input {len(self.widths)} times and takes images of {smallest} pixels or more, "
+                f"not {size}: raise data.image_size or data.pad, or shorten encoder.widths"
+            )
+
+
+class CustomEncoder(Target):
+    latent_dim: PositiveInt
+
+    def check_image_size(self, size: int) -> None:
+        """Only the encoder itself can know; it raises when it is built or first called."""
+
+
+CONV4 = "aetransfer.networks.conv4.Conv4"
+EncoderNode = Annotated[
+    Annotated[Conv4Encoder, Tag(CONV4)] | Annotated[CustomEncoder, Tag("custom")],
+    Discriminator(lambda node: CONV4 if _get(node, "_target_", "target") == CONV4 else "custom"),
+]
+
+
+class Optimizer(Node):
+    name: Literal["adam", "adamw", "sgd"]
+    lr: PositiveFloat
+    encoder_lr: PositiveFloat | None = None
+    weight_decay: NonNegativeFloat = 0.0
+    schedule: Literal["none", "cosine", "one_cycle"] = "none"
+
+
+class AutoEncoderModel(Node):
+    name: Literal["ae"]
+    optimizer: Optimizer
+
+
+class VAEModel(Node):
+    name: Literal["vae"]
+    likelihood: Literal["bernoulli", "gaussian"] = "bernoulli"
+    kl_weight: NonNegativeFloat = 1.0
+    kl_warmup_epochs: NonNegativeInt = 0
+    free_bits: NonNegativeFloat = 0.0
+    optimizer: Optimizer
+
+
+class ClassifierModel(Node):
+    name: Literal["classifier"]
+    optimizer: Optimizer
+
+
+PretrainModel = Annotated[AutoEncoderModel | VAEModel, Field(discriminator="name")]
+Model = Annotated[AutoEncoderModel | VAEModel | ClassifierModel, Field(discriminator="name")]
+
+
+class Head(Node):
+    hidden: list[PositiveInt] = [64]
+
+
+class Transfer(Node):
+    name: Literal["scratch", "random_frozen", "frozen", "finetune"]
+    channels: Literal["inflate", "grey", "repeat_source"] = "inflate"
+
+    @property
+    def carries(self) -> bool:
+        return self.name not in CONTROLS
+
+    @property
+    def freezes(self) -> bool:
+        return self.name in ("random_frozen", "frozen")
+
+
+class Training(Node):
+    """How long and how exactly: what decides the numbers, whatever machine does it."""
+
+    max_epochs: PositiveInt = 10
+    precision: Literal["32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true"] = "32-true"
+    gradient_clip_val: PositiveFloat | None = None
+    accumulate_grad_batches: PositiveInt = 1
+    limit_train_batches: PositiveInt | None = None
+    limit_val_batches: PositiveInt | None = None
+    limit_test_batches: PositiveInt | None = None
+    compile: bool = False
+
+
+class Trainer(Training):
+    """The same, and where and how it runs."""
+
+    accelerator: Literal["auto", "cpu", "gpu", "mps", "tpu"] = "auto"
+    devices: PositiveInt | Literal["auto"] = 1
+    num_nodes: PositiveInt = 1
+    strategy: str = "auto"
+    deterministic: bool | Literal["warn"] = False
+    profiler: Literal["simple", "advanced", "pytorch"] | None = None
+    detect_anomaly: bool = False
+    log_every_n_steps: PositiveInt = 50
+    progress: bool = True
+
+
+class Pretraining(Node):
+    """The source stage: everything of the pretraining that a transfer starts from, or the path of a finished one."""
+
+    seed: NonNegativeInt = 0
+    data: Data
+    encoder: EncoderNode
+    model: PretrainModel
+    trainer: Training
+
+
+class GivenEncoder(Node):
+    """A finished run's directory, a checkpoint or an exported encoder; `digest` is filled in once it was read."""
+
+    path: str
+    digest: str | None = None
+
+
+Source = Annotated[
+    Annotated[GivenEncoder, Tag("given")] | Annotated[Pretraining, Tag("declared")],
+    Discriminator(lambda node: "given" if _get(node, "path", "path") is not None else "declared"),
+]
+
+# What pydantic puts into an error's location beside keys: the alternatives above.
+TAGS = {CONV4, "custom", "given", "declared", "ae", "vae", "classifier", "int", "float", "bool", "str"}
+
+
+class Paths(Node):
+    data_dir: Path
+    output_dir: Path
+    cache_dir: Path
+
+
+class Job(Node):
+    """One run: a pretraining (model ae or vae) or a transfer (model classifier)."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**24)] = 0
+    data: Data
+    encoder: EncoderNode
+    model: Model
+    head: Head | None = None
+    transfer: Transfer | None = None
+    pretrain: Source | None = None
+    trainer: Trainer
+    callbacks: dict[str, Target | None] = {}
+    logger: dict[str, Target | None] = {}
+    paths: Paths
+    allow: list[str] = []
+    rerun: bool = False
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.stage == "transfer" and (self.transfer is None or self.head is None):
+            raise ValueError("model=classifier is a transfer and needs the transfer and head groups")
+        self.encoder.check_image_size(self.data.input_size)
+        if isinstance(self.pretrain, Pretraining):
+            self.encoder.check_image_size(self.pretrain.data.input_size)
+        return self
+
+    @property
+    def stage(self) -> Stage:
+        return "transfer" if self.model.name == "classifier" else "pretrain"
+
+
+class EvaluationRequest(Node):
+    """What `evaluate` is asked: which run, on which split, of its own data or another's."""
+
+    run: str
+    split: Literal["val", "test"] = "test"
+    accelerator: Literal["auto", "cpu", "gpu", "mps", "tpu"] | None = None
+    data: Data | None = None
+    paths: Paths
+    allow: list[str] = []

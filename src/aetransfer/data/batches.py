@@ -1,0 +1,211 @@
+"""From uint8 images to augmented float batches: the hot path, without per-image Python.
+
+What an epoch draws (order, crop offsets, flips) is a pure function of seed and epoch, made at once for the whole epoch
+on the CPU. So batches don't depend on the device or on whether they stream, and any batch of any epoch can be had again.
+
+A random crop of a padded image is a window; `Tensor.unfold` gives all windows of all images as one view, from which
+one indexing call picks a window per image.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+
+from aetransfer.data.images import to_channels
+
+Batch = tuple[Tensor, Tensor]  # (B, C, H, W) float32 in [0, 1]; (B,) int64
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Random crop after zero padding by `crop_padding` pixels, and horizontal flip with probability 1/2."""
+
+    crop_padding: int = 0
+    flip: bool = False
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What happens to every image alike: conversion to `channels`, zero padding by `pad` pixels."""
+
+    channels: int
+    pad: int
+
+    def __call__(self, images: Tensor, extra_pad: int = 0) -> Tensor:
+        """Map (N, 1 or 3, H, W) uint8 to (N, channels, H + 2 pad, W + 2 pad) uint8."""
+        margin = self.pad + extra_pad
+        converted = to_channels(images, self.channels)
+        return F.pad(converted, (margin,) * 4) if margin else converted
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one epoch does: rows (N,) in order and, where it augments, each one's crop (N, 2) and flip (N,)."""
+
+    rows: Tensor
+    crop: Tensor | None
+    flip: Tensor | None
+
+    def batch(self, number: int, size: int) -> "Plan":
+        part = slice(number * size, (number + 1) * size)
+        return Plan(
+            self.rows[part],
+            None if self.crop is None else self.crop[part],
+            None if self.flip is None else self.flip[part],
+        )
+
+    def to(self, device: torch.device) -> "Plan":
+        if device.type == "cpu":
+            return self
+        return Plan(
+            self.rows.to(device, non_blocking=True),
+            None if self.crop is None else self.crop.to(device, non_blocking=True),
+            None if self.flip is None else self.flip.to(device, non_blocking=True),
+        )
+
+
+@dataclass(frozen=True)
+class Epochs:
+    """Which of `count` images one of `world_size` processes sees in an epoch, and what is drawn for them.
+
+    Training: shuffled and augmented, the same number for every process (the last ones begin again at the front of the
+    order where count is no multiple). Evaluation (shuffle false): each image exactly once, in order, untouched.
+    """
+
+    count: int
+    shuffle: bool
+    augment: Augment
+    seed: int
+    rank: int = 0
+    world_size: int = 1
+
+    def __len__(self) -> int:
+        if self.shuffle:
+            return -(-self.count // self.world_size)
+        return len(range(self.rank, self.count, self.world_size))
+
+    def plan(self, epoch: int) -> Plan:
+        if not self.shuffle:
+            return Plan(torch.arange(self.rank, self.count, self.world_size), None, None)
+        generator = torch.Generator().manual_seed(_mix(self.seed, epoch))
+        rows = torch.randperm(self.count, generator=generator)
+        crop = torch.randint(2 * self.augment.crop_padding + 1, (self.count, 2), generator=generator)
+        flip = torch.rand(self.count, generator=generator) < 0.5
+        share = torch.arange(self.rank, len(self) * self.world_size, self.world_size) % self.count
+        return Plan(
+            rows[share],
+            crop[share] if self.augment.crop_padding else None,
+            flip[share] if self.augment.flip else None,
+        )
+
+
+def _mix(seed: int, epoch: int) -> int:
+    """Spread (seed, epoch) so that neighbouring pairs don't share a generator state (splitmix64's odd constant)."""
+    return ((seed << 20) + epoch) * 0x9E3779B97F4A7C15 % 2**63
+
+
+def take(padded: Tensor, chosen: Plan, size: int) -> Tensor:
+    """Cut each chosen row's window out of padded images and flip it.
+
+    padded: (N, C, H, W) uint8, padded by the crop padding. Returns (B, C, size, size) float32 in [0, 1].
+    """
+    if chosen.crop is None:
+        windows = padded[chosen.rows]
+    else:
+        views = padded.unfold(2, size, 1).unfold(3, size, 1)  # (N, C, offsets, offsets, size, size), no copy
+        windows = views[chosen.rows, :, chosen.crop[:, 0], chosen.crop[:, 1]]
+    assert windows.shape[1:] == (padded.shape[1], size, size), (windows.shape, size)
+    images = windows.float().div_(255)
+    if chosen.flip is not None:
+        flipped = chosen.flip.nonzero().squeeze(1)
+        images[flipped] = images[flipped].flip(3)
+    return images
+
+
+class ResidentBatches:
+    """Batches gathered from images that lie, padded, on the training device."""
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        prepare: Preparation,
+        epochs: Epochs,
+        epoch: Callable[[], int],
+        batch_size: int,
+        device: torch.device,
+    ) -> None:
+        """images: (N, C, H, W) uint8; labels: (N,) int64. `epoch` is asked for the current epoch at its start."""
+        assert epochs.count == len(images) == len(labels), (epochs.count, len(images), len(labels))
+        self.size = images.shape[-1] + 2 * prepare.pad
+        self.padded = prepare(images, epochs.augment.crop_padding).contiguous().to(device)
+        self.labels = labels.to(device)
+        self.epochs, self.epoch, self.batch_size, self.device = epochs, epoch, batch_size, device
+
+    def __len__(self) -> int:
+        return -(-len(self.epochs) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        plan = self.epochs.plan(self.epoch())
+        for number in range(len(self)):
+            chosen = plan.batch(number, self.batch_size).to(self.device)
+            yield take(self.padded, chosen, self.size), self.labels[chosen.rows]
+
+
+class StreamedBatches:
+    """The same batches for images that don't fit: worker processes read rows, the training device pads and cuts."""
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        positions: Tensor,
+        prepare: Preparation,
+        epochs: Epochs,
+        epoch: Callable[[], int],
+        batch_size: int,
+        device: torch.device,
+        workers: int,
+    ) -> None:
+        """As ResidentBatches, but `images` is memory-mapped and only its rows at `positions` (N,) int64 are used."""
+        assert epochs.count == len(positions), (epochs.count, len(positions))
+        self.images, self.labels, self.positions, self.prepare = images, labels, positions, prepare
+        self.size = images.shape[-1] + 2 * prepare.pad
+        self.epochs, self.epoch, self.batch_size, self.device = epochs, epoch, batch_size, device
+        self.workers = workers
+
+    def __len__(self) -> int:
+        return -(-len(self.epochs) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        plan = self.epochs.plan(self.epoch())
+        reader = _RowReader(self.images, self.labels, self.positions, plan, self.batch_size, len(self))
+        loader = DataLoader(reader, batch_size=None, num_workers=self.workers, pin_memory=self.device.type == "cuda")
+        for number, (raw, labels) in enumerate(loader):
+            chosen = plan.batch(number, self.batch_size)
+            within = Plan(torch.arange(len(labels)), chosen.crop, chosen.flip).to(self.device)
+            padded = self.prepare(raw.to(self.device, non_blocking=True), self.epochs.augment.crop_padding)
+            yield take(padded, within, self.size), labels.to(self.device, non_blocking=True)
+
+
+class _RowReader(Dataset[Batch]):
+    """Item n is the n-th whole batch of a plan, as the raw uint8 rows."""
+
+    def __init__(
+        self, images: Tensor, labels: Tensor, positions: Tensor, plan: Plan, batch_size: int, batches: int
+    ) -> None:
+        self.images, self.labels, self.positions = images, labels, positions
+        self.plan, self.batch_size, self.batches = plan, batch_size, batches
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def __getitem__(self, number: int) -> Batch:
+        rows = self.positions[self.plan.batch(number, self.batch_size).rows]
+        return self.images[rows], self.labels[rows]

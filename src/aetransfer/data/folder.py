@@ -1,0 +1,146 @@
+"""Anybody's images: DIR/{train,test}/<class>/* in any format Pillow reads, decoded once into a memory-mapped file.
+
+The cache's name holds a fingerprint of every file's path, size and modification time, so a changed folder is decoded
+again, and a start that finds its cache does not open a single image.
+"""
+
+import hashlib
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+from aetransfer.data.images import Images, Split
+from aetransfer.data.split import stratified_order
+from aetransfer.errors import UserError
+
+log = logging.getLogger(__name__)
+
+# Where a folder has no test split, every fifth image of each class becomes it, the same ones for every seed.
+TEST_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class _Listing:
+    files: list[Path]
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    fingerprint: str
+
+
+def read_folder(root: str | None, split: Split, image_size: int, cache_dir: str) -> Images:
+    """Read class folders as (N, 3, image_size, image_size); an image is cropped to a square about its centre first.
+
+    Raises UserError for a missing folder, an empty class, or a file that is not an image (named).
+    """
+    if root is None:
+        raise UserError(
+            "data=image_folder needs data.root=DIR, a folder with train/<class>/* and, if any, test/<class>/*."
+        )
+    base = Path(root).expanduser().resolve()
+    has_test = (base / "test").is_dir()
+    train = _list(base / "train")
+    if has_test and split == "test":
+        listing = _list(base / "test")
+        if listing.class_names != train.class_names:
+            different = sorted(set(listing.class_names) ^ set(train.class_names))
+            raise UserError(f"{base}: train and test have different classes ({', '.join(different)}).")
+    else:
+        listing = train
+    source = "test" if has_test and split == "test" else "train"
+    images = _decoded(listing, base / source, image_size, Path(cache_dir).expanduser())
+    labels = torch.from_numpy(listing.labels)
+    if has_test:
+        return Images(images, labels, listing.class_names)
+
+    chosen = _cut(labels, split)
+    if split == "test":
+        log.warning(
+            "%s has no test folder: %d of its %d images were set aside as test.", base, len(chosen), len(labels)
+        )
+    return Images(images[chosen], labels[chosen], listing.class_names)
+
+
+def _cut(labels: torch.Tensor, split: Split) -> torch.Tensor:
+    parts = []
+    for members in stratified_order(labels, seed=0):
+        n_test = max(1, round(TEST_SHARE * len(members)))
+        parts.append(members[:n_test] if split == "test" else members[n_test:])
+    return torch.cat(parts).sort().values
+
+
+def _list(folder: Path) -> _Listing:
+    if not folder.is_dir():
+        raise UserError(f"{folder} does not exist: a data set is laid out as {folder}/<class>/<images>.")
+    class_names = tuple(sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and _visible(entry.name)))
+    if not class_names:
+        raise UserError(f"{folder} has no class folders: images are expected in {folder}/<class>/.")
+    files, labels, digest = [], [], hashlib.sha256()
+    for label, name in enumerate(class_names):
+        entries = sorted(_files(folder / name), key=lambda entry: entry.name)
+        if not entries:
+            raise UserError(f"{folder / name} is empty: remove the folder or put its images there.")
+        for entry in entries:
+            status = entry.stat()
+            digest.update(f"{name}/{entry.name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+            files.append(Path(entry.path))
+            labels.append(label)
+    return _Listing(files, np.array(labels, np.int64), class_names, digest.hexdigest()[:16])
+
+
+def _files(folder: Path) -> Iterator[os.DirEntry[str]]:
+    return (entry for entry in os.scandir(folder) if entry.is_file() and _visible(entry.name))
+
+
+def _visible(name: str) -> bool:
+    return not name.startswith(".")
+
+
+def _decoded(listing: _Listing, folder: Path, image_size: int, cache_dir: Path) -> torch.Tensor:
+    """Return (N, 3, S, S) uint8, memory-mapped from the cache, which is written first where it is absent or stale."""
+    place = hashlib.sha256(str(folder).encode()).hexdigest()[:12]
+    family = f"{folder.parent.name}-{folder.name}-{place}-{image_size}px-"
+    cache = cache_dir / f"{family}{listing.fingerprint}.npy"
+    if not cache.is_file():
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        log.info("Decoding %d images of %s into %s", len(listing.files), folder, cache)
+        _write(cache, listing.files, image_size)
+        for stale in cache_dir.glob(f"{family}*.npy"):
+            if stale != cache:
+                stale.unlink(missing_ok=True)
+    # Copy-on-write: torch wants a writable array, and nobody may change the file.
+    return torch.from_numpy(np.load(cache, mmap_mode="c"))
+
+
+def _write(cache: Path, files: list[Path], image_size: int) -> None:
+    """Decode into a file of its own, then rename it: two jobs that start together each leave a whole cache."""
+    partial = cache.with_suffix(f".{os.getpid()}.partial")
+    try:
+        array = np.lib.format.open_memmap(partial, "w+", np.uint8, (len(files), 3, image_size, image_size))
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for row, pixels in enumerate(pool.map(lambda path: _decode(path, image_size), files, chunksize=64)):
+                array[row] = pixels
+        array.flush()
+        partial.replace(cache)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _decode(path: Path, image_size: int) -> np.ndarray:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                colour = image.convert("RGB")
+        if colour.size != (image_size, image_size):
+            colour = ImageOps.fit(colour, (image_size, image_size), Image.Resampling.BICUBIC)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise UserError(f"{path} can't be read as an image ({error}): replace or remove it.") from error
+    return np.asarray(colour).transpose(2, 0, 1)

@@ -1,0 +1,91 @@
+"""MNIST and Fashion-MNIST: four IDX files, raw or gzipped, downloaded and verified by torchvision when absent."""
+
+import gzip
+import hashlib
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from aetransfer.data.download import fetch
+from aetransfer.data.images import Images, Split
+from aetransfer.errors import UserError
+
+PREFIX = {"train": "train", "test": "t10k"}
+IMAGES_MAGIC, LABELS_MAGIC = 2051, 2049
+
+# The published MD5 sums of the unpacked MNIST files. A file of MNIST's own size but with another sum is damaged.
+MNIST_MD5 = {
+    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+}
+OFFICIAL_COUNT = {"train": 60_000, "test": 10_000}
+
+DIGIT_NAMES = tuple(str(digit) for digit in range(10))
+FASHION_NAMES = (
+    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+)
+
+
+def read_mnist(root: str, split: Split) -> Images:
+    """Read MNIST from root/MNIST/raw: (60000 or 10000, 1, 28, 28). Raises UserError naming the file that is at fault."""
+    return _read(Path(root), "MNIST", split, DIGIT_NAMES, MNIST_MD5)
+
+
+def read_fashion_mnist(root: str, split: Split) -> Images:
+    """Read Fashion-MNIST from root/FashionMNIST/raw, in MNIST's format. Raises UserError as `read_mnist`."""
+    return _read(Path(root), "FashionMNIST", split, FASHION_NAMES, {})
+
+
+def _read(root: Path, dataset: str, split: Split, class_names: tuple[str, ...], digests: dict[str, str]) -> Images:
+    folder = root / dataset / "raw"
+    names = [f"{prefix}-{kind}-ubyte" for prefix in PREFIX.values() for kind in ("images-idx3", "labels-idx1")]
+    if not any(_find(folder, name) for name in names):
+        fetch(dataset, root, needs=f"{names[0]}[.gz] and its three siblings in {folder}")
+    missing = [name for name in names if _find(folder, name) is None]
+    if missing:
+        raise UserError(f"{folder} lacks {', '.join(missing)}: put the file there, raw or as .gz.")
+
+    prefix = PREFIX[split]
+    images_path, images = _read_file(folder, f"{prefix}-images-idx3-ubyte", IMAGES_MAGIC, ndim=3, digests=digests)
+    labels_path, labels = _read_file(folder, f"{prefix}-labels-idx1-ubyte", LABELS_MAGIC, ndim=1, digests=digests)
+    if len(images) != len(labels):
+        raise UserError(f"{images_path} holds {len(images)} images but {labels_path} {len(labels)} labels: mixed up.")
+    if labels.max(initial=0) >= len(class_names):
+        raise UserError(f"{labels_path} holds label {labels.max()}, but {dataset} has {len(class_names)} classes.")
+    if len(images) == OFFICIAL_COUNT["test" if split == "train" else "train"]:
+        raise UserError(f"{images_path} holds {len(images)} images: the train and the t10k files are swapped.")
+    return Images(torch.from_numpy(images).unsqueeze(1), torch.from_numpy(labels).long(), class_names)
+
+
+def _find(folder: Path, name: str) -> Path | None:
+    return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
+
+
+def _read_file(folder: Path, name: str, magic: int, ndim: int, digests: dict[str, str]) -> tuple[Path, np.ndarray]:
+    """Read one IDX file: a big-endian magic number, `ndim` sizes, then as many bytes as their product."""
+    path = _find(folder, name)
+    assert path is not None
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path} can't be read ({error}): replace it.") from error
+    header = 4 * (1 + ndim)
+    if len(content) < header:
+        raise UserError(f"{path} is truncated: {len(content)} bytes, less than an IDX header. Replace it.")
+    found, *shape = struct.unpack(f">{1 + ndim}I", content[:header])
+    if found != magic:
+        raise UserError(f"{path} is not what its name says: IDX magic number {found} instead of {magic}. Replace it.")
+    expected = header + int(np.prod(shape, dtype=np.int64))
+    if len(content) != expected:
+        raise UserError(f"{path} is truncated or damaged: {len(content)} bytes instead of {expected}. Replace it.")
+    if name in digests and shape[0] == OFFICIAL_COUNT["train" if name.startswith("train") else "test"]:
+        found_digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        if found_digest != digests[name]:
+            raise UserError(f"{path} is corrupt: MD5 {found_digest} instead of {digests[name]}. Replace it.")
+    return path, np.frombuffer(bytearray(content), np.uint8, offset=header).reshape(shape)

@@ -1,0 +1,142 @@
+"""The LightningDataModule of every data set: a reader's images, cut, padded and batched on the training device."""
+
+import logging
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from pytorch_lightning import LightningDataModule
+from torch import Tensor
+
+from aetransfer.data.batches import Augment, Epochs, Preparation, ResidentBatches, StreamedBatches
+from aetransfer.data.images import Images, Split
+from aetransfer.data.split import cut
+from aetransfer.errors import UserError
+
+log = logging.getLogger(__name__)
+
+Part = Literal["train", "val", "test"]
+Loader = ResidentBatches | StreamedBatches
+NO_AUGMENT = Augment()
+
+
+class ImageDataModule(LightningDataModule):
+    """Batches of (B, channels, S, S) float32 in [0, 1] and (B,) int64 labels, with S = image_size + 2 pad."""
+
+    def __init__(
+        self,
+        reader: Callable[..., Images],
+        *,
+        image_size: int,
+        channels: int,
+        pad: int,
+        batch_size: int,
+        val_fraction: float,
+        labels_per_class: int | None,
+        train_fraction: float | None,
+        augment: Augment,
+        max_memory_gb: float,
+        workers: int,
+        seed: int,
+    ) -> None:
+        """`reader(split=...)` returns Images of image_size; see `aetransfer.data.split.cut` for the fractions."""
+        super().__init__()
+        self.reader, self.image_size, self.batch_size = reader, image_size, batch_size
+        self.prepare = Preparation(channels, pad)
+        self.val_fraction, self.labels_per_class, self.train_fraction = val_fraction, labels_per_class, train_fraction
+        self.augment, self.max_bytes, self.workers, self.seed = augment, max_memory_gb * 1e9, workers, seed
+        self._read: dict[Split, Images] = {}
+        self._positions: dict[Part, Tensor] = {}
+
+    def setup(self, stage: str) -> None:
+        """Read what `stage` needs: the test split is opened by stage "test" alone. Raises UserError for bad data."""
+        if stage == "test":
+            self._open("test")
+            self._positions["test"] = torch.arange(len(self._read["test"]))
+        elif "train" not in self._positions:
+            self._open("train")
+            images = self._read["train"]
+            self._positions["train"], self._positions["val"] = cut(
+                images.labels,
+                images.class_names,
+                val_fraction=self.val_fraction,
+                labels_per_class=self.labels_per_class,
+                train_fraction=self.train_fraction,
+                seed=self.seed,
+            )
+
+    def _open(self, split: Split) -> None:
+        if split in self._read:
+            return
+        images = self.reader(split=split)
+        if images.images.shape[2:] != (self.image_size, self.image_size):
+            height, width = images.images.shape[2:]
+            raise UserError(
+                f"The {split} images are {height}x{width}, but data.image_size={self.image_size}: correct it."
+            )
+        self._read[split] = images
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return next(iter(self._read.values())).class_names
+
+    def count(self, part: Part) -> int:
+        """Images that `part` really uses, after the validation cut and the label subset."""
+        return len(self._positions[part])
+
+    def pixel_statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the training images as the encoder sees them: two (channels,) float32."""
+        total = torch.zeros(self.prepare.channels, dtype=torch.float64)
+        squares = torch.zeros_like(total)
+        pixels = 0
+        for rows in self._positions["train"].split(2048):
+            batch = self.prepare(self._read["train"].images[rows]).double() / 255
+            total += batch.sum((0, 2, 3))
+            squares += batch.square().sum((0, 2, 3))
+            pixels += batch[:, 0].numel()
+        mean = total / pixels
+        deviation = (squares / pixels - mean.square()).clamp_min(0).sqrt()
+        return mean.float(), deviation.float().clamp_min(1e-3)
+
+    def first_images(self, part: Part, count: int) -> Tensor:
+        """Return the first images of a part, (count or fewer, channels, S, S) float32 in [0, 1]."""
+        images = self._read["test" if part == "test" else "train"].images[self._positions[part][:count]]
+        return self.prepare(images).float() / 255
+
+    def train_dataloader(self) -> Loader:
+        return self._loader("train", shuffle=True)
+
+    def val_dataloader(self) -> Loader:
+        return self._loader("val", shuffle=False)
+
+    def test_dataloader(self) -> Loader:
+        return self._loader("test", shuffle=False)
+
+    def _loader(self, part: Part, shuffle: bool) -> Loader:
+        trainer = self.trainer
+        assert trainer is not None, "loaders belong to a Trainer, whose device and ranks they serve"
+        source = self._read["test" if part == "test" else "train"]
+        positions = self._positions[part]
+        epochs = Epochs(
+            count=len(positions),
+            shuffle=shuffle,
+            augment=self.augment if shuffle else NO_AUGMENT,
+            seed=self.seed,
+            rank=trainer.global_rank,
+            world_size=trainer.world_size,
+        )
+        common = {
+            "prepare": self.prepare,
+            "epochs": epochs,
+            "epoch": lambda: trainer.current_epoch,
+            "batch_size": self.batch_size,
+            "device": trainer.strategy.root_device,
+        }
+        if self._resident_bytes(len(positions)) <= self.max_bytes:
+            return ResidentBatches(source.images[positions], source.labels[positions], **common)
+        log.info("%s: %d images exceed data.max_memory_gb and are streamed.", part, len(positions))
+        return StreamedBatches(source.images, source.labels, positions=positions, workers=self.workers, **common)
+
+    def _resident_bytes(self, count: int) -> int:
+        side = self.image_size + 2 * (self.prepare.pad + self.augment.crop_padding)
+        return count * self.prepare.channels * side * side

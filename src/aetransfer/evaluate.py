@@ -1,0 +1,27 @@
+"""Measure a finished run again: python -m aetransfer.evaluate run=DIR [split=val|test] [data=NAME]."""
+
+from omegaconf import DictConfig
+
+from aetransfer import command_line
+from aetransfer.config.compose import checked
+from aetransfer.config.schema import EvaluationRequest
+
+
+def main() -> None:
+    command_line.main("evaluate", check=_request, task=_evaluate)
+
+
+def _request(config: DictConfig, overrides: list[str]) -> EvaluationRequest:
+    return checked(config, EvaluationRequest)
+
+
+def _evaluate(config: DictConfig, overrides: list[str]) -> None:
+    # torch takes seconds to import, and a config error must not.
+    from aetransfer.stages import evaluate
+
+    for name, value in evaluate(_request(config, overrides)).items():
+        print(f"{name:<20}{value!r}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""Where log lines go: the terminal, a run's own file, and nowhere for what says nothing."""
+
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+# Lightning's remarks that are no news here: batches need no workers, runs resume into their directory by design.
+NO_NEWS = (
+    r".*isinstance\(treespec, LeafSpec\).*",
+    r".*does not have many workers.*",
+    r"Checkpoint directory .* exists and is not empty.*",
+    r".*is smaller than the logging interval.*",
+    r".*exists and is not empty. All files in this directory will be deleted.*",
+)
+
+
+def to_terminal() -> None:
+    """Print what is logged at level info and above, in this process, to standard output."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
+
+
+def quiet_lightning() -> None:
+    """Leave out Lightning's tips and hardware lines. It sets its level when imported, so this comes after that."""
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in NO_NEWS:
+        warnings.filterwarnings("ignore", message=message)
+
+
+@contextmanager
+def to_file(path: Path) -> Iterator[None]:
+    """Append everything that is logged meanwhile to a file, with the time."""
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()

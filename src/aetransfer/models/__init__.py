@@ -1,0 +1,1 @@
+"""LightningModules: a loss, its metrics and an optimiser each, nothing else."""

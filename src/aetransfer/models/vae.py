@@ -1,0 +1,142 @@
+"""The variational autoencoder (Kingma & Welling 2014), every term in nats an image.
+
+-ELBO = distortion + rate: distortion = -log p(x | z) summed over pixels, rate = KL(q(z | x) || N(0, I)) summed over
+latents. Averaging one over pixels and not the other would make it a beta-VAE with beta in the hundreds.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+from torchmetrics import MeanMetric
+
+from aetransfer.config.schema import Optimizer
+from aetransfer.data.batches import Batch
+from aetransfer.models.active_units import ActiveUnits
+from aetransfer.models.content import content
+from aetransfer.models.likelihoods import LIKELIHOODS
+from aetransfer.models.noise import step_generator
+from aetransfer.models.optimisers import configure
+from aetransfer.networks.encoder import Encoder
+
+# exp of half a log-variance beyond this overflows long before it means anything.
+MAX_LOG_VARIANCE = 20.0
+
+
+@dataclass(frozen=True)
+class Terms:
+    """distortion (N,), kl (N, latent_dim), mean (N, latent_dim) of one batch; nats, nats, latent units."""
+
+    distortion: Tensor
+    kl: Tensor
+    mean: Tensor
+
+    @property
+    def rate(self) -> Tensor:
+        return self.kl.sum(1)
+
+
+class VAE(LightningModule):
+    """The encoder's code is the posterior mean mu, so that it is carried on like an autoencoder's."""
+
+    monitor, monitor_mode = "val/neg_elbo", "min"
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        margin: int,
+        optimizer: Optimizer,
+        seed: int,
+        likelihood: Literal["bernoulli", "gaussian"],
+        kl_weight: float,
+        kl_warmup_epochs: int,
+        free_bits: float,
+    ) -> None:
+        """kl_weight: beta. free_bits: nats a latent may cost, averaged over the batch, before the KL pulls on it."""
+        super().__init__()
+        self.encoder = encoder
+        self.log_variance = nn.Linear(encoder.num_features, encoder.latent_dim)
+        # Starting near unit variance: a wide start would flood the decoder with noise.
+        nn.init.zeros_(self.log_variance.weight)
+        nn.init.zeros_(self.log_variance.bias)
+        self.decoder = encoder.make_decoder()
+        self.likelihood = LIKELIHOODS[likelihood]()
+        self.margin, self.optimizer_config, self.seed = margin, optimizer, seed
+        self.kl_weight, self.kl_warmup_epochs, self.free_bits = kl_weight, kl_warmup_epochs, free_bits
+        self.val_metrics = nn.ModuleDict({name: MeanMetric() for name in ("neg_elbo", "distortion", "rate")})
+        self.test_metrics = nn.ModuleDict({name: MeanMetric() for name in ("neg_elbo", "distortion", "rate")})
+        self.val_active, self.test_active = ActiveUnits(encoder.latent_dim), ActiveUnits(encoder.latent_dim)
+
+    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log-variance of q(z | x), (N, latent_dim) each."""
+        features = self.encoder.features(images)
+        return self.encoder.bottleneck(features), self.log_variance(features).clamp_max(MAX_LOG_VARIANCE)
+
+    def terms(self, images: Tensor, generator: torch.Generator) -> Terms:
+        """Compute the ELBO's terms with one sample z an image. images: (N, C, S, S) in [0, 1]."""
+        observed = self.likelihood.observe(images, generator)
+        mean, log_variance = self.posterior(observed)
+        noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
+        logits = self.decoder(mean + noise * torch.exp(0.5 * log_variance))
+        distortion = self.likelihood.nll(content(logits, self.margin), content(observed, self.margin))
+        kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
+        return Terms(distortion, kl, mean)
+
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """Map (N, C, S, S) in [0, 1] to pixel means decoded from mu, of the same shape and range."""
+        return self.decoder(self.encoder(images)).sigmoid()
+
+    def sample(self, count: int, generator: torch.Generator) -> Tensor:
+        """Draw pixel means (count, C, S, S) from the prior."""
+        codes = torch.randn(count, self.encoder.latent_dim, generator=generator, device=self.device)
+        return self.decoder(codes).sigmoid()
+
+    def beta(self) -> float:
+        """Return the weight of the rate now: it rises linearly to `kl_weight` over the warm-up."""
+        if self.kl_warmup_epochs == 0:
+            return self.kl_weight
+        done = self.global_step / (self.kl_warmup_epochs * max(1, self.trainer.num_training_batches))
+        return self.kl_weight * min(1.0, done)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        step = self.global_step * self.trainer.world_size + self.global_rank
+        terms = self.terms(batch[0], step_generator("train", self.seed, step, self.device))
+        # Free bits as in Kingma et al. 2016, eq. 16: the minimum holds for a latent's average over the batch.
+        paid_rate = terms.kl.mean(0).clamp_min(self.free_bits).sum()
+        distortion = terms.distortion.mean()
+        rate = terms.rate.mean()
+        self.log_dict({"train/neg_elbo": distortion + rate, "train/distortion": distortion, "train/rate": rate})
+        return distortion + self.beta() * paid_rate
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._evaluate("val", self.val_metrics, self.val_active, batch, batch_idx)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._evaluate("test", self.test_metrics, self.test_active, batch, batch_idx)
+
+    def _evaluate(
+        self,
+        part: Literal["val", "test"],
+        metrics: nn.ModuleDict,
+        active: ActiveUnits,
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        terms = self.terms(batch[0], step_generator(part, 0, batch_idx, self.device))
+        metrics["neg_elbo"](terms.distortion + terms.rate)
+        metrics["distortion"](terms.distortion)
+        metrics["rate"](terms.rate)
+        active(terms.mean)
+        self.log_dict({f"{part}/{name}": metric for name, metric in metrics.items()})
+        self.log(f"{part}/active_units", active)
+
+    def configure_optimizers(self) -> Any:
+        total_steps = int(self.trainer.estimated_stepping_batches)
+        encoder = [*self.encoder.parameters(), *self.log_variance.parameters()]
+        decoder = [*self.decoder.parameters(), *self.likelihood.parameters()]
+        encoder_lr = self.optimizer_config.encoder_lr or self.optimizer_config.lr
+        groups = {"encoder": (encoder, encoder_lr), "decoder": (decoder, self.optimizer_config.lr)}
+        return configure(self.optimizer_config, groups, total_steps)

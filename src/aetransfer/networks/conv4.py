@@ -1,0 +1,65 @@
+"""The article's encoder: 3x3 convolutions of stride 2, flattened, linear to the bottleneck.
+
+Its text names two fully connected layers, its code has one; `hidden` adds them.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import Tensor, nn
+
+from aetransfer.networks.decoder import ConvDecoder, halved_sizes
+from aetransfer.networks.encoder import Encoder
+from aetransfer.networks.initialisation import he_
+
+
+class Conv4(Encoder):
+    """As many stride-2 convolutions as there are widths; 32-64-128-256 on 32x32 leave 256 x 2 x 2 = 1024 features."""
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        image_size: int,
+        latent_dim: int = 128,
+        widths: Sequence[int] = (32, 64, 128, 256),
+        hidden: Sequence[int] = (),
+        batch_norm: bool = False,
+        init: Literal["he", "torch"] = "he",
+    ) -> None:
+        """hidden: widths of fully connected ReLU layers between the flattened maps and the bottleneck."""
+        flat = widths[-1] * halved_sizes(image_size, len(widths))[-1] ** 2
+        super().__init__(
+            in_channels=in_channels,
+            image_size=image_size,
+            latent_dim=latent_dim,
+            num_features=hidden[-1] if hidden else flat,
+        )
+        self.widths, self.hidden, self.batch_norm, self.init = tuple(widths), tuple(hidden), batch_norm, init
+        self.convolutions = nn.Sequential()
+        channels = [in_channels, *widths]
+        for before, after in zip(channels, channels[1:], strict=False):
+            self.convolutions.append(nn.Conv2d(before, after, kernel_size=3, stride=2, padding=1))
+            if batch_norm:
+                self.convolutions.append(nn.BatchNorm2d(after))
+            self.convolutions.append(nn.ReLU())
+        self.dense = nn.Sequential()
+        dims = [flat, *hidden]
+        for wide, narrow in zip(dims, dims[1:], strict=False):
+            self.dense.extend([nn.Linear(wide, narrow), nn.ReLU()])
+        if init == "he":
+            he_(self)
+
+    def body(self, normalised: Tensor) -> Tensor:
+        return self.dense(self.convolutions(normalised).flatten(1))
+
+    def make_decoder(self) -> ConvDecoder:
+        return ConvDecoder(
+            out_channels=self.in_channels,
+            image_size=self.image_size,
+            latent_dim=self.latent_dim,
+            widths=self.widths,
+            hidden=self.hidden,
+            batch_norm=self.batch_norm,
+            init=self.init,
+        )

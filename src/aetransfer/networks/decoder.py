@@ -1,0 +1,63 @@
+"""From codes back to images: a stride-2 convolutional encoder, mirrored."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import Tensor, nn
+
+from aetransfer.networks.initialisation import he_
+
+
+def halved_sizes(image_size: int, halvings: int) -> list[int]:
+    """Sizes of a square map before and after each stride-2 convolution (k3, padding 1): [32, 16, 8, 4, 2]."""
+    sizes = [image_size]
+    for _ in range(halvings):
+        sizes.append((sizes[-1] + 1) // 2)
+    return sizes
+
+
+class ConvDecoder(nn.Module):
+    """Codes (N, latent_dim) to logits (N, out_channels, image_size, image_size).
+
+    It returns logits: what turns them into pixels belongs to the likelihood. Each transposed convolution returns to the
+    very size its mirror image started from (28 comes back as 28, not as 32).
+    """
+
+    def __init__(
+        self,
+        *,
+        out_channels: int,
+        image_size: int,
+        latent_dim: int,
+        widths: Sequence[int] = (32, 64, 128, 256),
+        hidden: Sequence[int] = (),
+        batch_norm: bool = False,
+        init: Literal["he", "torch"] = "he",
+    ) -> None:
+        """widths, hidden: the encoder's, from its input on; they are mirrored here."""
+        super().__init__()
+        sizes = halved_sizes(image_size, len(widths))
+        self.smallest = (widths[-1], sizes[-1], sizes[-1])
+        dims = [latent_dim, *reversed(hidden), widths[-1] * sizes[-1] ** 2]
+        self.dense = nn.Sequential()
+        for wide, wider in zip(dims, dims[1:], strict=False):
+            self.dense.extend([nn.Linear(wide, wider), nn.ReLU()])
+
+        channels = [*reversed(widths), out_channels]
+        targets = list(reversed(sizes))
+        self.upsample = nn.Sequential()
+        for level, (before, after) in enumerate(zip(channels, channels[1:], strict=False)):
+            # A stride of 2 gives 2 s - 1 pixels; output padding adds the one that an even size needs.
+            extra = targets[level + 1] - (2 * targets[level] - 1)
+            self.upsample.append(
+                nn.ConvTranspose2d(before, after, kernel_size=3, stride=2, padding=1, output_padding=extra)
+            )
+            if level < len(widths) - 1:
+                if batch_norm:
+                    self.upsample.append(nn.BatchNorm2d(after))
+                self.upsample.append(nn.ReLU())
+        if init == "he":
+            he_(self)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        return self.upsample(self.dense(codes).unflatten(1, self.smallest))

@@ -1,0 +1,62 @@
+"""What every encoder has: its own input normalisation, a body, and a linear bottleneck.
+
+A new encoder subclasses `Encoder`, passes the size of its body's output to `super().__init__` and writes `body`.
+"""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from aetransfer.networks.decoder import ConvDecoder
+
+
+class Normalise(nn.Module):
+    """Standardise images per channel. The statistics are buffers, so they travel with the encoder."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(channels, 1, 1))
+        self.register_buffer("deviation", torch.ones(channels, 1, 1))
+
+    def set_statistics(self, mean: Tensor, deviation: Tensor) -> None:
+        """Set both from (channels,) tensors, in units of pixel values in [0, 1]."""
+        assert mean.shape == deviation.shape == self.mean.shape[:1], (mean.shape, self.mean.shape)
+        self.mean.copy_(mean.view(-1, 1, 1))
+        self.deviation.copy_(deviation.view(-1, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return (images - self.mean) / self.deviation
+
+
+class Encoder(nn.Module, ABC):
+    """Images (N, in_channels, image_size, image_size) in [0, 1] to codes (N, latent_dim)."""
+
+    def __init__(self, *, in_channels: int, image_size: int, latent_dim: int, num_features: int) -> None:
+        """`num_features`: length of what `body` returns for an image."""
+        super().__init__()
+        self.in_channels, self.image_size = in_channels, image_size
+        self.latent_dim, self.num_features = latent_dim, num_features
+        self.normalise = Normalise(in_channels)
+        self.bottleneck = nn.Linear(num_features, latent_dim)
+
+    @abstractmethod
+    def body(self, normalised: Tensor) -> Tensor:
+        """Map standardised images (N, in_channels, image_size, image_size) to (N, num_features)."""
+
+    def make_decoder(self) -> nn.Module:
+        """Return a module from codes (N, latent_dim) to logits (N, in_channels, image_size, image_size)."""
+        return ConvDecoder(out_channels=self.in_channels, image_size=self.image_size, latent_dim=self.latent_dim)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return what the bottleneck reads, (N, num_features)."""
+        expected = (self.in_channels, self.image_size, self.image_size)
+        # 28x28 and 32x32 both flatten to 1024 behind four strides, so nothing later would notice.
+        assert images.shape[1:] == expected, f"encoder takes images of {expected}, got {tuple(images.shape[1:])}"
+        return self.body(self.normalise(images))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.bottleneck(self.features(images))

@@ -1,0 +1,23 @@
+"""What reads a code: fully connected ReLU layers to class logits."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from aetransfer.networks.initialisation import he_
+
+
+class Head(nn.Module):
+    """Codes (N, in_features) to logits (N, classes). Without hidden layers it is a linear probe."""
+
+    def __init__(self, in_features: int, classes: int, hidden: Sequence[int] = (64,)) -> None:
+        super().__init__()
+        self.layers = nn.Sequential()
+        dims = [in_features, *hidden]
+        for wide, narrow in zip(dims, dims[1:], strict=False):
+            self.layers.extend([nn.Linear(wide, narrow), nn.ReLU()])
+        self.layers.append(nn.Linear(dims[-1], classes))
+        he_(self)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        return self.layers(codes)

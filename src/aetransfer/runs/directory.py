@@ -1,0 +1,91 @@
+"""What a run leaves behind, and where. Files are written beside their place and renamed into it."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from aetransfer.config.schema import Job
+from aetransfer.errors import UserError
+from aetransfer.runs.identity import run_name
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    path: Path
+
+    @classmethod
+    def of(cls, job: Job) -> "RunDirectory":
+        """Return the directory that a settled job's identity names, which need not exist yet."""
+        return cls(job.paths.output_dir / "runs" / run_name(job))
+
+    @classmethod
+    def existing(cls, path: str | Path) -> "RunDirectory":
+        """Return the run at `path`. Raises UserError where there is none."""
+        directory = cls(Path(path).expanduser())
+        if not directory.config.is_file():
+            raise UserError(f"{path} is no run directory: it has no config.yaml.")
+        return directory
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "train.log"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def best(self) -> Path:
+        return self.checkpoints / "best.ckpt"
+
+    @property
+    def last(self) -> Path:
+        return self.checkpoints / "last.ckpt"
+
+    @property
+    def encoder(self) -> Path:
+        return self.path / "encoder.safetensors"
+
+    @property
+    def result_path(self) -> Path:
+        return self.path / "result.json"
+
+    def result(self) -> dict[str, Any] | None:
+        """Return result.json, or None where there is none. Raises UserError for one that isn't JSON."""
+        if not self.result_path.is_file():
+            return None
+        try:
+            content = json.loads(self.result_path.read_text())
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise UserError(f"{self.result_path} is damaged ({error}): remove {self.path} and run again.") from error
+        assert isinstance(content, dict)
+        return content
+
+    def write_result(self, result: dict[str, Any]) -> None:
+        replace_file(self.result_path, json.dumps(result, indent=2) + "\n")
+
+    def write_config(self, job: Job) -> None:
+        plain = job.model_dump(mode="json", by_alias=True)
+        replace_file(self.config, yaml.safe_dump(plain, sort_keys=False))
+
+    def read_config(self) -> Job:
+        """Return the job this run was made from. Raises UserError for a config that can't be read."""
+        try:
+            return Job.model_validate(yaml.safe_load(self.config.read_text()))
+        except (yaml.YAMLError, ValueError) as error:
+            raise UserError(f"{self.config} is not the config of a run: {' '.join(str(error).split())}") from error
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write text so that a reader, or a crash, finds the old file or the new one and nothing between."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(text)
+    partial.replace(path)

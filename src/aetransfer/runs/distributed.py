@@ -1,0 +1,34 @@
+"""Several processes for one run. Lightning would have each child run the whole command again, sweep included, so that
+ranks may train different configurations; here a child is told the one run directory it belongs to.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch.distributed
+from pytorch_lightning.strategies.launchers import subprocess_script
+
+from aetransfer.runs.directory import RunDirectory
+
+# What Lightning sets for the children of one fit, and would read again at the next.
+SET_BY_LIGHTNING = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
+
+
+@contextmanager
+def children(directory: RunDirectory, source: str | None) -> Iterator[None]:
+    """Let the processes that Lightning starts meanwhile be `python -m aetransfer.rank` on this run."""
+    command = [sys.executable, "-m", "aetransfer.rank", str(directory.path), *([source] if source else [])]
+    before = {name: os.environ.get(name) for name in SET_BY_LIGHTNING}
+    original = subprocess_script._hydra_subprocess_cmd
+    subprocess_script._hydra_subprocess_cmd = lambda local_rank: (command, os.getcwd())
+    try:
+        yield
+    finally:
+        subprocess_script._hydra_subprocess_cmd = original
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)

@@ -1,0 +1,41 @@
+"""The truth about a run while it goes on: `result.json` from its first second."""
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from aetransfer.config.schema import Job
+from aetransfer.runs.directory import RunDirectory
+from aetransfer.runs.identity import identity
+from aetransfer.runs.provenance import provenance
+
+
+class Record:
+    """Writes a run's result.json: running, then finished, failed or interrupted."""
+
+    def __init__(self, directory: RunDirectory, job: Job, source: str | None, overrides: list[str]) -> None:
+        self.directory = directory
+        self._since = time.perf_counter()
+        self.content: dict[str, Any] = {
+            "status": "running",
+            "name": directory.path.name,
+            "identity": identity(job),
+            "stage": job.stage,
+            "arm": job.transfer.name if job.transfer else None,
+            "seed": job.seed,
+            "source": source,
+            "metrics": {},
+            "counts": {},
+            "timing": {"started": datetime.now(UTC).isoformat(timespec="seconds")},
+            "overrides": overrides,
+            **provenance(),
+        }
+        directory.write_result(self.content)
+
+    def close(self, status: str, **more: Any) -> dict[str, Any]:
+        """Write the last word on the run and return it; `more` is merged in, `timing` into what stands there."""
+        timing = self.content["timing"] | more.pop("timing", {})
+        timing["seconds"] = round(time.perf_counter() - self._since, 3)
+        self.content |= {"status": status, **more, "timing": timing}
+        self.directory.write_result(self.content)
+        return self.content

@@ -1,0 +1,180 @@
+"""The two stages, as one story: find or make the pretraining a transfer declares, then train, test and write it down."""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from pytorch_lightning import LightningModule, seed_everything
+
+from aetransfer import logs
+from aetransfer.assemble import Model, architecture_of, make_data, make_encoder, make_model, make_trainer
+from aetransfer.callbacks.progress import Throughput
+from aetransfer.config.schema import Data, EvaluationRequest, GivenEncoder, Job, Target
+from aetransfer.data.module import ImageDataModule
+from aetransfer.errors import UserError
+from aetransfer.runs import distributed
+from aetransfer.runs.directory import RunDirectory
+from aetransfer.runs.record import Record
+from aetransfer.transfer.carry import carry
+from aetransfer.transfer.exported import read_state, write_encoder
+from aetransfer.transfer.settle import pretraining_of
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: where it lies and what its result.json says."""
+
+    directory: RunDirectory
+    result: dict[str, Any]
+
+
+def run(job: Job, overrides: list[str]) -> Run:
+    """Do a settled job, and before it the pretraining it carries; what is finished already is not done again."""
+    source = _source(job, overrides)
+    directory = RunDirectory.of(job)
+    earlier = directory.result()
+    if earlier is not None and earlier["status"] == "finished":
+        log.info("%s is finished: its result is used.", directory.path.name)
+        return Run(directory, earlier)
+
+    directory.path.mkdir(parents=True, exist_ok=True)
+    directory.write_config(job)
+    with logs.to_file(directory.log):
+        record = Record(directory, job, source, overrides)
+        try:
+            facts = execute(job, directory, source)
+        except (KeyboardInterrupt, SystemExit) as stop:
+            # Lightning turns Ctrl-C into an exit; a caller that runs a whole sweep must still learn what it was.
+            record.close("interrupted")
+            raise KeyboardInterrupt from stop
+        except Exception as error:
+            record.close("failed", error=f"{type(error).__name__}: {error}")
+            raise
+        return Run(directory, record.close("finished", **facts))
+
+
+def execute(job: Job, directory: RunDirectory, source: str | None) -> dict[str, Any]:
+    """Train, then test the best epoch. Each of a run's processes does this; the first one exports the encoder.
+
+    source: run directory, checkpoint or exported encoder that is carried; None for a control or a pretraining. Returns
+    `metrics`, `counts` and `timing` for result.json. Raises UserError for data, hardware or an encoder that don't fit.
+    """
+    logs.quiet_lightning()
+    seed_everything(job.seed, verbose=False)
+    data = make_data(job.data, job.seed, job.allow)
+    data.setup("fit")
+    classes = _check_classes(job.data, data)
+    encoder = make_encoder(job)
+    if source is None:
+        encoder.normalise.set_statistics(*data.pixel_statistics())
+    else:
+        carry(read_state(source), encoder)
+        log.info("Carried the encoder of %s", source)
+    model = make_model(job, encoder, classes)
+    throughput = Throughput()
+    trainer = make_trainer(job, directory, model, throughput)
+
+    log.info("%s: %d images, %d epochs", directory.path.name, data.count("train"), job.trainer.max_epochs)
+    resumed = directory.last if directory.last.is_file() else None
+    if resumed:
+        log.info("Resuming from %s", resumed)
+    with distributed.children(directory, source):
+        trainer.fit(model, datamodule=data, ckpt_path=resumed, weights_only=True)
+        epochs, steps = trainer.current_epoch, trainer.global_step
+        loggers, trainer.loggers = trainer.loggers, []  # the best epoch's validation is on the curve already
+        metrics = {}
+        for evaluation in (trainer.validate, trainer.test):
+            evaluation(model, datamodule=data, ckpt_path=directory.best, weights_only=True, verbose=False)
+            metrics |= _metrics(trainer.callback_metrics)
+        for logger in loggers:
+            logger.log_metrics({name: value for name, value in metrics.items() if name.startswith("test/")}, steps)
+            logger.finalize("success")
+        if trainer.is_global_zero:
+            write_encoder(directory.encoder, model.encoder, architecture_of(job))
+        trainer.strategy.barrier()
+    return {
+        "metrics": metrics,
+        "counts": _counts(data, model) | {"epochs": epochs, "steps": steps},
+        "timing": {
+            "train_seconds": round(throughput.seconds, 3),
+            "images_per_second": round(throughput.images_per_second, 1),
+        },
+    }
+
+
+def evaluate(request: EvaluationRequest) -> dict[str, float]:
+    """Measure a finished run's best epoch on a split of its own data or another's, as the run itself did.
+
+    Returns metrics by name. Raises UserError for a run without a checkpoint, or data of another shape.
+    """
+    directory = RunDirectory.existing(request.run)
+    if not directory.best.is_file():
+        raise UserError(f"{request.run} has no {directory.best.name}: let it finish first.")
+    job = _to_evaluate(directory.read_config(), request)
+    logs.quiet_lightning()
+    seed_everything(job.seed, verbose=False)
+    data = make_data(job.data, job.seed, job.allow)
+    data.setup("test" if request.split == "test" else "fit")
+    model = make_model(job, make_encoder(job), _check_classes(job.data, data))
+    trainer = make_trainer(job, directory, model, Throughput())
+    evaluation = trainer.test if request.split == "test" else trainer.validate
+    evaluation(model, datamodule=data, ckpt_path=directory.best, weights_only=True, verbose=False)
+    return _metrics(trainer.callback_metrics)
+
+
+def _to_evaluate(job: Job, request: EvaluationRequest) -> Job:
+    """Return the job on one device of this machine, with this machine's paths, watched by nobody."""
+    data = job.data
+    if request.data is not None:
+        data = request.data.model_copy(update={"channels": job.data.channels})
+        if data.input_size != job.data.input_size:
+            raise UserError(
+                f"The run takes {job.data.input_size}x{job.data.input_size} images, but {data.name} gives "
+                f"{data.input_size}x{data.input_size}: set data.pad or data.image_size to fit."
+            )
+    elsewhere = {str(job.paths.data_dir): request.paths.data_dir, str(job.paths.cache_dir): request.paths.cache_dir}
+    reader = {
+        key: str(elsewhere.get(value, value)) if isinstance(value, str) else value
+        for key, value in data.reader.model_dump(by_alias=True).items()
+    }
+    here = {"accelerator": request.accelerator or job.trainer.accelerator, "devices": 1, "num_nodes": 1}
+    return job.model_copy(
+        update={
+            "data": data.model_copy(update={"reader": Target.model_validate(reader)}),
+            "trainer": job.trainer.model_copy(update={**here, "strategy": "auto", "progress": False}),
+            "allow": request.allow,
+            "callbacks": {},
+            "logger": {},
+        }
+    )
+
+
+def _source(job: Job, overrides: list[str]) -> str | None:
+    if job.transfer is None or not job.transfer.carries:
+        return None
+    if isinstance(job.pretrain, GivenEncoder):
+        return job.pretrain.path
+    return str(run(pretraining_of(job), overrides).directory.path)
+
+
+def _check_classes(config: Data, data: ImageDataModule) -> int:
+    classes = len(data.class_names)
+    if config.classes not in (None, classes):
+        raise UserError(f"{config.name} has {classes} classes, but data.classes={config.classes}: correct it.")
+    return classes
+
+
+def _metrics(logged: dict[str, Any]) -> dict[str, float]:
+    return {name: value.item() for name, value in logged.items() if name.startswith(("val/", "test/"))}
+
+
+def _counts(data: ImageDataModule, model: Model) -> dict[str, int]:
+    assert isinstance(model, LightningModule)
+    parameters = list(model.parameters())
+    return {
+        **{part: data.count(part) for part in ("train", "val", "test")},
+        "parameters": sum(parameter.numel() for parameter in parameters),
+        "trained_parameters": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
+    }

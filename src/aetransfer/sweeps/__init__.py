@@ -1,0 +1,1 @@
+"""What hangs on a multirun: which jobs it had, and the table they end in."""

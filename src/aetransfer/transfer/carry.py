@@ -1,0 +1,49 @@
+"""Setting an encoder's weights: exactly the source's, fitted to the target's number of channels."""
+
+from torch import Tensor, nn
+
+from aetransfer.errors import UserError
+from aetransfer.networks.encoder import Encoder
+
+
+def carry(state: dict[str, Tensor], encoder: Encoder) -> None:
+    """Load every tensor of a source encoder into `encoder`, inflating a 1-channel input to the encoder's 3.
+
+    Raises UserError listing each tensor that one of the two lacks or that has another shape.
+    """
+    fitted = _inflated(state, encoder) if _channels(state) != encoder.in_channels else state
+    own = encoder.state_dict()
+    complaints = [f"{key} is missing" for key in own if key not in fitted]
+    complaints += [f"{key} is not in the encoder" for key in fitted if key not in own]
+    complaints += [
+        f"{key} is {tuple(fitted[key].shape)} instead of {tuple(own[key].shape)}"
+        for key in own
+        if key in fitted and fitted[key].shape != own[key].shape
+    ]
+    if complaints:
+        raise UserError(f"The carried encoder is of another architecture: {'; '.join(complaints)}.")
+    encoder.load_state_dict(fitted)
+
+
+def _channels(state: dict[str, Tensor]) -> int | None:
+    mean = state.get("normalise.mean")
+    return None if mean is None else len(mean)
+
+
+def _inflated(state: dict[str, Tensor], encoder: Encoder) -> dict[str, Tensor]:
+    """Repeat what reads the image over the channels; dividing by their number leaves a grey image's response as it was.
+
+    I3D's inflation (Carreira & Zisserman 2017, section 2.4), over colour instead of time.
+    """
+    first = next((name for name, layer in encoder.named_modules() if isinstance(layer, nn.Conv2d)), None)
+    if first is None:
+        raise UserError("transfer.channels=inflate needs an encoder that begins with a convolution: choose grey.")
+    channels = encoder.in_channels
+    fitted = dict(state)
+    for key in ("normalise.mean", "normalise.deviation"):
+        if key in state:
+            fitted[key] = state[key].repeat(channels, 1, 1)
+    kernel = f"{first}.weight"
+    if kernel in state:
+        fitted[kernel] = state[kernel].repeat(1, channels, 1, 1) / channels
+    return fitted

@@ -1,0 +1,103 @@
+"""An encoder by itself: `encoder.safetensors`, weights and buffers with the architecture in the file's header.
+
+The one form in which encoders travel. A checkpoint is accepted as well: its encoder's part is taken out.
+"""
+
+import hashlib
+import json
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError, safe_open
+
+from aetransfer.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from aetransfer.networks.encoder import Encoder
+
+FORMAT = "aetransfer-encoder-1"
+
+
+@dataclass(frozen=True)
+class Description:
+    """architecture: the encoder's node with in_channels and image_size. digest: the file's SHA-256, 16 digits of it."""
+
+    architecture: dict[str, Any]
+    digest: str
+
+
+def write_encoder(path: Path, encoder: "Encoder", architecture: dict[str, Any]) -> None:
+    """Write an encoder's whole state to `path`, atomically."""
+    from safetensors.torch import save_file
+
+    partial = path.with_name(f".{path.name}")
+    state = {key: value.detach().cpu().contiguous() for key, value in encoder.state_dict().items()}
+    save_file(state, partial, metadata={"format": FORMAT, "architecture": json.dumps(architecture)})
+    partial.replace(path)
+
+
+def read_description(path: str) -> Description:
+    """Read what a given encoder is, without its weights where the file allows. Raises UserError as `read_state`."""
+    file = _file(path)
+    if file.suffix == ".safetensors":
+        architecture = _header(file)
+    else:
+        architecture = _checkpoint(file)["hyper_parameters"]["architecture"]
+    return Description(architecture, hashlib.sha256(file.read_bytes()).hexdigest()[:16])
+
+
+def read_state(path: str) -> "dict[str, Tensor]":
+    """Return the encoder's tensors by name. Raises UserError for a file that is missing, damaged or of another kind."""
+    file = _file(path)
+    if file.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        _header(file)
+        return dict(load_file(file))
+    state = _checkpoint(file)["state_dict"]
+    return {key.removeprefix("encoder."): value for key, value in state.items() if key.startswith("encoder.")}
+
+
+def _file(path: str) -> Path:
+    given = Path(path).expanduser()
+    if given.is_dir():
+        exported = given / "encoder.safetensors"
+        if not exported.is_file():
+            raise UserError(f"{path} has no encoder.safetensors: it is no run directory, or that run has not finished.")
+        return exported
+    if not given.is_file():
+        raise UserError(f"{path} does not exist: pretrain= takes ae, vae, or a run directory, checkpoint or encoder.")
+    return given
+
+
+def _header(file: Path) -> dict[str, Any]:
+    try:
+        with safe_open(file, framework="np") as opened:
+            metadata = opened.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{file} is truncated or no safetensors file ({error}).") from error
+    if metadata.get("format") != FORMAT:
+        raise UserError(f"{file} is no encoder of this program: its header does not say {FORMAT}.")
+    architecture = json.loads(metadata["architecture"])
+    assert isinstance(architecture, dict)
+    return architecture
+
+
+def _checkpoint(file: Path) -> dict[str, Any]:
+    import torch
+
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{file} holds more than weights, or is damaged: it could run code and is not loaded."
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise UserError(f"{file} is damaged or no checkpoint ({' '.join(str(error).split())}).") from error
+    if not isinstance(content, dict) or "architecture" not in content.get("hyper_parameters", {}):
+        raise UserError(f"{file} is no checkpoint of this program: it does not say which encoder it holds.")
+    return content

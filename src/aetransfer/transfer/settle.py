@@ -1,0 +1,121 @@
+"""From a composed config to the job it means, before anything is read or trained.
+
+What belongs to the other stage is dropped, channels are settled between source and target, and a given encoder's
+architecture replaces the config's. Two configs that mean the same job settle to the same job.
+"""
+
+from typing import Any
+
+from aetransfer.config.schema import GivenEncoder, Job, Pretraining, Trainer, Training
+from aetransfer.errors import UserError
+from aetransfer.transfer.exported import read_description
+
+
+def settle(job: Job, overrides: list[str]) -> Job:
+    """Return the job that a config means. `overrides`: what the command line set, which nothing may quietly undo.
+
+    Raises UserError where source and target don't fit together.
+    """
+    if job.stage == "pretrain":
+        return job.model_copy(update={"transfer": None, "head": None, "pretrain": None})
+    assert job.transfer is not None and job.head is not None
+    if job.pretrain is None:
+        if job.transfer.carries:
+            raise UserError(
+                f"transfer={job.transfer.name} carries an encoder: say which with pretrain=ae, vae or PATH."
+            )
+        return job
+    if isinstance(job.pretrain, GivenEncoder):
+        return _settle_given(job, job.pretrain, overrides)
+    return _settle_declared(job, job.pretrain)
+
+
+def pretraining_of(job: Job) -> Job:
+    """Return the pretraining that a settled transfer starts from, as a job of its own that runs on the same machine."""
+    source = job.pretrain
+    assert isinstance(source, Pretraining)
+    where = job.trainer.model_dump(exclude=set(Training.model_fields))
+    return job.model_copy(
+        update={
+            "seed": source.seed,
+            "data": source.data,
+            "encoder": source.encoder,
+            "model": source.model,
+            "trainer": Trainer.model_validate(where | source.trainer.model_dump(include=set(Training.model_fields))),
+            "transfer": None,
+            "head": None,
+            "pretrain": None,
+        }
+    )
+
+
+def _settle_declared(job: Job, source: Pretraining) -> Job:
+    assert job.transfer is not None
+    source = source.model_copy(update={"encoder": job.encoder})
+    if source.data.channels != job.data.channels:
+        match job.transfer.channels:
+            case "repeat_source":
+                source = source.model_copy(
+                    update={"data": source.data.model_copy(update={"channels": job.data.channels})}
+                )
+            case "grey":
+                job = _grey_target(job, source.data.channels)
+            case "inflate":
+                _check_inflates(source.data.channels, job)
+    if job.transfer.carries:
+        _check_size(source.data.input_size, job, hint="set pretrain.data.pad or data.pad so that both agree")
+    return job.model_copy(update={"pretrain": source})
+
+
+def _settle_given(job: Job, given: GivenEncoder, overrides: list[str]) -> Job:
+    assert job.transfer is not None
+    described = read_description(given.path)
+    architecture = dict(described.architecture)
+    channels, size = architecture.pop("in_channels"), architecture.pop("image_size")
+    _check_overrides(architecture, job, given.path, overrides)
+    if channels != job.data.channels:
+        match job.transfer.channels:
+            case "repeat_source":
+                raise UserError(
+                    f"{given.path} was trained on {channels}-channel images, so transfer.channels=repeat_source comes too "
+                    "late: choose inflate or grey."
+                )
+            case "grey":
+                job = _grey_target(job, channels)
+            case "inflate":
+                _check_inflates(channels, job)
+    _check_size(size, job, hint="set data.pad or data.image_size to fit")
+    plain = job.model_dump(by_alias=True) | {"encoder": architecture}
+    plain["pretrain"] = {"path": given.path, "digest": described.digest}
+    return Job.model_validate(plain)
+
+
+def _check_overrides(architecture: dict[str, Any], job: Job, path: str, overrides: list[str]) -> None:
+    asked = job.encoder.model_dump(by_alias=True)
+    for override in overrides:
+        key = override.lstrip("+~").partition("=")[0].removeprefix("encoder.")
+        if override.lstrip("+~").startswith("encoder.") and asked.get(key) != architecture.get(key):
+            raise UserError(
+                f"{path} holds an encoder with {key}={architecture.get(key)}, but encoder.{key}={asked.get(key)} was asked "
+                "for: leave that out, or pretrain such an encoder."
+            )
+
+
+def _grey_target(job: Job, channels: int) -> Job:
+    return job.model_copy(update={"data": job.data.model_copy(update={"channels": channels})})
+
+
+def _check_inflates(source_channels: int, job: Job) -> None:
+    if (source_channels, job.data.channels) != (1, 3):
+        raise UserError(
+            f"transfer.channels=inflate goes from 1 to 3 channels, not from {source_channels} to {job.data.channels}: set "
+            f"data.channels={source_channels}."
+        )
+
+
+def _check_size(source_size: int, job: Job, hint: str) -> None:
+    if source_size != job.data.input_size:
+        raise UserError(
+            f"The source's encoder takes {source_size}x{source_size} images, but {job.data.name} gives "
+            f"{job.data.input_size}x{job.data.input_size}: {hint}."
+        )
