@@ -3,10 +3,10 @@
 from typing import Any
 
 import torch
-from pytorch_lightning import Callback, LightningModule, Trainer
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar
 from pytorch_lightning.loggers import Logger
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from aetransfer.callbacks.progress import Throughput, progress
 from aetransfer.config.instantiate import bind, build
@@ -29,13 +29,9 @@ OWN_SETTINGS = {"compile", "progress"}
 
 def make_data(data: Data, seed: int, allow: list[str]) -> ImageDataModule:
     """Build the data module; no file is opened before its `setup`."""
-    settings = {
-        field: getattr(data, field)
-        for field in ("image_size", "channels", "pad", "batch_size", "val_fraction", "labels_per_class")
-        + ("train_fraction", "max_memory_gb", "workers")
-    }
+    settings = data.model_dump(exclude={"name", "reader", "root", "classes", "augment"})
     augment = Augment(**data.augment.model_dump())
-    return ImageDataModule(bind(data.reader, allow), augment=augment, seed=seed, **settings)
+    return ImageDataModule(bind(data.reader, allow, later=["split"]), augment=augment, seed=seed, **settings)
 
 
 def architecture_of(job: Job) -> dict[str, Any]:
@@ -77,17 +73,15 @@ def make_model(job: Job, encoder: Encoder, classes: int) -> Model:
     return model
 
 
-def make_trainer(job: Job, directory: RunDirectory, model: LightningModule, throughput: Throughput) -> Trainer:
+def make_trainer(job: Job, directory: RunDirectory, model: Model, throughput: Throughput) -> Trainer:
     """Build the Trainer with the job's callbacks and loggers. Raises UserError for hardware that isn't there."""
     places = {"run_dir": str(directory.path), "run_name": directory.path.name}
     places |= {"monitor": model.monitor, "monitor_mode": model.monitor_mode}
     callbacks: list[Callback] = [throughput, _checkpoints(directory, model)]
-    callbacks += [build(_filled(node, places), job.allow) for node in job.callbacks.values() if node is not None]
+    callbacks += [_built(node, places, job.allow) for node in job.callbacks.values() if node is not None]
     if job.trainer.progress:
         callbacks.append(progress(throughput))
-    loggers: list[Logger] = [
-        build(_filled(node, places), job.allow) for node in job.logger.values() if node is not None
-    ]
+    loggers: list[Logger] = [_built(node, places, job.allow) for node in job.logger.values() if node is not None]
     try:
         return Trainer(
             **job.trainer.model_dump(exclude=OWN_SETTINGS),
@@ -101,12 +95,12 @@ def make_trainer(job: Job, directory: RunDirectory, model: LightningModule, thro
         )
     except (MisconfigurationException, ValueError) as error:
         raise UserError(
-            f"trainer.accelerator={job.trainer.accelerator} with devices={job.trainer.devices} is not to be had on this "
-            f"machine ({' '.join(str(error).split())}): choose trainer=auto or trainer=cpu."
+            f"trainer.accelerator={job.trainer.accelerator} with devices={job.trainer.devices} is not to be had on "
+            f"this machine ({' '.join(str(error).split()).rstrip('.')}): choose auto or cpu."
         ) from error
 
 
-def _checkpoints(directory: RunDirectory, model: LightningModule) -> ModelCheckpoint:
+def _checkpoints(directory: RunDirectory, model: Model) -> ModelCheckpoint:
     return ModelCheckpoint(
         dirpath=directory.checkpoints,
         filename="best",
@@ -117,7 +111,14 @@ def _checkpoints(directory: RunDirectory, model: LightningModule) -> ModelCheckp
     )
 
 
-def _filled(node: Target, places: dict[str, str]) -> dict[str, Any]:
+def _built(node: Target, places: dict[str, str], allow: list[str]) -> Any:
     """Fill {run_dir}, {run_name}, {monitor} and {monitor_mode} in, which no config can know when it is written."""
     plain = node.model_dump(by_alias=True)
-    return {key: value.format(**places) if isinstance(value, str) else value for key, value in plain.items()}
+    try:
+        filled = {key: value.format(**places) if isinstance(value, str) else value for key, value in plain.items()}
+    except (LookupError, ValueError) as error:
+        raise UserError(f"{node.target}: braces may hold {', '.join(places)}, not {error}.") from error
+    try:
+        return build(filled, allow)
+    except MisconfigurationException as error:
+        raise UserError(f"{node.target}: {error}.") from error

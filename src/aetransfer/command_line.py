@@ -5,8 +5,11 @@ Hydra, and turns what goes wrong into one sentence and an exit code.
 import os
 import sys
 import traceback
+from argparse import Namespace
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr
 from datetime import datetime
+from io import StringIO
 from pathlib import Path
 
 import hydra
@@ -14,15 +17,20 @@ from dotenv import find_dotenv, load_dotenv
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob, Override
 from omegaconf import DictConfig
 
 from aetransfer import logs
-from aetransfer.config.compose import COMPLAINTS, composed, config_directory, sentence
+from aetransfer.config.compose import COMPLAINTS, choices_of, composed, config_directory, groups_of, sentence
 from aetransfer.errors import UserError
 from aetransfer.sweeps.jobs import SweepJob, note_job, read_jobs
 from aetransfer.sweeps.table import print_table
 
 INTERRUPTED = 130
+
+# Groups of which several files make sense together: logger=[csv,tensorboard].
+COMBINED = ("callbacks", "logger", "experiment", "debug")
+OPTIONAL = ("pretrain", *COMBINED)
 
 
 def main(
@@ -42,11 +50,11 @@ def main(
     words = sys.argv[1:]
     try:
         words = [rewritten for word in words for rewritten in _path_of_pretraining(word)]
-        arguments = get_args_parser().parse_args(words)
+        arguments = _arguments(words)
         if arguments.help or arguments.hydra_help or arguments.info or arguments.cfg or arguments.shell_completion:
             _launch(config_name, words, lambda config: None)
             return
-        for choice in _choices(arguments.overrides, arguments.multirun):
+        for choice in _choices(config_name, arguments):
             config = composed(config_name, choice, arguments.config_dir)
             check(config, choice)
         if arguments.multirun:
@@ -56,15 +64,42 @@ def main(
     except KeyboardInterrupt:
         print("Interrupted: the same command goes on where it stopped.", file=sys.stderr)
         sys.exit(INTERRUPTED)
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    except COMPLAINTS as error:
-        sys.exit(f"error: {sentence(error)}")
+    except (UserError, *COMPLAINTS) as error:
+        sys.exit(f"error: {_said(error, config_name)}")
+
+
+def _arguments(words: list[str]) -> Namespace:
+    said = StringIO()
+    try:
+        with redirect_stderr(said):
+            arguments = get_args_parser().parse_args(words)
+    except SystemExit as stop:
+        if not stop.code:  # --version
+            raise
+        raise UserError(f"{said.getvalue().rpartition('error: ')[2].strip()} (see --help).") from stop
+    if arguments.config_name or arguments.config_path:
+        raise UserError(
+            "The command has one config: to set much at once, write DIR/experiment/NAME.yaml and add "
+            "--config-dir DIR experiment=NAME."
+        )
+    return arguments
+
+
+def _said(error: Exception, config_name: str) -> str:
+    """Say what the user can mend in one line that ends in one period, whatever a library's text had in it."""
+    text = str(error) if isinstance(error, UserError) else sentence(error, config_name)
+    return f"{' '.join(text.split()).rstrip('.')}."
 
 
 def _launch(config_name: str, words: list[str], job: Callable[[DictConfig], None]) -> None:
     sys.argv[1:] = words
-    hydra.main(version_base="1.3", config_path=str(config_directory()), config_name=config_name)(job)()
+    try:
+        hydra.main(version_base="1.3", config_path=str(config_directory()), config_name=config_name)(job)()
+    except COMPLAINTS:
+        raise
+    except ValueError as error:
+        # Flags that exclude each other; what a job raises never gets here.
+        raise UserError(str(error)) from error
 
 
 def _single(config_name: str, words: list[str], task: Callable[[DictConfig, list[str]], Path | None]) -> None:
@@ -97,11 +132,12 @@ def _sweep(
         try:
             run = task(config, list(settings.overrides.task))
         except Exception as raised:
-            error = str(raised) if isinstance(raised, UserError) else f"{type(raised).__name__}: {raised}"
+            mendable = isinstance(raised, (UserError, *COMPLAINTS))
+            error = _said(raised, config_name) if mendable else f"{type(raised).__name__}: {raised}"
             print(f"error: {error}", file=sys.stderr)
-            if not isinstance(raised, UserError):
+            if not mendable:
                 traceback.print_exception(raised)
-        note_job(directory, SweepJob(settings.job.num, list(settings.overrides.task), run and str(run), error))
+        note_job(directory, SweepJob(settings.job.num, list(settings.overrides.task), str(run) if run else None, error))
 
     _launch(config_name, [*words, f"hydra.sweep.dir='{directory}'"], job)
     print_table(directory)
@@ -115,7 +151,7 @@ def _path_of_pretraining(word: str) -> list[str]:
     if key != "pretrain" or not value:
         return [word]
     values = value.split(",")
-    options = {path.stem for path in (config_directory() / "pretrain").glob("*.yaml")}
+    options = choices_of("pretrain")
     paths = [part for part in values if "/" in part or part.startswith((".", "~")) or Path(part).exists()]
     if not paths or all(part in options for part in values):
         return [word]
@@ -124,20 +160,53 @@ def _path_of_pretraining(word: str) -> list[str]:
     return ["pretrain=given", f"pretrain.path={value}"]
 
 
-def _choices(overrides: list[str], multirun: bool) -> Iterator[list[str]]:
+def _choices(config_name: str, arguments: Namespace) -> Iterator[list[str]]:
     """Yield the command line with each value of each swept key once, the other keys at their first value.
 
     A sum instead of the product of the sweep, and yet every value is seen.
     """
+    groups = groups_of(config_name)
     alternatives: list[list[str]] = []
-    for override in OverridesParser.create().parse_overrides(overrides):
-        if multirun and override.is_sweep_override():
-            key = override.get_key_element()
-            alternatives.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+    for override in OverridesParser.create().parse_overrides(arguments.overrides):
+        line = override.input_line
+        assert line is not None
+        if override.is_sweep_override() and not arguments.multirun:
+            raise UserError(f"{line} is a sweep over several values: add -m to run them all.")
+        if override.is_sweep_override():
+            alternatives.append(_swept(override, arguments.config_dir))
         else:
-            alternatives.append([override.input_line])
+            _check_choice(override, groups)
+            alternatives.append([line])
     first = [values[0] for values in alternatives]
     yield first
     for place, values in enumerate(alternatives):
         for value in values[1:]:
             yield [*first[:place], value, *first[place + 1 :]]
+
+
+def _swept(override: Override, config_dir: str | None) -> list[str]:
+    if not override.is_discrete_sweep():
+        raise UserError(f"{override.input_line} has endlessly many values: list them, or use range(first,end).")
+    swept = override.value()
+    if isinstance(swept, Glob):
+        values = swept.filter(choices_of(override.key_or_group, config_dir))
+    else:
+        values = list(override.sweep_string_iterator())
+    if not values:
+        raise UserError(f"{override.input_line} gives no value to run.")
+    return [f"{override.get_key_element()}={value}" for value in values]
+
+
+def _check_choice(override: Override, groups: list[str]) -> None:
+    """Raise UserError for what Hydra stumbles over, or merges into what nobody meant."""
+    group, value, line = override.key_or_group, override.value(), override.input_line
+    if not group:
+        raise UserError(f"{line} has no key before its =.")
+    if group not in groups or override.is_delete() or isinstance(value, str | dict):
+        return
+    if value is None and group in OPTIONAL:
+        raise UserError(f"{line} chooses nothing: to leave {group} out, write ~{group}.")
+    if not isinstance(value, list):
+        raise UserError(f"{line} is no choice of {group}: there are {', '.join(choices_of(group))}.")
+    if group not in COMBINED:
+        raise UserError(f"{line} merges several where {group} is one: choose one, or sweep over them with -m.")

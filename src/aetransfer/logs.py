@@ -13,7 +13,7 @@ NO_NEWS = (
     r".*does not have many workers.*",
     r"Checkpoint directory .* exists and is not empty.*",
     r".*is smaller than the logging interval.*",
-    r".*exists and is not empty. All files in this directory will be deleted.*",
+    r"Found \d+ module\(s\) in eval mode at the start of training.*",
 )
 
 

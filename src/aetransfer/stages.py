@@ -1,10 +1,10 @@
-"""The two stages, as one story: find or make the pretraining a transfer declares, then train, test and write it down."""
+"""The two stages, as one story: find or make the pretraining a transfer declares, train, test, write it down."""
 
 import logging
 from dataclasses import dataclass
 from typing import Any
 
-from pytorch_lightning import LightningModule, seed_everything
+from pytorch_lightning import seed_everything
 
 from aetransfer import logs
 from aetransfer.assemble import Model, architecture_of, make_data, make_encoder, make_model, make_trainer
@@ -16,7 +16,7 @@ from aetransfer.runs import distributed
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.record import Record
 from aetransfer.transfer.carry import carry
-from aetransfer.transfer.exported import read_state, write_encoder
+from aetransfer.transfer.exported import read_checkpoint, read_state, write_encoder
 from aetransfer.transfer.settle import pretraining_of
 
 log = logging.getLogger(__name__)
@@ -34,12 +34,15 @@ def run(job: Job, overrides: list[str]) -> Run:
     """Do a settled job, and before it the pretraining it carries; what is finished already is not done again."""
     source = _source(job, overrides)
     directory = RunDirectory.of(job)
-    earlier = directory.result()
-    if earlier is not None and earlier["status"] == "finished":
+    earlier = _finished(directory)
+    if earlier is not None:
         log.info("%s is finished: its result is used.", directory.path.name)
         return Run(directory, earlier)
 
-    directory.path.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"paths.output_dir={job.paths.output_dir} can't be written ({error.strerror}).") from error
     directory.write_config(job)
     with logs.to_file(directory.log):
         record = Record(directory, job, source, overrides)
@@ -84,7 +87,7 @@ def execute(job: Job, directory: RunDirectory, source: str | None) -> dict[str, 
         trainer.fit(model, datamodule=data, ckpt_path=resumed, weights_only=True)
         epochs, steps = trainer.current_epoch, trainer.global_step
         loggers, trainer.loggers = trainer.loggers, []  # the best epoch's validation is on the curve already
-        metrics = {}
+        metrics: dict[str, float] = {}
         for evaluation in (trainer.validate, trainer.test):
             evaluation(model, datamodule=data, ckpt_path=directory.best, weights_only=True, verbose=False)
             metrics |= _metrics(trainer.callback_metrics)
@@ -110,14 +113,19 @@ def evaluate(request: EvaluationRequest) -> dict[str, float]:
     Returns metrics by name. Raises UserError for a run without a checkpoint, or data of another shape.
     """
     directory = RunDirectory.existing(request.run)
+    if _finished(directory) is None:
+        raise UserError(f"{request.run} has not finished: the command that began it goes on where it stopped.")
     if not directory.best.is_file():
-        raise UserError(f"{request.run} has no {directory.best.name}: let it finish first.")
+        raise UserError(f"{directory.best} does not exist: a run can't be measured without its weights.")
     job = _to_evaluate(directory.read_config(), request)
     logs.quiet_lightning()
     seed_everything(job.seed, verbose=False)
     data = make_data(job.data, job.seed, job.allow)
     data.setup("test" if request.split == "test" else "fit")
-    model = make_model(job, make_encoder(job), _check_classes(job.data, data))
+    classes = _check_classes(job.data, data)
+    if job.stage == "transfer":
+        _check_head(directory, job.data.name, classes)
+    model = make_model(job, make_encoder(job), classes)
     trainer = make_trainer(job, directory, model, Throughput())
     evaluation = trainer.test if request.split == "test" else trainer.validate
     evaluation(model, datamodule=data, ckpt_path=directory.best, weights_only=True, verbose=False)
@@ -156,7 +164,24 @@ def _source(job: Job, overrides: list[str]) -> str | None:
         return None
     if isinstance(job.pretrain, GivenEncoder):
         return job.pretrain.path
-    return str(run(pretraining_of(job), overrides).directory.path)
+    pretraining = pretraining_of(job)
+    if _finished(RunDirectory.of(pretraining)) is None:
+        _rehearse(job)
+    return str(run(pretraining, overrides).directory.path)
+
+
+def _finished(directory: RunDirectory) -> dict[str, Any] | None:
+    result = directory.result()
+    return result if result is not None and result["status"] == "finished" else None
+
+
+def _rehearse(job: Job) -> None:
+    """Build all that a transfer needs, so that what is wrong with it is said before its pretraining takes hours."""
+    encoder = make_encoder(job)
+    data = make_data(job.data, job.seed, job.allow)
+    data.setup("fit")
+    model = make_model(job, encoder, _check_classes(job.data, data))
+    make_trainer(job, RunDirectory.of(job), model, Throughput())
 
 
 def _check_classes(config: Data, data: ImageDataModule) -> int:
@@ -166,12 +191,18 @@ def _check_classes(config: Data, data: ImageDataModule) -> int:
     return classes
 
 
+def _check_head(directory: RunDirectory, data: str, classes: int) -> None:
+    state = read_checkpoint(directory.best)["state_dict"]
+    *_, bias = (tensor for name, tensor in state.items() if name.startswith("head."))
+    if len(bias) != classes:
+        raise UserError(f"The run tells {len(bias)} classes apart, but {data} has {classes}: choose other data.")
+
+
 def _metrics(logged: dict[str, Any]) -> dict[str, float]:
     return {name: value.item() for name, value in logged.items() if name.startswith(("val/", "test/"))}
 
 
 def _counts(data: ImageDataModule, model: Model) -> dict[str, int]:
-    assert isinstance(model, LightningModule)
     parameters = list(model.parameters())
     return {
         **{part: data.count(part) for part in ("train", "val", "test")},

@@ -10,6 +10,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 from torch.nn import functional as F
 
+from aetransfer.data.module import data_of
 from aetransfer.models.autoencoder import AutoEncoder
 from aetransfer.models.content import content
 from aetransfer.models.noise import step_generator
@@ -38,7 +39,7 @@ class ReconstructionGrid(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if isinstance(pl_module, AutoEncoder | VAE) and _due(trainer, self.every_n_epochs):
-            images = trainer.datamodule.first_images("val", self.columns * self.rows).to(pl_module.device)
+            images = data_of(trainer).first_images("val", self.columns * self.rows).to(pl_module.device)
             pairs = [
                 part
                 for inputs, outputs in zip(

@@ -79,7 +79,7 @@ class EpochLines(Callback):
         metrics = "  ".join(
             f"{name} {value:.4g}"
             for name, value in sorted(trainer.callback_metrics.items())
-            if not name.startswith("lr")
+            if not name.startswith("lr/")
         )
         log.info(
             "epoch %d/%d  %s  %s images/s  %s left",

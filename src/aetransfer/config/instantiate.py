@@ -7,28 +7,41 @@ The name is checked twice: as it is written, and as the module that the found ob
 import difflib
 import importlib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
+from aetransfer.config.compose import wrong_value
 from aetransfer.config.schema import Node
 from aetransfer.errors import UserError
 
 OWN = ("aetransfer", "pytorch_lightning.callbacks", "pytorch_lightning.loggers")
 
 
-def locate(target: str, allow: Sequence[str] = ()) -> Callable[..., Any]:
-    """Import what `target` names. Raises UserError where it is not below an allowed package, or does not exist."""
+def check_allowed(target: str, allow: Sequence[str] = ()) -> None:
+    """Raise UserError for a name outside the allowed packages. Nothing is imported."""
     if not _below(target, (*OWN, *allow)):
         raise UserError(
             f"_target_: {target} is outside the packages that a config may call ({', '.join((*OWN, *allow))}): "
             f"if it is yours, add allow=[{target.split('.')[0]}] to the command line."
         )
+
+
+def locate(target: str, allow: Sequence[str] = ()) -> Callable[..., Any]:
+    """Import what `target` names. Raises UserError where it is not below an allowed package, or does not exist."""
+    check_allowed(target, allow)
     module_name, _, name = target.rpartition(".")
     try:
-        found = getattr(importlib.import_module(module_name), name)
-    except (ImportError, AttributeError, ValueError) as error:
+        module = importlib.import_module(module_name)
+        found = getattr(module, name, None)
+    except (ImportError, ValueError) as error:
         raise UserError(f"_target_: {target} can't be imported ({error}): correct its name.") from error
+    if found is None:
+        near = difflib.get_close_matches(name, dir(module), n=1)
+        hint = f" (did you mean {near[0]})" if near else ""
+        raise UserError(f"_target_: {module_name} has no {name}{hint}.")
     if not callable(found) or not _below(getattr(found, "__module__", ""), (*OWN, *allow)):
         raise UserError(f"_target_: {target} is not a class or function of the packages that a config may call.")
     return found
@@ -38,28 +51,46 @@ def _below(name: str, packages: Sequence[str]) -> bool:
     return any(name == package or name.startswith(f"{package}.") for package in packages)
 
 
-def bind(node: Node | dict[str, Any], allow: Sequence[str] = (), **more: Any) -> partial[Any]:
-    """Return the target of a node, with its keys and `more` as arguments, ready to be called.
+def bind(node: Node | dict[str, Any], allow: Sequence[str] = (), later: Sequence[str] = ()) -> partial[Any]:
+    """Return the target of a node with its keys as arguments, ready to be called with those it gets `later`.
 
-    Raises UserError for a key that the target does not take, with the nearest that it does.
+    Raises UserError for a key that the target does not take, with the nearest that it does, and for one that it needs.
     """
     keys = node.model_dump(by_alias=True) if isinstance(node, Node) else dict(node)
     target = locate(keys.pop("_target_"), allow)
-    parameters = inspect.signature(target).parameters
+    name = f"{target.__module__}.{target.__qualname__}"
+    signature = inspect.signature(target)
+    parameters = signature.parameters
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-    for key in () if takes_any else (*keys, *more):
+    for key in () if takes_any else keys:
         if key not in parameters:
             near = difflib.get_close_matches(key, parameters, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(parameters) or 'nothing'}."
-            raise UserError(f"{target.__module__}.{target.__qualname__} takes no {key!r}: {hint}")
-    return partial(target, **keys, **more)
-
-
-def build(node: Node | dict[str, Any], allow: Sequence[str] = (), **more: Any) -> Any:
-    """Call the target of a node. Raises UserError where an argument is missing or unknown."""
-    call = bind(node, allow, **more)
+            hint = f"did you mean {near[0]}" if near else f"it takes {', '.join(parameters) or 'nothing'}"
+            raise UserError(f"{name} takes no {key} ({hint}).")
     try:
-        inspect.signature(call.func).bind(**call.keywords)
+        signature.bind(**keys, **dict.fromkeys(later))
     except TypeError as error:
+        raise UserError(f"{name}: {error}.") from error
+    # Only our own annotations are known to be right.
+    if _below(target.__module__, ["aetransfer"]):
+        keys = {key: _typed(key, value, parameters, name) for key, value in keys.items()}
+    return partial(target, **keys)
+
+
+def _typed(key: str, value: Any, parameters: Mapping[str, inspect.Parameter], name: str) -> Any:
+    annotation = parameters[key].annotation if key in parameters else inspect.Parameter.empty
+    if annotation is inspect.Parameter.empty or isinstance(annotation, str):
+        return value
+    try:
+        return TypeAdapter(annotation).validate_python(value)
+    except ValidationError as error:
+        raise UserError(f"{name}: {wrong_value(key, value, error.errors()[0]['msg'])}.") from error
+
+
+def build(node: Node | dict[str, Any], allow: Sequence[str] = ()) -> Any:
+    """Call the target of a node. Raises UserError for keys or values that it refuses, or a package that it lacks."""
+    call = bind(node, allow)
+    try:
+        return call()
+    except (ValueError, ImportError) as error:
         raise UserError(f"{call.func.__module__}.{call.func.__qualname__}: {error}.") from error
-    return call()

@@ -10,26 +10,41 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
     Tag,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 Stage = Literal["pretrain", "transfer"]
-Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+def _no_bool(value: Any) -> Any:
+    # Python counts True as 1, so that seed=true would quietly be seed=1.
+    if isinstance(value, bool):
+        raise PydanticCustomError("not_a_number", "Input should be a number")
+    return value
+
+
+PositiveInt = Annotated[int, BeforeValidator(_no_bool), Field(gt=0)]
+NonNegativeInt = Annotated[int, BeforeValidator(_no_bool), Field(ge=0)]
+PositiveFloat = Annotated[float, BeforeValidator(_no_bool), Field(gt=0)]
+NonNegativeFloat = Annotated[float, BeforeValidator(_no_bool), Field(ge=0)]
+Fraction = Annotated[float, BeforeValidator(_no_bool), Field(gt=0, lt=1)]
+# The noise of a VAE has 24 bits for it in its generator's seed (aetransfer.models.noise).
+Seed = Annotated[int, BeforeValidator(_no_bool), Field(ge=0, lt=2**24)]
 
 # The arms that carry nothing: they need no pretraining, and are what the others are compared with.
 CONTROLS = ("scratch", "random_frozen")
 
 
 class Node(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
 
 class Target(Node):
@@ -50,17 +65,18 @@ class Augment(Node):
 
 
 class Data(Node):
-    name: str
+    # It becomes a part of directory names.
+    name: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
     reader: Target
     root: str | None = None
     classes: PositiveInt | None = None
-    channels: Literal[1, 3]
+    channels: Annotated[Literal[1, 3], BeforeValidator(_no_bool)]
     image_size: PositiveInt
     pad: NonNegativeInt = 0
     batch_size: PositiveInt = 128
     val_fraction: Fraction = 0.1
     labels_per_class: PositiveInt | None = None
-    train_fraction: Annotated[float, Field(gt=0, le=1)] | None = None
+    train_fraction: Annotated[float, BeforeValidator(_no_bool), Field(gt=0, le=1)] | None = None
     augment: Augment = Augment()
     max_memory_gb: NonNegativeFloat = 8.0
     workers: PositiveInt = 2
@@ -73,7 +89,7 @@ class Data(Node):
     @model_validator(mode="after")
     def _one_subset(self) -> Self:
         if self.labels_per_class is not None and self.train_fraction is not None:
-            raise ValueError("labels_per_class and train_fraction both choose a subset: give one of them")
+            raise ValueError("takes labels_per_class or train_fraction, not both")
         return self
 
 
@@ -85,19 +101,20 @@ class Conv4Encoder(Node):
     batch_norm: bool = False
     init: Literal["he", "torch"] = "he"
 
-    def check_image_size(self, size: int) -> None:
+    def check_image_size(self, size: int, data: str) -> None:
+        """`data`: the key whose images have that size."""
         smallest = 2 ** len(self.widths)
         if size < smallest:
             raise ValueError(
-                f"encoder conv4 halves its input {len(self.widths)} times and takes images of {smallest} pixels or more, "
-                f"not {size}: raise data.image_size or data.pad, or shorten encoder.widths"
+                f"encoder conv4 halves its input {len(self.widths)} times and takes images of {smallest} pixels or "
+                f"more, not {size}: raise {data}.image_size or {data}.pad, or shorten encoder.widths"
             )
 
 
 class CustomEncoder(Target):
     latent_dim: PositiveInt
 
-    def check_image_size(self, size: int) -> None:
+    def check_image_size(self, size: int, data: str) -> None:
         """Only the encoder itself can know; it raises when it is built or first called."""
 
 
@@ -186,7 +203,7 @@ class Trainer(Training):
 class Pretraining(Node):
     """The source stage: everything of the pretraining that a transfer starts from, or the path of a finished one."""
 
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     data: Data
     encoder: EncoderNode
     model: PretrainModel
@@ -218,7 +235,7 @@ class Paths(Node):
 class Job(Node):
     """One run: a pretraining (model ae or vae) or a transfer (model classifier)."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**24)] = 0
+    seed: Seed = 0
     data: Data
     encoder: EncoderNode
     model: Model
@@ -236,9 +253,11 @@ class Job(Node):
     def _fits_together(self) -> Self:
         if self.stage == "transfer" and (self.transfer is None or self.head is None):
             raise ValueError("model=classifier is a transfer and needs the transfer and head groups")
-        self.encoder.check_image_size(self.data.input_size)
-        if isinstance(self.pretrain, Pretraining):
-            self.encoder.check_image_size(self.pretrain.data.input_size)
+        self.encoder.check_image_size(self.data.input_size, "data")
+        # A pretraining and the controls leave this node unused, whatever its default is.
+        carries = self.stage == "transfer" and self.transfer is not None and self.transfer.carries
+        if carries and isinstance(self.pretrain, Pretraining):
+            self.encoder.check_image_size(self.pretrain.data.input_size, "pretrain.data")
         return self
 
     @property

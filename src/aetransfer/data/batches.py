@@ -1,7 +1,8 @@
 """From uint8 images to augmented float batches: the hot path, without per-image Python.
 
-What an epoch draws (order, crop offsets, flips) is a pure function of seed and epoch, made at once for the whole epoch
-on the CPU. So batches don't depend on the device or on whether they stream, and any batch of any epoch can be had again.
+What an epoch draws (order, crop offsets, flips) is a pure function of seed and epoch, made at once for the whole
+epoch on the CPU. So batches don't depend on the device or on whether they stream, and any batch of any epoch can be
+had again.
 
 A random crop of a padded image is a window; `Tensor.unfold` gives all windows of all images as one view, from which
 one indexing call picks a window per image.
@@ -16,6 +17,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from aetransfer.data.images import to_channels
+from aetransfer.data.seeds import mixed_seed
 
 Batch = tuple[Tensor, Tensor]  # (B, C, H, W) float32 in [0, 1]; (B,) int64
 
@@ -90,8 +92,8 @@ class Epochs:
 
     def plan(self, epoch: int) -> Plan:
         if not self.shuffle:
-            return Plan(torch.arange(self.rank, self.count, self.world_size), None, None)
-        generator = torch.Generator().manual_seed(_mix(self.seed, epoch))
+            return Plan(torch.arange(self.count)[self.rank :: self.world_size], None, None)
+        generator = torch.Generator().manual_seed(mixed_seed("order", self.seed, epoch))
         rows = torch.randperm(self.count, generator=generator)
         crop = torch.randint(2 * self.augment.crop_padding + 1, (self.count, 2), generator=generator)
         flip = torch.rand(self.count, generator=generator) < 0.5
@@ -101,11 +103,6 @@ class Epochs:
             crop[share] if self.augment.crop_padding else None,
             flip[share] if self.augment.flip else None,
         )
-
-
-def _mix(seed: int, epoch: int) -> int:
-    """Spread (seed, epoch) so that neighbouring pairs don't share a generator state (splitmix64's odd constant)."""
-    return ((seed << 20) + epoch) * 0x9E3779B97F4A7C15 % 2**63
 
 
 def take(padded: Tensor, chosen: Plan, size: int) -> Tensor:

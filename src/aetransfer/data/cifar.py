@@ -31,7 +31,7 @@ def _read_official(root: Path, dataset: str, split: Split) -> Images:
     kind = getattr(datasets, dataset)
     folder = root / kind.base_folder
     if not folder.exists():
-        fetch(dataset, root, needs=f"the official batches in {folder}")
+        fetch(dataset, root, folder, needs=f"the official batches in {folder}")
     files = [*kind.train_list, *kind.test_list, [kind.meta["filename"], kind.meta["md5"]]]
     for name, digest in files:
         # Unpickling runs code, so nothing is unpickled before its checksum is known to be the published one.

@@ -1,20 +1,30 @@
 """Downloads through torchvision, which verifies checksums; without a network the message says what to put where."""
 
+import tempfile
+from http.client import HTTPException
 from pathlib import Path
-from urllib.error import URLError
 
 from aetransfer.errors import UserError
 
 
-def fetch(dataset: str, root: Path, needs: str) -> None:
-    """Download torchvision's `dataset` under `root`. Raises UserError saying what it `needs` when that fails."""
+def fetch(dataset: str, root: Path, folder: Path, needs: str) -> None:
+    """Download torchvision's `dataset` into its `folder` below `root`, all of it or nothing.
+
+    Raises UserError saying what it `needs` when that fails.
+    """
     # Importing torchvision takes seconds, and most runs find their images on disk.
     from torchvision import datasets
 
     try:
         root.mkdir(parents=True, exist_ok=True)
-        getattr(datasets, dataset)(root, download=True)
-    except (RuntimeError, URLError, OSError) as error:
+        # Half a download in its final place would pass for the user's own files, and not be tried again.
+        with tempfile.TemporaryDirectory(prefix=".download-", dir=root) as name:
+            partial = Path(name)
+            getattr(datasets, dataset)(partial, download=True)
+            folder.mkdir(parents=True, exist_ok=True)
+            for path in (partial / folder.relative_to(root)).iterdir():
+                path.replace(folder / path.name)
+    except (RuntimeError, OSError, HTTPException) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise UserError(
             f"No {dataset} under {root}, and downloading it failed ({reason}): put {needs}, point paths.data_dir "

@@ -4,10 +4,11 @@ The cache's name holds a fingerprint of every file's path, size and modification
 again, and a start that finds its cache does not open a single image.
 """
 
+import glob
 import hashlib
 import logging
 import os
-import warnings
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -31,7 +32,6 @@ TEST_SHARE = 0.2
 class _Listing:
     files: list[Path]
     labels: np.ndarray
-    class_names: tuple[str, ...]
     fingerprint: str
 
 
@@ -46,42 +46,42 @@ def read_folder(root: str | None, split: Split, image_size: int, cache_dir: str)
         )
     base = Path(root).expanduser().resolve()
     has_test = (base / "test").is_dir()
-    train = _list(base / "train")
-    if has_test and split == "test":
-        listing = _list(base / "test")
-        if listing.class_names != train.class_names:
-            different = sorted(set(listing.class_names) ^ set(train.class_names))
-            raise UserError(f"{base}: train and test have different classes ({', '.join(different)}).")
-    else:
-        listing = train
-    source = "test" if has_test and split == "test" else "train"
-    images = _decoded(listing, base / source, image_size, Path(cache_dir).expanduser())
-    labels = torch.from_numpy(listing.labels)
+    class_names = _class_names(base / "train")
+    # A test split that doesn't fit is better known now than after the training.
+    if has_test and (different := set(_class_names(base / "test")) ^ set(class_names)):
+        raise UserError(f"{base}: train and test have different classes ({', '.join(sorted(different))}).")
     if has_test:
-        return Images(images, labels, listing.class_names)
+        listing = _list(base / split, class_names)
+    else:
+        whole = _list(base / "train", class_names)
+        listing = _cut(whole, split)
+        if split == "test":
+            count, of = len(listing.files), len(whole.files)
+            log.warning("%s has no test folder: %d of its %d images were set aside as test.", base, count, of)
+    images = _decoded(listing, base / split, image_size, Path(cache_dir).expanduser())
+    return Images(images, torch.from_numpy(listing.labels), class_names)
 
-    chosen = _cut(labels, split)
-    if split == "test":
-        log.warning(
-            "%s has no test folder: %d of its %d images were set aside as test.", base, len(chosen), len(labels)
-        )
-    return Images(images[chosen], labels[chosen], listing.class_names)
 
-
-def _cut(labels: torch.Tensor, split: Split) -> torch.Tensor:
+def _cut(whole: _Listing, split: Split) -> _Listing:
     parts = []
-    for members in stratified_order(labels, seed=0):
-        n_test = max(1, round(TEST_SHARE * len(members)))
+    for members in stratified_order(torch.from_numpy(whole.labels), seed=0):
+        # A class of one image stays in train, where the validation cut refuses it by name.
+        n_test = min(max(1, round(TEST_SHARE * len(members))), len(members) - 1)
         parts.append(members[:n_test] if split == "test" else members[n_test:])
-    return torch.cat(parts).sort().values
+    chosen = torch.cat(parts).sort().values.numpy()
+    return _Listing([whole.files[row] for row in chosen], whole.labels[chosen], f"{whole.fingerprint}-cut")
 
 
-def _list(folder: Path) -> _Listing:
+def _class_names(folder: Path) -> tuple[str, ...]:
     if not folder.is_dir():
         raise UserError(f"{folder} does not exist: a data set is laid out as {folder}/<class>/<images>.")
-    class_names = tuple(sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and _visible(entry.name)))
-    if not class_names:
+    names = tuple(sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and _visible(entry.name)))
+    if not names:
         raise UserError(f"{folder} has no class folders: images are expected in {folder}/<class>/.")
+    return names
+
+
+def _list(folder: Path, class_names: tuple[str, ...]) -> _Listing:
     files, labels, digest = [], [], hashlib.sha256()
     for label, name in enumerate(class_names):
         entries = sorted(_files(folder / name), key=lambda entry: entry.name)
@@ -89,10 +89,10 @@ def _list(folder: Path) -> _Listing:
             raise UserError(f"{folder / name} is empty: remove the folder or put its images there.")
         for entry in entries:
             status = entry.stat()
-            digest.update(f"{name}/{entry.name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+            digest.update(os.fsencode(f"{name}/{entry.name}\0{status.st_size}\0{status.st_mtime_ns}\n"))
             files.append(Path(entry.path))
             labels.append(label)
-    return _Listing(files, np.array(labels, np.int64), class_names, digest.hexdigest()[:16])
+    return _Listing(files, np.array(labels, np.int64), digest.hexdigest()[:16])
 
 
 def _files(folder: Path) -> Iterator[os.DirEntry[str]]:
@@ -105,14 +105,14 @@ def _visible(name: str) -> bool:
 
 def _decoded(listing: _Listing, folder: Path, image_size: int, cache_dir: Path) -> torch.Tensor:
     """Return (N, 3, S, S) uint8, memory-mapped from the cache, which is written first where it is absent or stale."""
-    place = hashlib.sha256(str(folder).encode()).hexdigest()[:12]
+    place = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
     family = f"{folder.parent.name}-{folder.name}-{place}-{image_size}px-"
     cache = cache_dir / f"{family}{listing.fingerprint}.npy"
     if not cache.is_file():
         cache_dir.mkdir(parents=True, exist_ok=True)
         log.info("Decoding %d images of %s into %s", len(listing.files), folder, cache)
         _write(cache, listing.files, image_size)
-        for stale in cache_dir.glob(f"{family}*.npy"):
+        for stale in cache_dir.glob(f"{glob.escape(family)}*.npy"):
             if stale != cache:
                 stale.unlink(missing_ok=True)
     # Copy-on-write: torch wants a writable array, and nobody may change the file.
@@ -121,11 +121,11 @@ def _decoded(listing: _Listing, folder: Path, image_size: int, cache_dir: Path) 
 
 def _write(cache: Path, files: list[Path], image_size: int) -> None:
     """Decode into a file of its own, then rename it: two jobs that start together each leave a whole cache."""
-    partial = cache.with_suffix(f".{os.getpid()}.partial")
+    partial = cache.with_suffix(f".{uuid.uuid4().hex}.partial")
     try:
         array = np.lib.format.open_memmap(partial, "w+", np.uint8, (len(files), 3, image_size, image_size))
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for row, pixels in enumerate(pool.map(lambda path: _decode(path, image_size), files, chunksize=64)):
+            for row, pixels in enumerate(pool.map(lambda path: _decode(path, image_size), files)):
                 array[row] = pixels
         array.flush()
         partial.replace(cache)
@@ -135,12 +135,20 @@ def _write(cache: Path, files: list[Path], image_size: int) -> None:
 
 def _decode(path: Path, image_size: int) -> np.ndarray:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                colour = image.convert("RGB")
+        with Image.open(path) as image:
+            # Pillow itself only warns up to twice its limit.
+            if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
+                raise Image.DecompressionBombError(f"{image.width}x{image.height} pixels")
+            colour = _to_8_bits(image).convert("RGB")
         if colour.size != (image_size, image_size):
             colour = ImageOps.fit(colour, (image_size, image_size), Image.Resampling.BICUBIC)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except Exception as error:  # Pillow's decoders answer broken bytes with SyntaxError, RuntimeError and many more.
         raise UserError(f"{path} can't be read as an image ({error}): replace or remove it.") from error
     return np.asarray(colour).transpose(2, 0, 1)
+
+
+def _to_8_bits(image: Image.Image) -> Image.Image:
+    """Scale 16-bit grey, all of which above 255 Pillow's own conversion makes white."""
+    if not image.mode.startswith("I"):
+        return image
+    return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))

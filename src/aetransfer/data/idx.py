@@ -33,7 +33,7 @@ FASHION_NAMES = (
 
 
 def read_mnist(root: str, split: Split) -> Images:
-    """Read MNIST from root/MNIST/raw: (60000 or 10000, 1, 28, 28). Raises UserError naming the file that is at fault."""
+    """Read MNIST from root/MNIST/raw: (60000 or 10000, 1, 28, 28). Raises UserError naming the file at fault."""
     return _read(Path(root), "MNIST", split, DIGIT_NAMES, MNIST_MD5)
 
 
@@ -46,7 +46,7 @@ def _read(root: Path, dataset: str, split: Split, class_names: tuple[str, ...], 
     folder = root / dataset / "raw"
     names = [f"{prefix}-{kind}-ubyte" for prefix in PREFIX.values() for kind in ("images-idx3", "labels-idx1")]
     if not any(_find(folder, name) for name in names):
-        fetch(dataset, root, needs=f"{names[0]}[.gz] and its three siblings in {folder}")
+        fetch(dataset, root, folder, needs=f"{names[0]}[.gz] and its three siblings in {folder}")
     missing = [name for name in names if _find(folder, name) is None]
     if missing:
         raise UserError(f"{folder} lacks {', '.join(missing)}: put the file there, raw or as .gz.")

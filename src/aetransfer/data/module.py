@@ -2,10 +2,10 @@
 
 import logging
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from pytorch_lightning import LightningDataModule
+from pytorch_lightning import LightningDataModule, Trainer
 from torch import Tensor
 
 from aetransfer.data.batches import Augment, Epochs, Preparation, ResidentBatches, StreamedBatches
@@ -18,6 +18,13 @@ log = logging.getLogger(__name__)
 Part = Literal["train", "val", "test"]
 Loader = ResidentBatches | StreamedBatches
 NO_AUGMENT = Augment()
+
+
+def data_of(trainer: Trainer) -> "ImageDataModule":
+    """Return the data module that a Trainer is fitting or evaluating."""
+    module = getattr(trainer, "datamodule", None)
+    assert isinstance(module, ImageDataModule), module
+    return module
 
 
 class ImageDataModule(LightningDataModule):
@@ -125,7 +132,7 @@ class ImageDataModule(LightningDataModule):
             rank=trainer.global_rank,
             world_size=trainer.world_size,
         )
-        common = {
+        common: dict[str, Any] = {
             "prepare": self.prepare,
             "epochs": epochs,
             "epoch": lambda: trainer.current_epoch,

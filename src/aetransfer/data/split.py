@@ -14,7 +14,7 @@ from aetransfer.errors import UserError
 
 
 def stratified_order(labels: Tensor, seed: int) -> list[Tensor]:
-    """Shuffle the positions of each class. labels: (N,) int64. Returns one (n_class,) int64 tensor per class present."""
+    """Shuffle the positions of each class. labels: (N,) int64. Returns a (n_class,) int64 tensor per class present."""
     rng = np.random.default_rng(seed)
     array = labels.numpy()
     return [torch.from_numpy(rng.permutation(np.flatnonzero(array == label))) for label in np.unique(array)]

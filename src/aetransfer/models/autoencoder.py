@@ -1,6 +1,6 @@
 """The autoencoder: mean squared error of pixels in [0, 1]."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pytorch_lightning import LightningModule
 from torch import Tensor
@@ -16,7 +16,8 @@ from aetransfer.networks.encoder import Encoder
 class AutoEncoder(LightningModule):
     """Encoder and mirrored decoder, ended by a sigmoid."""
 
-    monitor, monitor_mode = "val/mse", "min"
+    monitor: ClassVar[str] = "val/mse"
+    monitor_mode: ClassVar[str] = "min"
 
     def __init__(self, encoder: Encoder, *, margin: int, optimizer: Optimizer) -> None:
         """margin: pixels of padding around the image, which neither loss nor metrics count."""

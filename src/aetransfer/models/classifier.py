@@ -1,27 +1,24 @@
 """The transfer classifier: a carried (or fresh) encoder, and a head that reads its code."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar
 
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import MeanMetric
-from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError, MulticlassF1Score
 
 from aetransfer.config.schema import Optimizer
 from aetransfer.data.batches import Batch
+from aetransfer.models.metrics import ClassifierMetrics
 from aetransfer.models.optimisers import configure
 from aetransfer.networks.encoder import Encoder
-
-# 15 equal bins of confidence, as in Guo et al. 2017.
-CALIBRATION_BINS = 15
 
 
 class Classifier(LightningModule):
     """Cross-entropy. A frozen encoder gets no gradient, stays in eval mode and so keeps every buffer as it was."""
 
-    monitor, monitor_mode = "val/acc", "max"
+    monitor: ClassVar[str] = "val/acc"
+    monitor_mode: ClassVar[str] = "max"
 
     def __init__(
         self, encoder: Encoder, head: nn.Module, *, classes: int, freeze_encoder: bool, optimizer: Optimizer
@@ -31,7 +28,7 @@ class Classifier(LightningModule):
         self.freeze_encoder, self.optimizer_config = freeze_encoder, optimizer
         if freeze_encoder:
             encoder.requires_grad_(False).eval()
-        self.val_metrics, self.test_metrics = _metrics(classes), _metrics(classes)
+        self.val_metrics, self.test_metrics = ClassifierMetrics(classes), ClassifierMetrics(classes)
 
     def train(self, mode: bool = True) -> "Classifier":
         super().train(mode)
@@ -52,18 +49,14 @@ class Classifier(LightningModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate("val", self.val_metrics, batch)
+        images, labels = batch
+        self.val_metrics.update(self(images), labels)
+        self.log_dict(self.val_metrics.named("val"))
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate("test", self.test_metrics, batch)
-
-    def _evaluate(self, part: Literal["val", "test"], metrics: nn.ModuleDict, batch: Batch) -> None:
         images, labels = batch
-        logits = self(images)
-        for name in ("acc", "f1", "ece"):
-            metrics[name].update(logits.softmax(1), labels)
-        metrics["nll"].update(F.cross_entropy(logits, labels, reduction="none"))
-        self.log_dict({f"{part}/{name}": metric for name, metric in metrics.items()})
+        self.test_metrics.update(self(images), labels)
+        self.log_dict(self.test_metrics.named("test"))
 
     def configure_optimizers(self) -> Any:
         encoder_lr = self.optimizer_config.encoder_lr or self.optimizer_config.lr
@@ -72,14 +65,3 @@ class Classifier(LightningModule):
             "head": (self.head.parameters(), self.optimizer_config.lr),
         }
         return configure(self.optimizer_config, groups, int(self.trainer.estimated_stepping_batches))
-
-
-def _metrics(classes: int) -> nn.ModuleDict:
-    return nn.ModuleDict(
-        {
-            "acc": MulticlassAccuracy(classes, average="micro"),
-            "f1": MulticlassF1Score(classes, average="macro"),
-            "nll": MeanMetric(),
-            "ece": MulticlassCalibrationError(classes, n_bins=CALIBRATION_BINS),
-        }
-    )

@@ -1,6 +1,6 @@
 """Optimiser and learning rate schedule, the same choice for every model."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -11,12 +11,12 @@ from aetransfer.config.schema import Optimizer
 
 
 def configure(
-    config: Optimizer, groups: dict[str, tuple[Iterable[nn.Parameter], float]], total_steps: int
+    config: Optimizer, groups: Mapping[str, tuple[Iterable[nn.Parameter], float]], total_steps: int
 ) -> dict[str, Any]:
     """Return what Lightning's `configure_optimizers` wants.
 
-    groups: (parameters, peak learning rate) by the name of their curve; parameters that need no gradient are left out. total_steps: optimiser
-    steps of the whole training, which the schedule ends with.
+    groups: (parameters, peak learning rate) by the name of their curve; parameters that need no gradient are left
+    out. total_steps: optimiser steps of the whole training, which the schedule ends with.
     """
     trained = [
         {"params": parameters, "lr": lr, "name": name}
@@ -40,6 +40,6 @@ def configure(
         case "cosine":
             scheduler = lr_scheduler.CosineAnnealingLR(optimizer, T_max=total_steps)
         case "one_cycle":
-            peaks = [group["lr"] for group in trained]
+            peaks = [group["lr"] for group in optimizer.param_groups]
             scheduler = lr_scheduler.OneCycleLR(optimizer, max_lr=peaks, total_steps=total_steps)
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

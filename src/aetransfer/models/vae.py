@@ -5,18 +5,17 @@ latents. Averaging one over pixels and not the other would make it a beta-VAE wi
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
-from torchmetrics import MeanMetric
 
 from aetransfer.config.schema import Optimizer
 from aetransfer.data.batches import Batch
-from aetransfer.models.active_units import ActiveUnits
 from aetransfer.models.content import content
 from aetransfer.models.likelihoods import LIKELIHOODS
+from aetransfer.models.metrics import ElboMetrics
 from aetransfer.models.noise import step_generator
 from aetransfer.models.optimisers import configure
 from aetransfer.networks.encoder import Encoder
@@ -41,7 +40,8 @@ class Terms:
 class VAE(LightningModule):
     """The encoder's code is the posterior mean mu, so that it is carried on like an autoencoder's."""
 
-    monitor, monitor_mode = "val/neg_elbo", "min"
+    monitor: ClassVar[str] = "val/neg_elbo"
+    monitor_mode: ClassVar[str] = "min"
 
     def __init__(
         self,
@@ -66,9 +66,7 @@ class VAE(LightningModule):
         self.likelihood = LIKELIHOODS[likelihood]()
         self.margin, self.optimizer_config, self.seed = margin, optimizer, seed
         self.kl_weight, self.kl_warmup_epochs, self.free_bits = kl_weight, kl_warmup_epochs, free_bits
-        self.val_metrics = nn.ModuleDict({name: MeanMetric() for name in ("neg_elbo", "distortion", "rate")})
-        self.test_metrics = nn.ModuleDict({name: MeanMetric() for name in ("neg_elbo", "distortion", "rate")})
-        self.val_active, self.test_active = ActiveUnits(encoder.latent_dim), ActiveUnits(encoder.latent_dim)
+        self.val_metrics, self.test_metrics = ElboMetrics(encoder.latent_dim), ElboMetrics(encoder.latent_dim)
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log-variance of q(z | x), (N, latent_dim) each."""
@@ -112,26 +110,14 @@ class VAE(LightningModule):
         return distortion + self.beta() * paid_rate
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate("val", self.val_metrics, self.val_active, batch, batch_idx)
+        terms = self.terms(batch[0], step_generator("val", 0, batch_idx, self.device))
+        self.val_metrics.update(terms.distortion, terms.rate, terms.mean)
+        self.log_dict(self.val_metrics.named("val"))
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate("test", self.test_metrics, self.test_active, batch, batch_idx)
-
-    def _evaluate(
-        self,
-        part: Literal["val", "test"],
-        metrics: nn.ModuleDict,
-        active: ActiveUnits,
-        batch: Batch,
-        batch_idx: int,
-    ) -> None:
-        terms = self.terms(batch[0], step_generator(part, 0, batch_idx, self.device))
-        metrics["neg_elbo"](terms.distortion + terms.rate)
-        metrics["distortion"](terms.distortion)
-        metrics["rate"](terms.rate)
-        active(terms.mean)
-        self.log_dict({f"{part}/{name}": metric for name, metric in metrics.items()})
-        self.log(f"{part}/active_units", active)
+        terms = self.terms(batch[0], step_generator("test", 0, batch_idx, self.device))
+        self.test_metrics.update(terms.distortion, terms.rate, terms.mean)
+        self.log_dict(self.test_metrics.named("test"))
 
     def configure_optimizers(self) -> Any:
         total_steps = int(self.trainer.estimated_stepping_batches)

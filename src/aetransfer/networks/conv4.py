@@ -4,6 +4,7 @@ Its text names two fully connected layers, its code has one; `hidden` adds them.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 from torch import Tensor, nn
@@ -38,14 +39,14 @@ class Conv4(Encoder):
         self.widths, self.hidden, self.batch_norm, self.init = tuple(widths), tuple(hidden), batch_norm, init
         self.convolutions = nn.Sequential()
         channels = [in_channels, *widths]
-        for before, after in zip(channels, channels[1:], strict=False):
+        for before, after in pairwise(channels):
             self.convolutions.append(nn.Conv2d(before, after, kernel_size=3, stride=2, padding=1))
             if batch_norm:
                 self.convolutions.append(nn.BatchNorm2d(after))
             self.convolutions.append(nn.ReLU())
         self.dense = nn.Sequential()
         dims = [flat, *hidden]
-        for wide, narrow in zip(dims, dims[1:], strict=False):
+        for wide, narrow in pairwise(dims):
             self.dense.extend([nn.Linear(wide, narrow), nn.ReLU()])
         if init == "he":
             he_(self)

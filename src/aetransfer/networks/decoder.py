@@ -1,6 +1,7 @@
 """From codes back to images: a stride-2 convolutional encoder, mirrored."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 from torch import Tensor, nn
@@ -40,13 +41,13 @@ class ConvDecoder(nn.Module):
         self.smallest = (widths[-1], sizes[-1], sizes[-1])
         dims = [latent_dim, *reversed(hidden), widths[-1] * sizes[-1] ** 2]
         self.dense = nn.Sequential()
-        for wide, wider in zip(dims, dims[1:], strict=False):
+        for wide, wider in pairwise(dims):
             self.dense.extend([nn.Linear(wide, wider), nn.ReLU()])
 
         channels = [*reversed(widths), out_channels]
         targets = list(reversed(sizes))
         self.upsample = nn.Sequential()
-        for level, (before, after) in enumerate(zip(channels, channels[1:], strict=False)):
+        for level, (before, after) in enumerate(pairwise(channels)):
             # A stride of 2 gives 2 s - 1 pixels; output padding adds the one that an even size needs.
             extra = targets[level + 1] - (2 * targets[level] - 1)
             self.upsample.append(

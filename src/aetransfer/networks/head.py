@@ -1,6 +1,7 @@
 """What reads a code: fully connected ReLU layers to class logits."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -14,7 +15,7 @@ class Head(nn.Module):
         super().__init__()
         self.layers = nn.Sequential()
         dims = [in_features, *hidden]
-        for wide, narrow in zip(dims, dims[1:], strict=False):
+        for wide, narrow in pairwise(dims):
             self.layers.extend([nn.Linear(wide, narrow), nn.ReLU()])
         self.layers.append(nn.Linear(dims[-1], classes))
         he_(self)

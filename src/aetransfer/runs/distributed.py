@@ -6,12 +6,15 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch.distributed
-from pytorch_lightning.strategies.launchers import subprocess_script
+from pytorch_lightning.strategies.launchers import subprocess_script as launcher
 
 from aetransfer.runs.directory import RunDirectory
 
+# Lightning's private name for what it runs as a child under Hydra; there is no public way to say it.
+CHILD_COMMAND = "_hydra_subprocess_cmd"
 # What Lightning sets for the children of one fit, and would read again at the next.
 SET_BY_LIGHTNING = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
 
@@ -21,12 +24,12 @@ def children(directory: RunDirectory, source: str | None) -> Iterator[None]:
     """Let the processes that Lightning starts meanwhile be `python -m aetransfer.rank` on this run."""
     command = [sys.executable, "-m", "aetransfer.rank", str(directory.path), *([source] if source else [])]
     before = {name: os.environ.get(name) for name in SET_BY_LIGHTNING}
-    original = subprocess_script._hydra_subprocess_cmd
-    subprocess_script._hydra_subprocess_cmd = lambda local_rank: (command, os.getcwd())
+    original = getattr(launcher, CHILD_COMMAND)
+    setattr(launcher, CHILD_COMMAND, lambda local_rank: (command, str(Path.cwd())))
     try:
         yield
     finally:
-        subprocess_script._hydra_subprocess_cmd = original
+        setattr(launcher, CHILD_COMMAND, original)
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
         for name, value in before.items():

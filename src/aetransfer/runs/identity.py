@@ -10,7 +10,7 @@ from typing import Any
 
 from aetransfer.config.schema import Data, GivenEncoder, Job, Pretraining, Training
 
-ONLY_LOOKS = ("aetransfer.callbacks.", "pytorch_lightning.callbacks.LearningRateMonitor")
+ONLY_LOOKS = "aetransfer.callbacks."
 # Of the trainer's settings beyond Training, those that change a transfer's numbers.
 HARDWARE = ("accelerator", "devices", "num_nodes", "deterministic")
 
@@ -22,7 +22,7 @@ def identity(job: Job) -> str:
 
 
 def run_name(job: Job) -> str:
-    """Return <stage>-<model>-<data>-[<arm>-]<latent size>-<seed>-<identity>, such as pretrain-ae-mnist-d128-s0-1a2b3c4d5e."""
+    """Name a settled job: pretrain-mnist-ae-d128-s0-<identity>, transfer-cifar10-frozen-from-mnist-ae-d128-s0-..."""
     parts = [job.stage, job.data.name]
     if job.transfer is None:
         parts.append(job.model.name)

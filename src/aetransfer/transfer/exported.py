@@ -6,6 +6,7 @@ The one form in which encoders travel. A checkpoint is accepted as well: its enc
 import hashlib
 import json
 import pickle
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +47,7 @@ def read_description(path: str) -> Description:
     if file.suffix == ".safetensors":
         architecture = _header(file)
     else:
-        architecture = _checkpoint(file)["hyper_parameters"]["architecture"]
+        architecture = read_checkpoint(file)["hyper_parameters"]["architecture"]
     return Description(architecture, hashlib.sha256(file.read_bytes()).hexdigest()[:16])
 
 
@@ -58,7 +59,7 @@ def read_state(path: str) -> "dict[str, Tensor]":
 
         _header(file)
         return dict(load_file(file))
-    state = _checkpoint(file)["state_dict"]
+    state = read_checkpoint(file)["state_dict"]
     return {key.removeprefix("encoder."): value for key, value in state.items() if key.startswith("encoder.")}
 
 
@@ -82,22 +83,35 @@ def _header(file: Path) -> dict[str, Any]:
         raise UserError(f"{file} is truncated or no safetensors file ({error}).") from error
     if metadata.get("format") != FORMAT:
         raise UserError(f"{file} is no encoder of this program: its header does not say {FORMAT}.")
-    architecture = json.loads(metadata["architecture"])
-    assert isinstance(architecture, dict)
+    try:
+        architecture = json.loads(metadata["architecture"])
+    except (KeyError, json.JSONDecodeError) as error:
+        raise UserError(f"{file} is damaged: its header does not say which encoder it holds.") from error
+    return _complete(architecture, file)
+
+
+def _complete(architecture: Any, file: Path) -> dict[str, Any]:
+    if not isinstance(architecture, dict) or not {"_target_", "in_channels", "image_size"} <= set(architecture):
+        raise UserError(f"{file} is damaged: what it says of its encoder lacks the class or the size of its images.")
     return architecture
 
 
-def _checkpoint(file: Path) -> dict[str, Any]:
+def read_checkpoint(file: Path) -> dict[str, Any]:
+    """Load a checkpoint of this program; nothing in the file is run. Raises UserError for any other file."""
     import torch
 
     try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
+        # torch warns of old pickles, and then refuses them anyway.
+        with warnings.catch_warnings(action="ignore"):
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
             f"{file} holds more than weights, or is damaged: it could run code and is not loaded."
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise UserError(f"{file} is damaged or no checkpoint ({' '.join(str(error).split())}).") from error
-    if not isinstance(content, dict) or "architecture" not in content.get("hyper_parameters", {}):
-        raise UserError(f"{file} is no checkpoint of this program: it does not say which encoder it holds.")
-    return content
+    match content:
+        case {"hyper_parameters": {"architecture": architecture}, "state_dict": dict()}:
+            _complete(architecture, file)
+            return content
+    raise UserError(f"{file} is no checkpoint of this program: it does not say which encoder it holds.")

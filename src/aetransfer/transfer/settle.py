@@ -6,9 +6,12 @@ architecture replaces the config's. Two configs that mean the same job settle to
 
 from typing import Any
 
+from aetransfer.config.instantiate import check_allowed
 from aetransfer.config.schema import GivenEncoder, Job, Pretraining, Trainer, Training
 from aetransfer.errors import UserError
 from aetransfer.transfer.exported import read_description
+
+ONLY_TRANSFER = ("transfer", "head", "pretrain")
 
 
 def settle(job: Job, overrides: list[str]) -> Job:
@@ -16,7 +19,15 @@ def settle(job: Job, overrides: list[str]) -> Job:
 
     Raises UserError where source and target don't fit together.
     """
+    settled = _settle(job, overrides)
+    for target in _targets(settled):
+        check_allowed(target, settled.allow)
+    return settled
+
+
+def _settle(job: Job, overrides: list[str]) -> Job:
     if job.stage == "pretrain":
+        _check_stage(job, overrides)
         return job.model_copy(update={"transfer": None, "head": None, "pretrain": None})
     assert job.transfer is not None and job.head is not None
     if job.pretrain is None:
@@ -49,8 +60,28 @@ def pretraining_of(job: Job) -> Job:
     )
 
 
+def _targets(job: Job) -> list[str]:
+    nodes = [job.encoder, job.data.reader, *job.callbacks.values(), *job.logger.values()]
+    if isinstance(job.pretrain, Pretraining):
+        nodes.append(job.pretrain.data.reader)
+    return [node.target for node in nodes if node is not None]
+
+
+def _check_stage(job: Job, overrides: list[str]) -> None:
+    for override in overrides:
+        # pretrain=PATH arrives as two words, of which the other one holds the path.
+        if _key(override).split(".")[0] in ONLY_TRANSFER and override != "pretrain=given":
+            raise UserError(f"model={job.model.name} is a pretraining, so {override} has no meaning: leave it out.")
+
+
+def _key(override: str) -> str:
+    """Return the dotted key that an override sets: `pretrain.data` for data@pretrain.data=digits."""
+    return override.lstrip("+~").partition("=")[0].rpartition("@")[2]
+
+
 def _settle_declared(job: Job, source: Pretraining) -> Job:
     assert job.transfer is not None
+    carries = job.transfer.carries
     source = source.model_copy(update={"encoder": job.encoder})
     if source.data.channels != job.data.channels:
         match job.transfer.channels:
@@ -62,7 +93,7 @@ def _settle_declared(job: Job, source: Pretraining) -> Job:
                 job = _grey_target(job, source.data.channels)
             case "inflate":
                 _check_inflates(source.data.channels, job)
-    if job.transfer.carries:
+    if carries:
         _check_size(source.data.input_size, job, hint="set pretrain.data.pad or data.pad so that both agree")
     return job.model_copy(update={"pretrain": source})
 
@@ -72,13 +103,13 @@ def _settle_given(job: Job, given: GivenEncoder, overrides: list[str]) -> Job:
     described = read_description(given.path)
     architecture = dict(described.architecture)
     channels, size = architecture.pop("in_channels"), architecture.pop("image_size")
-    _check_overrides(architecture, job, given.path, overrides)
+    _check_encoder(architecture, job, given.path, overrides)
     if channels != job.data.channels:
         match job.transfer.channels:
             case "repeat_source":
                 raise UserError(
-                    f"{given.path} was trained on {channels}-channel images, so transfer.channels=repeat_source comes too "
-                    "late: choose inflate or grey."
+                    f"{given.path} was trained on {channels}-channel images, so transfer.channels=repeat_source comes "
+                    "too late: choose inflate or grey."
                 )
             case "grey":
                 job = _grey_target(job, channels)
@@ -90,14 +121,16 @@ def _settle_given(job: Job, given: GivenEncoder, overrides: list[str]) -> Job:
     return Job.model_validate(plain)
 
 
-def _check_overrides(architecture: dict[str, Any], job: Job, path: str, overrides: list[str]) -> None:
+def _check_encoder(architecture: dict[str, Any], job: Job, path: str, overrides: list[str]) -> None:
     asked = job.encoder.model_dump(by_alias=True)
     for override in overrides:
-        key = override.lstrip("+~").partition("=")[0].removeprefix("encoder.")
-        if override.lstrip("+~").startswith("encoder.") and asked.get(key) != architecture.get(key):
+        group, _, key = _key(override).partition(".")
+        # Choosing the group's file asks for its class; the given encoder may still have other widths than the file.
+        key = key or "_target_"
+        if group == "encoder" and asked.get(key) != architecture.get(key):
             raise UserError(
-                f"{path} holds an encoder with {key}={architecture.get(key)}, but encoder.{key}={asked.get(key)} was asked "
-                "for: leave that out, or pretrain such an encoder."
+                f"{path} holds an encoder with {key}={architecture.get(key)}, but {override} was asked for: leave that "
+                "out, or pretrain such an encoder."
             )
 
 
@@ -108,8 +141,8 @@ def _grey_target(job: Job, channels: int) -> Job:
 def _check_inflates(source_channels: int, job: Job) -> None:
     if (source_channels, job.data.channels) != (1, 3):
         raise UserError(
-            f"transfer.channels=inflate goes from 1 to 3 channels, not from {source_channels} to {job.data.channels}: set "
-            f"data.channels={source_channels}."
+            f"transfer.channels=inflate goes from 1 to 3 channels, not from {source_channels} to {job.data.channels}: "
+            f"set data.channels={source_channels}."
         )
 
 

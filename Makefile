@@ -1,0 +1,51 @@
+# A fresh machine needs Python >= 3.11, git and make; everything else is installed into .venv.
+
+PYTHON ?= python3
+BIN := .venv/bin
+UV := .tools/bin/uv
+# Compiling bytecode once at install halves the seconds that every later start spends importing torch and Lightning.
+export UV_COMPILE_BYTECODE := 1
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: setup quickstart test test-slow test-real lint tensorboard benchmark lock clean
+
+setup: .venv/ready  ## make the environment: the tested set of packages, by hash
+
+.venv/ready: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("error: Python 3.11 or later is needed, found " + sys.version.split()[0] + ": set PYTHON=..." if sys.version_info < (3, 11) else 0)'
+	test -x $(UV) || { $(PYTHON) -m venv .tools && .tools/bin/pip install --quiet uv; }
+	test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) .venv
+	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	touch $@
+
+quickstart: setup  ## the main job on embedded data: four arms, three seeds, a table
+	$(BIN)/python -m aetransfer.train -m experiment=quickstart transfer=scratch,random_frozen,frozen,finetune seed=0,1,2
+
+test: setup  ## what a change must pass before anything else; at most ten minutes on two cores
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow
+
+test-real: setup  ## with AETRANSFER_TEST_DATA=DIR, which holds the real MNIST and CIFAR-10
+	$(BIN)/python -m pytest -m real
+
+lint: setup
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+tensorboard: setup  ## look at all runs
+	$(BIN)/tensorboard --host 127.0.0.1 --logdir $${AETRANSFER_OUTPUT_DIR:-outputs}/runs
+
+benchmark: setup
+	$(BIN)/python benchmarks/data_path.py
+	$(BIN)/python benchmarks/training_loop.py
+
+lock:  ## resolve the tested set anew; hashes, and no registry's name
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+		--custom-compile-command 'make lock' --constraint tested.txt --extra dev --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf .venv .tools outputs

@@ -1,0 +1,263 @@
+"""Batches: who sees which image when, what augmentation does to it, and that streaming changes nothing."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+from PIL import Image
+from torch import Tensor
+
+from aetransfer.data.batches import Augment, Batch, Epochs, Plan, Preparation, ResidentBatches, StreamedBatches, take
+from aetransfer.data.images import Images, to_channels
+from tests.made import make_images
+
+CPU = torch.device("cpu")
+AS_IT_IS = Preparation(channels=1, pad=0)
+BOTH = Augment(crop_padding=2, flip=True)
+
+counts = st.integers(1, 40)
+sizes = st.integers(1, 50)
+worlds = st.integers(1, 5)
+seeds = st.integers(0, 2**24 - 1)
+epoch_numbers = st.integers(0, 10_000)
+
+
+def resident(
+    images: Images,
+    *,
+    shuffle: bool = True,
+    augment: Augment | None = None,
+    seed: int = 0,
+    epoch: int = 0,
+    batch_size: int = 8,
+    prepare: Preparation = AS_IT_IS,
+    rank: int = 0,
+    world_size: int = 1,
+) -> ResidentBatches:
+    """Augmented for training, untouched for evaluation, unless told otherwise."""
+    if augment is None:
+        augment = BOTH if shuffle else Augment()
+    return ResidentBatches(
+        images.images,
+        images.labels,
+        prepare=prepare,
+        epochs=Epochs(len(images), shuffle, augment, seed, rank, world_size),
+        epoch=lambda: epoch,
+        batch_size=batch_size,
+        device=CPU,
+    )
+
+
+def numbered(count: int) -> Images:
+    """Images whose labels are their numbers, so that a batch says whom it holds."""
+    return Images(torch.zeros(count, 1, 4, 4, dtype=torch.uint8), torch.arange(count), tuple(map(str, range(count))))
+
+
+def seen(batches: ResidentBatches) -> list[int]:
+    return [label for _, labels in batches for label in labels.tolist()]
+
+
+def everything(batches: ResidentBatches | StreamedBatches) -> Batch:
+    images, labels = zip(*batches, strict=True)
+    return torch.cat(images), torch.cat(labels)
+
+
+@given(counts, sizes, st.booleans(), seeds, epoch_numbers)
+def test_an_epoch_has_every_image_once_whatever_the_batch_size(
+    count: int, batch_size: int, shuffle: bool, seed: int, epoch: int
+) -> None:
+    batches = resident(numbered(count), shuffle=shuffle, seed=seed, epoch=epoch, batch_size=batch_size)
+    assert sorted(seen(batches)) == list(range(count))
+    filled = [len(labels) for _, labels in batches]
+    assert len(batches) == len(filled)
+    assert all(size == batch_size for size in filled[:-1])
+
+
+@given(counts, sizes, worlds, seeds, epoch_numbers)
+def test_processes_that_train_together_take_equally_many_steps_and_miss_no_image(
+    count: int, batch_size: int, world_size: int, seed: int, epoch: int
+) -> None:
+    images = numbered(count)
+    shares = [
+        resident(images, seed=seed, epoch=epoch, batch_size=batch_size, rank=rank, world_size=world_size)
+        for rank in range(world_size)
+    ]
+    assert len({len(share) for share in shares}) == 1
+    assert len({len(seen(share)) for share in shares}) == 1
+    times = np.bincount([number for share in shares for number in seen(share)], minlength=count)
+    assert times.min() >= 1
+    assert times.max() - times.min() <= 1
+    assert times.sum() < count + world_size
+
+
+@given(counts, sizes, worlds)
+@example(count=1, batch_size=1, world_size=3)  # more processes than images
+def test_processes_that_evaluate_together_see_every_image_exactly_once(
+    count: int, batch_size: int, world_size: int
+) -> None:
+    images = numbered(count)
+    together = []
+    for rank in range(world_size):
+        share = resident(images, shuffle=False, batch_size=batch_size, rank=rank, world_size=world_size)
+        assert len(share) == sum(1 for _ in share)
+        together += seen(share)
+    assert sorted(together) == list(range(count))
+
+
+def test_evaluation_keeps_the_order_and_the_pixels_in_every_epoch() -> None:
+    images = make_images(20)
+    for epoch in (0, 1):
+        pixels, labels = everything(resident(images, shuffle=False, epoch=epoch))
+        assert torch.equal(labels, images.labels)
+        assert torch.equal(pixels, images.images.float() / 255)
+
+
+@given(seeds, epoch_numbers)
+def test_one_epoch_of_one_seed_is_the_same_whenever_it_is_asked_for(seed: int, epoch: int) -> None:
+    images = make_images(50)
+    first, second = (everything(resident(images, seed=seed, epoch=epoch)) for _ in range(2))
+    assert torch.equal(first[0], second[0])
+    assert torch.equal(first[1], second[1])
+
+
+@given(seeds, st.lists(epoch_numbers, min_size=2, max_size=2, unique=True))
+def test_two_epochs_differ_in_order_crops_and_flips(seed: int, pair: list[int]) -> None:
+    first, second = (Epochs(50, True, BOTH, seed).plan(epoch) for epoch in pair)
+    assert not torch.equal(first.rows, second.rows)
+    assert not torch.equal(first.crop, second.crop)
+    assert not torch.equal(first.flip, second.flip)
+
+
+@given(st.lists(seeds, min_size=2, max_size=2, unique=True), epoch_numbers)
+@example(pair=[0, 2**12], epoch=0)  # seeds that agree in their lower bits
+def test_two_seeds_differ_in_order(pair: list[int], epoch: int) -> None:
+    first, second = (seen(resident(numbered(50), seed=seed, epoch=epoch)) for seed in pair)
+    assert first != second
+
+
+@given(counts, sizes, seeds, st.integers(0, 2), st.booleans())
+def test_the_order_does_not_depend_on_the_augmentation_or_the_batch_size(
+    count: int, batch_size: int, seed: int, crop_padding: int, flip: bool
+) -> None:
+    plain = resident(numbered(count), augment=Augment(), seed=seed)
+    augmented = resident(numbered(count), augment=Augment(crop_padding, flip), seed=seed, batch_size=batch_size)
+    assert seen(augmented) == seen(plain)
+
+
+def slow_take(images: Tensor, plan: Plan, crop_padding: int) -> np.ndarray:
+    """What `take` does, one image after the other: pad, cut a window, flip, scale."""
+    size = images.shape[-1]
+    taken = []
+    for number, row in enumerate(plan.rows.tolist()):
+        image = np.pad(images[row].numpy(), ((0, 0), (crop_padding,) * 2, (crop_padding,) * 2))
+        if plan.crop is not None:
+            top, left = plan.crop[number].tolist()
+            image = image[:, top : top + size, left : left + size]
+        if plan.flip is not None and plan.flip[number]:
+            image = image[:, :, ::-1]
+        taken.append(image.astype(np.float32) / 255)
+    return np.stack(taken)
+
+
+@given(counts, st.integers(1, 9), st.sampled_from([1, 3]), st.integers(0, 4), st.booleans(), seeds, st.data())
+def test_crops_and_flips_are_what_a_loop_over_the_images_makes_of_them(
+    count: int, size: int, channels: int, crop_padding: int, flip: bool, seed: int, data: st.DataObject
+) -> None:
+    images = make_images(count, channels=channels, size=size, seed=seed).images
+    plan = Epochs(count, True, Augment(crop_padding, flip), seed).plan(data.draw(epoch_numbers))
+    padded = Preparation(channels, pad=0)(images, crop_padding)
+    np.testing.assert_array_equal(take(padded, plan, size).numpy(), slow_take(images, plan, crop_padding))
+
+
+def test_every_image_has_a_crop_and_a_flip_of_its_own() -> None:
+    ramp = torch.arange(1, 65, dtype=torch.uint8).view(1, 1, 8, 8)
+    same = Images(ramp.repeat(400, 1, 1, 1), torch.zeros(400, dtype=torch.int64), ("ramp",))
+    ((pixels, _),) = resident(same, batch_size=400)
+
+    padded = np.pad(ramp[0, 0].numpy(), 2)
+    windows = {(top, left): padded[top : top + 8, left : left + 8] for top in range(5) for left in range(5)}
+    looks = {window.tobytes(): (*offset, False) for offset, window in windows.items()}
+    looks |= {window[:, ::-1].tobytes(): (*offset, True) for offset, window in windows.items()}
+    drawn = [looks[image.tobytes()] for image in (pixels[:, 0] * 255).round().byte().numpy()]
+
+    tops, lefts, flips = np.array(drawn).T
+    assert set(drawn) == set(looks.values())
+    assert 0.4 < flips.mean() < 0.6
+    for offsets in (tops, lefts):
+        assert (np.bincount(offsets, minlength=5) > 400 / 5 / 2).all()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("present", [1, 3])
+@pytest.mark.parametrize("pad", [0, 2])
+def test_batches_are_float32_between_0_and_1_of_the_asked_channels_and_size(
+    channels: int, present: int, pad: int
+) -> None:
+    images = make_images(10, channels=present)
+    images.images[0], images.images[1] = 0, 255
+    pixels, labels = everything(resident(images, prepare=Preparation(channels, pad)))
+    assert pixels.shape == (10, channels, 8 + 2 * pad, 8 + 2 * pad)
+    assert pixels.dtype == torch.float32
+    assert labels.dtype == torch.int64
+    assert pixels.min() == 0
+    assert pixels.max() == 1
+
+
+def test_padding_is_a_black_border_around_the_untouched_image() -> None:
+    images = make_images(6)
+    pixels, _ = everything(resident(images, shuffle=False, prepare=Preparation(1, pad=2)))
+    assert torch.equal(pixels[:, :, 2:-2, 2:-2], images.images.float() / 255)
+    pixels[:, :, 2:-2, 2:-2] = 0
+    assert not pixels.any()
+
+
+@pytest.mark.parametrize("shuffle", [True, False], ids=["training", "evaluating"])
+@pytest.mark.parametrize(
+    ("present", "channels", "pad", "rank", "world_size"), [(1, 1, 0, 0, 1), (3, 1, 1, 0, 1), (1, 3, 2, 1, 2)]
+)
+def test_streamed_batches_are_those_from_memory_to_the_bit(
+    tmp_path: Path, shuffle: bool, present: int, channels: int, pad: int, rank: int, world_size: int
+) -> None:
+    stored = make_images(60, channels=present)
+    np.save(tmp_path / "images.npy", stored.images.numpy())
+    mapped = torch.from_numpy(np.load(tmp_path / "images.npy", mmap_mode="c"))
+    positions = torch.arange(5, 60, 2)
+    used = Images(stored.images[positions], stored.labels[positions], stored.class_names)
+    prepare = Preparation(channels, pad)
+    from_memory = resident(
+        used, shuffle=shuffle, epoch=3, batch_size=5, prepare=prepare, rank=rank, world_size=world_size
+    )
+    streamed = StreamedBatches(
+        mapped,
+        stored.labels,
+        positions=positions,
+        prepare=prepare,
+        epochs=from_memory.epochs,
+        epoch=lambda: 3,
+        batch_size=5,
+        device=CPU,
+        workers=1,
+    )
+    assert len(streamed) == len(from_memory)
+    for (pixels, labels), (expected_pixels, expected_labels) in zip(streamed, from_memory, strict=True):
+        assert torch.equal(pixels, expected_pixels)
+        assert torch.equal(labels, expected_labels)
+
+
+def test_grey_is_pillows_grey_to_within_one() -> None:
+    colours = make_images(50, channels=3, size=32).images
+    ours = to_channels(colours, 1)
+    assert ours.shape == (50, 1, 32, 32)
+    for colour, grey in zip(colours, ours, strict=True):
+        pillows = np.asarray(Image.fromarray(colour.permute(1, 2, 0).numpy()).convert("L"))
+        assert np.abs(grey[0].numpy().astype(int) - pillows.astype(int)).max() <= 1
+
+
+def test_grey_repeated_into_three_channels_is_grey_again() -> None:
+    grey = make_images(20).images
+    coloured = to_channels(grey, 3)
+    assert coloured.shape == (20, 3, 8, 8)
+    assert torch.equal(to_channels(coloured, 1), grey)

@@ -1,0 +1,242 @@
+"""The data module: what it reads when, what it counts and measures, and which batches it hands a Trainer."""
+
+import logging
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from aetransfer.data.batches import Augment, Batch
+from aetransfer.data.images import Images
+from aetransfer.data.module import ImageDataModule, Loader
+from aetransfer.data.split import cut
+from aetransfer.errors import UserError
+from tests.made import make_images
+
+TRAIN, TEST = make_images(200), make_images(40, seed=1)
+
+
+class Recorder:
+    """A reader that remembers which splits it was asked for."""
+
+    def __init__(self, train: Images = TRAIN, test: Images = TEST) -> None:
+        self.splits = {"train": train, "test": test}
+        self.asked: list[str] = []
+
+    def __call__(self, split: str) -> Images:
+        self.asked.append(split)
+        return self.splits[split]
+
+
+def make_module(reader: Recorder | None = None, **changes: Any) -> ImageDataModule:
+    settings: dict[str, Any] = {
+        "image_size": 8,
+        "channels": 1,
+        "pad": 0,
+        "batch_size": 16,
+        "val_fraction": 0.1,
+        "labels_per_class": None,
+        "train_fraction": None,
+        "augment": Augment(),
+        "max_memory_gb": 1.0,
+        "workers": 1,
+        "seed": 0,
+    }
+    module = ImageDataModule(reader or Recorder(), **settings | changes)
+    cpu = SimpleNamespace(root_device=torch.device("cpu"))
+    module.trainer = SimpleNamespace(global_rank=0, world_size=1, current_epoch=0, strategy=cpu)
+    return module
+
+
+def fitted(**changes: Any) -> ImageDataModule:
+    module = make_module(**changes)
+    module.setup("fit")
+    return module
+
+
+def everything(loader: Loader) -> Batch:
+    images, labels = zip(*loader, strict=True)
+    return torch.cat(images), torch.cat(labels)
+
+
+def loaders(module: ImageDataModule) -> dict[str, Loader]:
+    module.setup("fit")
+    module.setup("test")
+    return {"train": module.train_dataloader(), "val": module.val_dataloader(), "test": module.test_dataloader()}
+
+
+def assert_same(first: Loader, second: Loader) -> None:
+    for (images, labels), (other_images, other_labels) in zip(first, second, strict=True):
+        assert torch.equal(images, other_images)
+        assert torch.equal(labels, other_labels)
+
+
+def test_the_test_split_is_not_read_before_it_is_tested_on() -> None:
+    reader = Recorder()
+    module = make_module(reader)
+    for stage in ("fit", "validate"):
+        module.setup(stage)
+    everything(module.train_dataloader())
+    everything(module.val_dataloader())
+    module.pixel_statistics()
+    assert reader.asked == ["train"]
+    module.setup("test")
+    module.setup("test")
+    assert reader.asked == ["train", "test"]
+
+
+def test_testing_alone_does_not_read_the_training_images() -> None:
+    reader = Recorder()
+    module = make_module(reader)
+    module.setup("test")
+    assert reader.asked == ["test"]
+    assert module.count("test") == 40
+    assert module.class_names == TEST.class_names
+
+
+def test_train_and_validation_share_the_training_images_and_test_has_all_of_its_own() -> None:
+    module = make_module()
+    parts = {part: set(map(bytes, everything(loader)[0].numpy())) for part, loader in loaders(module).items()}
+    assert {part: len(images) for part, images in parts.items()} == {"train": 180, "val": 20, "test": 40}
+    assert parts["train"].isdisjoint(parts["val"])
+    assert parts["train"] | parts["val"] == set(map(bytes, (TRAIN.images.float() / 255).numpy()))
+    assert parts["test"] == set(map(bytes, (TEST.images.float() / 255).numpy()))
+
+
+@pytest.mark.parametrize("labels_per_class", [1, 10, 45])
+def test_labels_per_class_are_counted_out_of_each_class_and_leave_validation_alone(labels_per_class: int) -> None:
+    module = fitted(labels_per_class=labels_per_class)
+    assert module.count("train") == 4 * labels_per_class
+    assert everything(module.train_dataloader())[1].bincount().tolist() == [labels_per_class] * 4
+    assert_same(module.val_dataloader(), fitted().val_dataloader())
+
+
+def test_too_many_labels_per_class_are_a_sentence() -> None:
+    with pytest.raises(UserError, match=r"data\.labels_per_class=46, but class 'class0' has 45 training images"):
+        fitted(labels_per_class=46)
+
+
+@pytest.mark.parametrize(("channels", "pad", "count"), [(1, 0, 200), (3, 2, 200), (1, 1, 4999)])
+@pytest.mark.parametrize("present", [1, 3])
+def test_pixel_statistics_are_those_of_the_padded_training_images(
+    channels: int, pad: int, count: int, present: int
+) -> None:
+    images = make_images(count, channels=present, size=4)
+    images.images[:, 0] //= 2
+    module = fitted(reader=Recorder(images), image_size=4, channels=channels, pad=pad, labels_per_class=40)
+    rows, _ = cut(images.labels, images.class_names, val_fraction=0.1, labels_per_class=40, train_fraction=None, seed=0)
+    assert module.count("train") == len(rows)
+
+    pixels = images.images[rows].numpy()
+    if channels == 1 and present == 3:
+        pixels = np.round(np.einsum("nchw,c->nhw", pixels, [0.299, 0.587, 0.114]))[:, None]
+    pixels = np.pad(np.broadcast_to(pixels, (len(rows), channels, 4, 4)), ((0, 0), (0, 0), (pad, pad), (pad, pad)))
+    mean, deviation = module.pixel_statistics()
+    np.testing.assert_allclose(mean.numpy(), pixels.mean((0, 2, 3)) / 255, rtol=1e-4)
+    np.testing.assert_allclose(deviation.numpy(), pixels.std((0, 2, 3)) / 255, rtol=1e-4)
+
+
+def test_pixel_statistics_cover_more_images_than_one_chunk() -> None:
+    images = make_images(4999, size=4)
+    images.images[2500:] //= 4
+    module = fitted(reader=Recorder(images), image_size=4, val_fraction=0.01)
+    pixels = everything(module.train_dataloader())[0].double()
+    mean, deviation = module.pixel_statistics()
+    torch.testing.assert_close(mean.double(), pixels.mean((0, 2, 3)), rtol=1e-5, atol=0)
+    torch.testing.assert_close(deviation.double(), pixels.std((0, 2, 3), correction=0), rtol=1e-5, atol=0)
+
+
+def test_images_without_any_contrast_have_a_deviation_that_can_be_divided_by() -> None:
+    flat = Images(torch.full_like(TRAIN.images, 128), TRAIN.labels, TRAIN.class_names)
+    _, deviation = fitted(reader=Recorder(flat)).pixel_statistics()
+    assert deviation.item() > 0
+
+
+def test_pad_surrounds_every_image_with_zeros() -> None:
+    plain, padded = loaders(make_module()), loaders(make_module(pad=2))
+    for part in ("train", "val", "test"):
+        expected = torch.nn.functional.pad(everything(plain[part])[0], (2, 2, 2, 2))
+        assert torch.equal(everything(padded[part])[0], expected)
+
+
+def test_first_images_are_the_front_of_a_part_as_the_encoder_sees_them() -> None:
+    module = make_module(pad=2, channels=3, augment=Augment(2, True))
+    for part in ("val", "test"):
+        expected = everything(loaders(module)[part])[0]
+        assert torch.equal(module.first_images(part, 7), expected[:7])
+        assert torch.equal(module.first_images(part, 1000), expected)
+    assert module.first_images("train", 3).shape == (3, 3, 12, 12)
+
+
+@pytest.mark.parametrize("stage", ["fit", "test"])
+def test_a_wrong_image_size_is_a_sentence_with_both_sizes(stage: str) -> None:
+    with pytest.raises(UserError) as caught:
+        make_module(image_size=28).setup(stage)
+    split = "train" if stage == "fit" else "test"
+    assert str(caught.value) == f"The {split} images are 8x8, but data.image_size=28: correct it."
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_set_above_max_memory_gb_streams_the_same_batches_and_says_so(
+    channels: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    common = {"channels": channels, "pad": 1, "augment": Augment(2, True)}
+    from_memory = loaders(make_module(**common))
+    assert not any("streamed" in message for message in caplog.messages)
+    with caplog.at_level(logging.INFO, "aetransfer"):
+        streamed = loaders(make_module(**common, max_memory_gb=0))
+    for part, count in (("train", 180), ("val", 20), ("test", 40)):
+        assert f"{part}: {count} images exceed data.max_memory_gb and are streamed." in caplog.messages
+        assert_same(streamed[part], from_memory[part])
+
+
+def test_the_memory_limit_counts_the_padded_images_of_a_part(caplog: pytest.LogCaptureFixture) -> None:
+    needed = 180 * 3 * (8 + 2 * (1 + 2)) ** 2 / 1e9
+    common = {"channels": 3, "pad": 1, "augment": Augment(2, True)}
+    with caplog.at_level(logging.INFO, "aetransfer"):
+        fitted(**common, max_memory_gb=needed).train_dataloader()
+        assert not caplog.messages
+        fitted(**common, max_memory_gb=needed * 0.999).train_dataloader()
+        assert len(caplog.messages) == 1
+
+
+def test_training_batches_change_from_epoch_to_epoch_and_validation_batches_do_not() -> None:
+    module = fitted(augment=Augment(2, True))
+    train, val = module.train_dataloader(), module.val_dataloader()
+    first, first_val = everything(train), everything(val)
+    assert torch.equal(everything(train)[0], first[0])
+    module.trainer.current_epoch = 1
+    assert not torch.equal(everything(train)[0], first[0])
+    assert torch.equal(everything(val)[0], first_val[0])
+
+
+def test_validation_and_test_images_are_not_augmented() -> None:
+    plain, augmented = loaders(make_module()), loaders(make_module(augment=Augment(2, True)))
+    for part in ("val", "test"):
+        assert_same(plain[part], augmented[part])
+    assert not torch.equal(everything(plain["train"])[0], everything(augmented["train"])[0])
+
+
+def test_two_processes_divide_the_images_between_them() -> None:
+    shares = []
+    for rank in range(2):
+        module = make_module()
+        module.trainer.global_rank, module.trainer.world_size = rank, 2
+        shares.append({part: everything(loader)[0] for part, loader in loaders(module).items()})
+    for part, count in (("train", 180), ("val", 20), ("test", 40)):
+        together = {bytes(image) for share in shares for image in share[part].numpy()}
+        assert len(together) == sum(len(share[part]) for share in shares) == count
+
+
+def test_another_seed_trains_on_other_images_in_another_order() -> None:
+    first, second = (fitted(seed=seed, labels_per_class=10) for seed in (0, 1))
+    assert not torch.equal(first.first_images("train", 40), second.first_images("train", 40))
+    assert not torch.equal(everything(first.train_dataloader())[0], everything(second.train_dataloader())[0])
+
+
+def test_another_seed_augments_otherwise() -> None:
+    same = Images(TRAIN.images[:1].repeat(200, 1, 1, 1), TRAIN.labels, TRAIN.class_names)
+    first, second = (fitted(reader=Recorder(same), seed=seed, augment=Augment(2, True)) for seed in (0, 1))
+    assert not torch.equal(everything(first.train_dataloader())[0], everything(second.train_dataloader())[0])

@@ -1,0 +1,72 @@
+"""Whole commands, in this process: what a user types is what a test says."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from aetransfer import evaluate, train
+
+# A few batches of the embedded digits: the whole way in a second or two.
+TINY = (
+    *("data=photo_digits", "data@pretrain.data=digits", "encoder.widths=[4,8,8,8]", "encoder.latent_dim=8"),
+    *("pretrain.trainer.max_epochs=1", "pretrain.trainer.limit_train_batches=3", "trainer.max_epochs=2"),
+    *("trainer.limit_train_batches=3", "logger=none", "callbacks=none"),
+)
+TINY_PRETRAINING = ("data=digits", "encoder.widths=[4,8,8,8]", "encoder.latent_dim=8", "trainer.max_epochs=2")
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended: its exit code, what it printed, and the run it named last."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def run(self) -> Path:
+        last = self.out.strip().splitlines()[-1]
+        assert last.startswith("run: "), last
+        return Path(last.removeprefix("run: "))
+
+    @property
+    def result(self) -> dict:
+        return json.loads((self.run / "result.json").read_text())
+
+    @property
+    def encoder(self) -> dict:
+        return load_file(self.run / "encoder.safetensors")
+
+
+@pytest.fixture
+def command(monkeypatch, capfd):
+    """Run an entry point with words as its command line."""
+
+    def call(main, *words):
+        monkeypatch.setattr(sys, "argv", [main.__module__, *words])
+        capfd.readouterr()
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+            if isinstance(stop.code, str):
+                print(stop.code, file=sys.stderr)
+        out, err = capfd.readouterr()
+        return Done(code, out, err)
+
+    return call
+
+
+@pytest.fixture
+def run_train(command):
+    return lambda *words: command(train.main, *words)
+
+
+@pytest.fixture
+def run_evaluate(command):
+    return lambda *words: command(evaluate.main, *words)

@@ -1,0 +1,79 @@
+"""What ships under configs/: each experiment can be built, each promise has its command and figures."""
+
+import pytest
+
+from aetransfer.assemble import make_data, make_encoder, make_model
+from aetransfer.config.compose import checked, composed, config_directory
+from aetransfer.config.instantiate import locate
+from aetransfer.config.schema import Job
+from aetransfer.transfer.settle import pretraining_of, settle
+from tests.integration.conftest import TINY
+
+EXPERIMENTS = sorted(path.stem for path in (config_directory() / "experiment").glob("*.yaml"))
+LOGGERS = sorted(path.stem for path in (config_directory() / "logger").glob("*.yaml"))
+
+
+def job_of(*overrides):
+    return settle(checked(composed("train", list(overrides)), Job), list(overrides))
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_is_composed_and_instantiated(experiment):
+    job = job_of(f"experiment={experiment}")
+    jobs = [job] if job.stage == "pretrain" else [job, pretraining_of(job)]
+    for stage in jobs:
+        make_data(stage.data, stage.seed, stage.allow)
+        model = make_model(stage, make_encoder(stage), classes=10)
+        assert sum(parameter.numel() for parameter in model.parameters()) > 100_000
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_says_its_command_cost_and_expected_numbers(experiment):
+    lines = (config_directory() / "experiment" / f"{experiment}.yaml").read_text().splitlines()
+    head = "\n".join(line for line in lines if line.startswith("#"))
+
+    assert "aetransfer.train" in head or "make quickstart" in head
+    assert "CPU cores" in head
+    assert "±" in head or "nats" in head
+
+
+@pytest.mark.parametrize("logger", LOGGERS)
+def test_every_logger_names_a_class_that_exists(logger):
+    for node in job_of(f"logger={logger}").logger.values():
+        assert locate(node.target)
+
+
+@pytest.mark.parametrize("data", sorted(path.stem for path in (config_directory() / "data").glob("[a-z]*.yaml")))
+def test_every_data_set_can_be_source_and_target(data):
+    root = ["data.root=somewhere", "pretrain.data.root=somewhere"] if data == "image_folder" else []
+    job = job_of(f"data={data}", f"data@pretrain.data={data}", *root)
+
+    assert job.data.name == job.pretrain.data.name == data
+
+
+@pytest.mark.parametrize("trainer", ["auto", "cpu", "gpu", "mps", "ddp", "ddp_sim"])
+def test_every_trainer_is_chosen_by_override_alone(trainer):
+    assert job_of(f"trainer={trainer}").trainer.max_epochs == 20
+
+
+def test_fast_dev_run_goes_the_whole_way_in_two_batches(run_train):
+    done = run_train("debug=fast_dev_run", *TINY[:4])
+
+    assert done.result["counts"]["steps"] == 2
+
+
+def test_overfit_learns_its_images_by_heart(run_train):
+    done = run_train("debug=overfit", "experiment=quickstart", "transfer=scratch", "data.labels_per_class=2",
+                     "trainer.max_epochs=60", "logger=csv", "encoder.widths=[16,16,16]", "callbacks=none",
+                     "trainer.log_every_n_steps=1", "model.optimizer.weight_decay=0")  # fmt: skip
+
+    rows = [line for line in (done.run / "metrics.csv").read_text().splitlines() if line]
+    column = rows[0].split(",").index("train/nll")
+    losses = [float(row.split(",")[column]) for row in rows[1:] if row.split(",")[column]]
+    assert losses[-1] < 0.05 < losses[0]
+
+
+def test_the_profiler_reports(run_train):
+    done = run_train("debug=profiler", *TINY, "trainer.max_epochs=1", "transfer=scratch")
+
+    assert "run_training_batch" in done.out + done.err + (done.run / "train.log").read_text()

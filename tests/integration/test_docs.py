@@ -1,0 +1,36 @@
+"""What docs/ tells a user to type works as printed, and stays short."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def written_files(page):
+    """Return the code blocks that follow a line naming their file."""
+    return dict(re.findall(r"^`([\w/]+\.\w+)`.*?:\n\n```\w+\n(.*?)```", page, flags=re.M | re.S))
+
+
+@pytest.mark.parametrize("name", ["add_a_data_set", "add_an_encoder"])
+def test_the_page_works_as_printed_in_under_30_lines_of_user_code(name, tmp_path):
+    page = (DOCS / f"{name}.md").read_text()
+    files = written_files(page)
+    assert len(files) == 2
+    for path, text in files.items():
+        assert len(text.splitlines()) < 30
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    command = next(line for line in page.splitlines() if "allow=" in line and line.startswith("python -m "))
+    words = [sys.executable, *shlex.split(command)[1:], "trainer.limit_train_batches=3", "logger=none"]
+    environment = {**os.environ, "AETRANSFER_OUTPUT_DIR": str(tmp_path / "outputs"), "OMP_NUM_THREADS": "1"}
+
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().splitlines()[-1].startswith("run: ")

@@ -1,0 +1,44 @@
+"""-m: choices and seeds in one command, and the table it ends in."""
+
+from tests.integration.conftest import TINY
+
+
+def test_a_sweep_ends_in_a_table_of_arms_with_mean_and_spread_over_seeds(run_train):
+    done = run_train("-m", *TINY, "transfer=scratch,random_frozen", "seed=0,1")
+
+    assert done.code == 0
+    rows = [line for line in done.out.splitlines() if line.startswith("│")]
+    assert [row.split("│")[1].strip() for row in rows] == ["scratch", "random_frozen"]
+    assert all("±" in row and row.split("│")[-2].strip() == "2" for row in rows)
+
+
+def test_one_seed_has_no_spread(run_train):
+    done = run_train("-m", *TINY, "transfer=scratch,random_frozen")
+
+    assert not [line for line in done.out.splitlines() if line.startswith("│") and "±" in line]
+
+
+def test_transfers_of_a_sweep_share_the_pretrainings_of_their_seeds_and_sizes(run_train, tmp_path):
+    run_train("-m", *TINY, "transfer=frozen,finetune", "encoder.latent_dim=4,8", "seed=0,1")
+
+    runs = [path.name for path in (tmp_path / "outputs" / "runs").iterdir()]
+    assert len([name for name in runs if name.startswith("pretrain")]) == 4
+    assert len([name for name in runs if name.startswith("transfer")]) == 8
+
+
+def test_a_failing_job_does_not_stop_the_others_and_the_last_lines_name_it(run_train):
+    done = run_train("-m", *TINY, "transfer=scratch", "data.labels_per_class=5,9999,6")
+
+    assert done.code == 1
+    assert done.out.count("run: ") == 2
+    assert "data.labels_per_class=9999" in done.out.splitlines()[-2]
+    assert "has 130 training images" in done.err
+
+
+def test_pretraining_models_are_swept_as_well(run_train):
+    done = run_train("-m", "data=digits", "model=ae,vae", *TINY[2:4], "trainer.max_epochs=1",
+                     "trainer.limit_train_batches=2", "logger=none")  # fmt: skip
+
+    assert done.code == 0
+    assert "pretrain-digits-ae" in done.out
+    assert "pretrain-digits-vae" in done.out

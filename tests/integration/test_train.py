@@ -1,0 +1,174 @@
+"""python -m aetransfer.train: both stages, what they leave behind, and what is not done twice."""
+
+import json
+
+import pytest
+import torch
+import yaml
+
+from aetransfer.callbacks.progress import Throughput
+from tests.integration.conftest import TINY, TINY_PRETRAINING
+
+
+def test_one_command_pretrains_and_transfers_and_the_last_line_names_the_run(run_train):
+    done = run_train(*TINY, "transfer=frozen")
+
+    assert done.code == 0
+    assert done.run.name.startswith("transfer-photo_digits-frozen-from-digits-ae-d8-s0-")
+    source = json.loads((done.run / "result.json").read_text())["source"]
+    assert "pretrain-digits-ae-d8-s0-" in source
+
+
+def test_a_run_directory_holds_config_log_checkpoints_events_and_result(run_train):
+    done = run_train(*TINY, "transfer=scratch", "logger=tensorboard", "callbacks=default")
+
+    config = yaml.safe_load((done.run / "config.yaml").read_text())
+    assert config["encoder"]["latent_dim"] == 8
+    assert "epoch 2/2" in (done.run / "train.log").read_text()
+    assert (done.run / "checkpoints" / "best.ckpt").is_file()
+    assert (done.run / "checkpoints" / "last.ckpt").is_file()
+    assert list(done.run.glob("events.out.tfevents.*"))
+    result = done.result
+    assert result["status"] == "finished"
+    assert 0 <= result["metrics"]["test/acc"] <= 1
+    assert {"val/acc", "test/f1", "test/nll", "test/ece"} <= set(result["metrics"])
+    assert result["counts"]["test"] == 360
+    assert result["counts"]["steps"] == 6
+    assert result["timing"]["images_per_second"] > 0
+    assert result["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert {"git", "command", "hardware", "overrides"} <= set(result)
+
+
+def test_a_second_transfer_finds_the_pretraining_of_the_first(run_train):
+    first = run_train(*TINY, "transfer=frozen")
+    second = run_train(*TINY, "transfer=finetune")
+
+    assert first.result["source"] == second.result["source"]
+    assert "pretrain-digits" in second.out
+    assert "is finished: its result is used" in second.out
+
+
+def test_the_same_command_again_returns_the_finished_run(run_train):
+    first = run_train(*TINY, "transfer=scratch")
+    again = run_train(*TINY, "transfer=scratch")
+
+    assert again.run == first.run
+    assert again.result == first.result
+    assert "is finished: its result is used" in again.out
+
+
+def test_controls_train_no_pretraining(run_train, tmp_path):
+    for arm in ("scratch", "random_frozen"):
+        assert run_train(*TINY, f"transfer={arm}").code == 0
+
+    assert not list((tmp_path / "outputs" / "runs").glob("pretrain-*"))
+
+
+def test_a_declared_pretraining_is_the_one_that_a_command_of_its_own_makes(run_train):
+    alone = run_train("model=ae", "data=digits", *TINY[2:4], "trainer.max_epochs=1", "trainer.limit_train_batches=3",
+                      "logger=none", "callbacks=none")  # fmt: skip
+    transfer = run_train(*TINY, "transfer=frozen")
+
+    assert transfer.result["source"] == str(alone.run)
+
+
+@pytest.mark.parametrize("given", ["", "encoder.safetensors", "checkpoints/best.ckpt"])
+def test_a_pretraining_is_given_as_run_directory_encoder_or_checkpoint(run_train, given):
+    declared = run_train(*TINY, "transfer=frozen")
+    source = declared.result["source"]
+    by_path = run_train(*TINY[:1], *TINY[6:], f"pretrain={source}/{given}", "transfer=frozen")
+
+    assert by_path.run != declared.run
+    assert by_path.result["metrics"] == declared.result["metrics"]
+
+
+def test_the_encoder_is_rebuilt_from_the_checkpoint_and_not_from_the_config(run_train):
+    source = run_train(*TINY_PRETRAINING, "model=ae", "trainer.limit_train_batches=2", "logger=none")
+    done = run_train("data=photo_digits", "transfer=frozen", f"pretrain={source.run}", "trainer.max_epochs=1",
+                     "trainer.limit_train_batches=2", "logger=none")  # fmt: skip
+
+    assert done.encoder["bottleneck.weight"].shape == (8, 32)
+    assert "-d8-" in done.run.name
+
+
+@pytest.mark.parametrize("model", ["ae", "vae"])
+def test_both_kinds_of_pretraining_reach_the_classifier(run_train, model):
+    done = run_train(*TINY, f"pretrain={model}", "transfer=frozen")
+
+    assert f"from-digits-{model}" in done.run.name
+
+
+def test_an_interrupted_run_says_so_and_ends_in_the_same_bits(run_train, monkeypatch, tmp_path):
+    words = (*TINY_PRETRAINING, "model=vae", "trainer.limit_train_batches=4", "logger=none", "callbacks=none")
+    whole = run_train(*words)
+
+    monkeypatch.setenv("AETRANSFER_OUTPUT_DIR", str(tmp_path / "elsewhere"))
+    with monkeypatch.context() as cut:
+        original = Throughput.on_train_batch_end
+
+        def stop_in_the_second_epoch(self, trainer, *rest):
+            original(self, trainer, *rest)
+            if trainer.global_step == 6:
+                raise KeyboardInterrupt
+
+        cut.setattr(Throughput, "on_train_batch_end", stop_in_the_second_epoch)
+        stopped = run_train(*words)
+    assert stopped.code == 130
+    directory = tmp_path / "elsewhere" / "runs" / whole.run.name
+    assert json.loads((directory / "result.json").read_text())["status"] == "interrupted"
+
+    resumed = run_train(*words)
+    assert "Resuming from" in resumed.out
+    assert resumed.result["metrics"] == whole.result["metrics"]
+    assert all(torch.equal(resumed.encoder[key], value) for key, value in whole.encoder.items())
+
+
+def test_a_failed_run_says_why(run_train, monkeypatch, tmp_path):
+    def fail(*_):
+        raise RuntimeError("the disk is on fire")
+
+    monkeypatch.setattr(Throughput, "on_train_batch_end", fail)
+    with pytest.raises(RuntimeError):
+        run_train(*TINY, "transfer=scratch")
+
+    (directory,) = (tmp_path / "outputs" / "runs").iterdir()
+    result = json.loads((directory / "result.json").read_text())
+    assert result["status"] == "failed"
+    assert "the disk is on fire" in result["error"]
+
+
+def test_checkpoints_load_with_weights_only(run_train):
+    done = run_train(*TINY, "transfer=frozen")
+
+    content = torch.load(done.run / "checkpoints" / "best.ckpt", weights_only=True)
+    assert content["hyper_parameters"]["architecture"]["latent_dim"] == 8
+
+
+def test_a_decoder_that_dies_stops_the_run_in_its_first_epoch_and_names_the_setting(run_train):
+    done = run_train("data=digits", "model=ae", "encoder.widths=[4,8,8,8]", "data.batch_size=4", "encoder.init=torch",
+                     "model.optimizer.lr=1", "trainer.limit_train_batches=220", "trainer.max_epochs=5", "logger=none")  # fmt: skip
+
+    assert done.code == 1
+    assert "The decoder is dead" in done.err
+    assert "encoder.init=he" in done.err
+    assert "epoch 2/5" not in done.out
+
+
+def test_early_stopping_ends_a_run_before_its_last_epoch(run_train):
+    done = run_train(*TINY_PRETRAINING, "model=ae", "trainer.max_epochs=50", "trainer.limit_train_batches=1",
+                     "model.optimizer.lr=1e-9", "callbacks=early_stopping", "callbacks.early_stopping.patience=2",
+                     "logger=none")  # fmt: skip
+
+    assert done.result["counts"]["epochs"] < 50
+
+
+def test_labels_per_class_are_counted_in_the_result(run_train):
+    done = run_train(*TINY, "transfer=scratch", "data.labels_per_class=7")
+
+    assert done.result["counts"]["train"] == 70
+
+
+def test_csv_logger_by_override(run_train):
+    done = run_train(*TINY, "transfer=scratch", "logger=csv")
+
+    assert "val/acc" in (done.run / "metrics.csv").read_text()

@@ -1,0 +1,134 @@
+"""Tiny data sets in every format that the readers take, and the way to the real ones."""
+
+import gzip
+import hashlib
+import os
+import pickle
+import struct
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from aetransfer.data.images import Images
+
+IDX_FILES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+CIFAR10_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+def make_images(count: int, *, channels: int = 1, size: int = 8, classes: int = 4, seed: int = 0) -> Images:
+    """Noise, whose labels go round the classes: any two images differ."""
+    generator = torch.Generator().manual_seed(seed)
+    pixels = torch.randint(256, (count, channels, size, size), generator=generator, dtype=torch.uint8)
+    return Images(pixels, torch.arange(count) % classes, tuple(f"class{n}" for n in range(classes)))
+
+
+def idx_bytes(array: np.ndarray) -> bytes:
+    """An IDX file of unsigned bytes."""
+    return struct.pack(f">{1 + array.ndim}I", 0x800 + array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
+
+
+def idx_arrays(n_train: int, n_test: int, *, side: int = 28, seed: int = 0) -> dict[str, np.ndarray]:
+    """The four arrays of a tiny MNIST by file name: noise, whose labels go round the ten digits."""
+    rng = np.random.default_rng(seed)
+    arrays = {}
+    for prefix, count in (("train", n_train), ("t10k", n_test)):
+        arrays[f"{prefix}-images-idx3-ubyte"] = rng.integers(256, size=(count, side, side), dtype=np.uint8)
+        arrays[f"{prefix}-labels-idx1-ubyte"] = np.arange(count, dtype=np.uint8) % 10
+    return arrays
+
+
+def write_idx(folder: Path, n_train: int = 20, n_test: int = 10, *, gz: bool = False) -> dict[str, np.ndarray]:
+    """Write a tiny MNIST into `folder`, raw or gzipped. Returns the arrays by file name, without .gz."""
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays = idx_arrays(n_train, n_test)
+    for name, array in arrays.items():
+        content = idx_bytes(array)
+        (folder / (f"{name}.gz" if gz else name)).write_bytes(gzip.compress(content) if gz else content)
+    return arrays
+
+
+def write_image(path: Path, pixels: np.ndarray) -> None:
+    """Write (H, W), (H, W, 3) or (H, W, 4) pixels in the format of the path's suffix."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def write_class_folder(root: Path, counts: Mapping[str, int], *, size: int = 8, seed: int = 0) -> dict[str, np.ndarray]:
+    """Write root/<class>/<number>.png, noise. Returns the (H, W, 3) pixels by path below root, in reading order."""
+    rng = np.random.default_rng(seed)
+    written = {}
+    for name, count in sorted(counts.items()):
+        for number in range(count):
+            pixels = rng.integers(256, size=(size, size, 3), dtype=np.uint8)
+            write_image(root / name / f"{number:04}.png", pixels)
+            written[f"{name}/{number:04}.png"] = pixels
+    return written
+
+
+def write_cifar_batches(
+    root: Path, monkeypatch: pytest.MonkeyPatch, dataset: str = "CIFAR10", per_file: int = 10
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Write tiny official batches under `root` and make torchvision expect their checksums.
+
+    Ten images a file are one of each class of CIFAR-10. Returns (N, 3, 32, 32) pixels and (N,) labels of "train" and
+    "test".
+    """
+    from torchvision import datasets
+
+    kind = getattr(datasets, dataset)
+    folder = root / kind.base_folder
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    names = CIFAR10_NAMES if dataset == "CIFAR10" else tuple(f"fine{n:02}" for n in range(100))
+    label_key = "labels" if dataset == "CIFAR10" else "fine_labels"
+    written = {}
+    for split, attribute in (("train", "train_list"), ("test", "test_list")):
+        pixels, labels, checksums = [], [], []
+        for name, _ in getattr(kind, attribute):
+            batch = rng.integers(256, size=(per_file, 3, 32, 32), dtype=np.uint8)
+            targets = rng.permutation(per_file) % len(names)
+            entry = {"data": batch.reshape(per_file, 3072), label_key: targets.tolist()}
+            checksums.append([name, write_pickle(folder / name, entry)])
+            pixels.append(batch)
+            labels.append(targets)
+        monkeypatch.setattr(kind, attribute, checksums)
+        written[split] = np.concatenate(pixels), np.concatenate(labels)
+    meta = {**kind.meta, "md5": write_pickle(folder / kind.meta["filename"], {kind.meta["key"]: list(names)})}
+    monkeypatch.setattr(kind, "meta", meta)
+    return written
+
+
+def write_pickle(path: Path, content: object) -> str:
+    """Pickle `content` into a file. Returns the file's MD5."""
+    path.write_bytes(pickle.dumps(content))
+    return md5(path.read_bytes())
+
+
+def md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def names_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def stack(images: Iterable[np.ndarray]) -> torch.Tensor:
+    """(H, W, 3) pixels to one (N, 3, H, W) tensor."""
+    return torch.from_numpy(np.stack(list(images)).transpose(0, 3, 1, 2))
+
+
+def real_data() -> str:
+    """The folder of the real MNIST and CIFAR-10; skips the test where none is named."""
+    folder = os.environ.get("AETRANSFER_TEST_DATA")
+    if not folder:
+        pytest.skip("AETRANSFER_TEST_DATA does not name a folder with the real MNIST and CIFAR-10")
+    return folder

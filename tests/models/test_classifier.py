@@ -1,0 +1,91 @@
+"""The classifier's metrics against scikit-learn, and what freezing means."""
+
+import pytest
+import torch
+from sklearn.metrics import accuracy_score, f1_score, log_loss
+
+from aetransfer.config.schema import Optimizer
+from aetransfer.models.classifier import Classifier
+from aetransfer.models.metrics import ClassifierMetrics
+from aetransfer.models.optimisers import configure
+from aetransfer.networks.conv4 import Conv4
+from aetransfer.networks.head import Head
+
+
+def make_classifier(freeze, **encoder):
+    body = Conv4(in_channels=1, image_size=16, latent_dim=6, widths=[4, 8], **encoder)
+    return Classifier(body, Head(6, 3), classes=3, freeze_encoder=freeze, optimizer=Optimizer(name="adam", lr=1e-3))
+
+
+def test_metrics_over_batches_are_those_of_the_whole_split():
+    logits, labels = torch.randn(300, 5) * 2, torch.randint(5, (300,))
+    metrics = ClassifierMetrics(5)
+    for part in (slice(0, 128), slice(128, 256), slice(256, 300)):
+        metrics.update(logits[part], labels[part])
+    found = {name: metric.compute().item() for name, metric in metrics.named("test").items()}
+    guesses, probabilities = logits.argmax(1), logits.softmax(1)
+
+    assert found["test/acc"] == pytest.approx(accuracy_score(labels, guesses))
+    assert found["test/f1"] == pytest.approx(f1_score(labels, guesses, average="macro"))
+    assert found["test/nll"] == pytest.approx(log_loss(labels, logits.double().softmax(1).numpy()), rel=1e-5)
+    assert found["test/ece"] == pytest.approx(slow_calibration_error(probabilities, labels), abs=1e-5)
+
+
+def slow_calibration_error(probabilities, labels):
+    confidence, guesses = probabilities.max(1)
+    right = (guesses == labels).float()
+    total = 0.0
+    for index in range(15):
+        inside = (confidence > index / 15) & (confidence <= (index + 1) / 15)
+        if inside.any():
+            total += inside.float().mean().item() * abs(right[inside].mean() - confidence[inside].mean()).item()
+    return total
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_a_frozen_encoder_stays_in_eval_mode_and_gets_no_gradient(batch_norm):
+    model = make_classifier(freeze=True, batch_norm=batch_norm)
+    model.train()
+    before = {key: value.clone() for key, value in model.encoder.state_dict().items()}
+    model(torch.rand(8, 1, 16, 16)).sum().backward()
+
+    assert not any(layer.training for layer in model.encoder.modules())
+    assert model.head.training
+    assert all(parameter.grad is None for parameter in model.encoder.parameters())
+    assert all(torch.equal(before[key], value) for key, value in model.encoder.state_dict().items())
+
+
+def test_an_encoder_that_is_trained_gets_gradients():
+    model = make_classifier(freeze=False)
+    model(torch.rand(8, 1, 16, 16)).sum().backward()
+
+    assert all(parameter.grad is not None for parameter in model.encoder.parameters())
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("schedule", ["none", "cosine", "one_cycle"])
+def test_encoder_and_head_have_learning_rates_of_their_own(name, schedule):
+    model = make_classifier(freeze=False)
+    config = Optimizer(name=name, lr=0.1, encoder_lr=0.01, weight_decay=0.2, schedule=schedule)
+    groups = {"encoder": (model.encoder.parameters(), 0.01), "head": (model.head.parameters(), 0.1)}
+    made = configure(config, groups, total_steps=100)
+    optimizer = made["optimizer"]
+    peaks = {group["name"]: group["lr"] for group in optimizer.param_groups}
+    for _ in range(99):
+        optimizer.step()
+        if schedule != "none":
+            made["lr_scheduler"]["scheduler"].step()
+        peaks = {group["name"]: max(peaks[group["name"]], group["lr"]) for group in optimizer.param_groups}
+
+    assert peaks == pytest.approx({"encoder": 0.01, "head": 0.1})
+    assert all(group["weight_decay"] == 0.2 for group in optimizer.param_groups)
+    if schedule != "none":
+        assert all(group["lr"] < 1e-3 for group in optimizer.param_groups)
+
+
+def test_frozen_parameters_are_not_given_to_the_optimiser():
+    model = make_classifier(freeze=True)
+    groups = {"encoder": (model.encoder.parameters(), 0.1), "head": (model.head.parameters(), 0.1)}
+    made = configure(Optimizer(name="adam", lr=0.1, schedule="one_cycle"), groups, total_steps=10)
+
+    assert [group["name"] for group in made["optimizer"].param_groups] == ["head"]

@@ -1,0 +1,150 @@
+"""The VAE's terms, against torch.distributions; everything in nats an image."""
+
+import numpy as np
+import pytest
+import torch
+from torch.distributions import Bernoulli, Normal, kl_divergence
+
+from aetransfer.config.schema import Optimizer
+from aetransfer.models.likelihoods import LIKELIHOODS
+from aetransfer.models.metrics import ActiveUnits
+from aetransfer.models.noise import step_generator
+from aetransfer.models.vae import VAE
+from aetransfer.networks.conv4 import Conv4
+
+CPU = torch.device("cpu")
+
+
+def make_vae(**settings):
+    torch.manual_seed(0)
+    encoder = Conv4(in_channels=1, image_size=16, latent_dim=6, widths=[4, 8])
+    defaults = {"likelihood": "bernoulli", "kl_weight": 1.0, "kl_warmup_epochs": 0, "free_bits": 0.0}
+    vae = VAE(encoder, margin=2, seed=0, optimizer=Optimizer(name="adam", lr=1e-3), **(defaults | settings))
+    torch.nn.init.normal_(vae.log_variance.weight, std=0.1)
+    return vae
+
+
+def test_bernoulli_nats_are_summed_over_pixels():
+    logits, pixels = torch.randn(4, 1, 5, 5), torch.rand(4, 1, 5, 5).round()
+    expected = -Bernoulli(logits=logits).log_prob(pixels).sum((1, 2, 3))
+
+    torch.testing.assert_close(LIKELIHOODS["bernoulli"]().nll(logits, pixels), expected)
+
+
+def test_gaussian_nats_are_those_of_a_normal_density_with_the_learnt_sigma():
+    likelihood = LIKELIHOODS["gaussian"]()
+    torch.nn.init.constant_(likelihood.log_sigma, -1.5)
+    logits, pixels = torch.randn(4, 3, 5, 5), torch.rand(4, 3, 5, 5)
+    expected = -Normal(logits.sigmoid(), np.exp(-1.5)).log_prob(pixels).sum((1, 2, 3))
+
+    torch.testing.assert_close(likelihood.nll(logits, pixels), expected)
+
+
+def test_the_best_sigma_is_the_root_mean_square_error():
+    likelihood = LIKELIHOODS["gaussian"]()
+    logits, pixels = torch.zeros(8, 1, 6, 6), torch.rand(8, 1, 6, 6)
+    optimizer = torch.optim.LBFGS(likelihood.parameters(), max_iter=50)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = likelihood.nll(logits, pixels).mean()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    assert likelihood.log_sigma.exp().item() == pytest.approx((pixels - 0.5).square().mean().sqrt().item(), rel=1e-3)
+
+
+def test_binarisation_is_dynamic_and_follows_the_grey_values():
+    images = torch.full((1, 1, 100, 100), 0.3)
+    likelihood = LIKELIHOODS["bernoulli"]()
+    first, second = (likelihood.observe(images, step_generator("train", 0, step, CPU)) for step in (0, 1))
+
+    assert set(first.unique().tolist()) == {0.0, 1.0}
+    assert first.mean().item() == pytest.approx(0.3, abs=0.03)
+    assert not torch.equal(first, second)
+
+
+def test_the_rate_is_the_divergence_from_a_standard_normal():
+    vae = make_vae()
+    images = torch.rand(3, 1, 16, 16)
+    observed = vae.likelihood.observe(images, step_generator("test", 0, 0, CPU))
+    mean, log_variance = vae.posterior(observed)
+    expected = kl_divergence(Normal(mean, (0.5 * log_variance).exp()), Normal(0.0, 1.0)).sum(1)
+
+    torch.testing.assert_close(vae.terms(images, step_generator("test", 0, 0, CPU)).rate, expected)
+
+
+def test_padding_costs_no_nats():
+    vae = make_vae()
+    images = torch.zeros(2, 1, 16, 16)
+    logits = torch.randn(2, 1, 16, 16)
+    vae.decoder.forward = lambda codes: logits
+    terms = vae.terms(images, step_generator("test", 0, 0, CPU))
+
+    expected = vae.likelihood.nll(logits[..., 2:-2, 2:-2], images[..., 2:-2, 2:-2])
+    torch.testing.assert_close(terms.distortion, expected)
+
+
+def test_a_step_draws_the_same_noise_again():
+    vae = make_vae()
+    images = torch.rand(3, 1, 16, 16)
+    first, again, other = (vae.terms(images, step_generator("train", 0, step, CPU)) for step in (5, 5, 6))
+
+    assert torch.equal(first.distortion, again.distortion)
+    assert not torch.equal(first.distortion, other.distortion)
+
+
+def test_seeds_streams_and_steps_have_noise_of_their_own():
+    keys = [("train", 0, 5), ("train", 1, 5), ("val", 0, 5), ("train", 0, 6)]
+    draws = [torch.rand(4, generator=step_generator(*key, CPU)) for key in keys]
+
+    assert len({tuple(draw.tolist()) for draw in draws}) == len(keys)
+
+
+def test_active_units_are_those_whose_posterior_mean_varies():
+    means = torch.randn(500, 4) * torch.tensor([1.0, 0.2, 0.05, 0.0]) + 3
+    metric = ActiveUnits(4)
+    for batch in means.split(128):
+        metric.update(batch)
+
+    assert metric.compute() == (np.var(means.numpy(), axis=0) > 0.01).sum() == 2
+
+
+def test_prior_samples_are_pixels():
+    samples = make_vae().sample(7, step_generator("sample", 0, 0, CPU))
+
+    assert samples.shape == (7, 1, 16, 16)
+    assert samples.min() >= 0 and samples.max() <= 1
+
+
+class TrainerStub:
+    """What the VAE asks of its Trainer in a training step."""
+
+    world_size, num_training_batches = 1, 10
+
+
+@pytest.mark.parametrize(("step", "expected"), [(0, 0.0), (10, 1.0), (20, 2.0), (35, 2.0)])
+def test_the_weight_of_the_rate_rises_linearly_over_the_warm_up(monkeypatch, step, expected):
+    vae = make_vae(kl_weight=2.0, kl_warmup_epochs=2)
+    monkeypatch.setattr(VAE, "global_step", step)
+    monkeypatch.setattr(VAE, "trainer", TrainerStub())
+
+    assert vae.beta() == expected
+
+
+def test_free_bits_let_a_latent_cost_that_much_for_nothing(monkeypatch):
+    monkeypatch.setattr(VAE, "global_step", 0)
+    monkeypatch.setattr(VAE, "trainer", TrainerStub())
+    monkeypatch.setattr(VAE, "global_rank", 0)
+    images = torch.rand(8, 1, 16, 16)
+    losses = {}
+    for free_bits in (0.0, 50.0):
+        vae = make_vae(free_bits=free_bits)
+        monkeypatch.setattr(vae, "log_dict", lambda values: None)
+        losses[free_bits] = vae.training_step((images, torch.zeros(8)), 0).item()
+        terms = vae.terms(images, step_generator("train", 0, 0, CPU))
+
+    distortion = terms.distortion.mean().item()
+    assert losses[50.0] == pytest.approx(distortion + 50.0 * 6, rel=1e-5)
+    assert losses[0.0] == pytest.approx(distortion + terms.rate.mean().item(), rel=1e-5)

@@ -1,0 +1,81 @@
+"""The article's encoder and its mirror image."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from aetransfer.networks.conv4 import Conv4
+from aetransfer.networks.head import Head
+from aetransfer.networks.initialisation import he_
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    size=st.integers(8, 40),
+    channels=st.sampled_from([1, 3]),
+    widths=st.lists(st.integers(1, 6), min_size=1, max_size=3),
+    hidden=st.lists(st.integers(1, 8), max_size=2),
+    batch_norm=st.booleans(),
+)
+def test_a_decoder_gives_back_the_size_its_encoder_took(size, channels, widths, hidden, batch_norm):
+    encoder = Conv4(
+        in_channels=channels, image_size=size, latent_dim=5, widths=widths, hidden=hidden, batch_norm=batch_norm
+    )
+    images = torch.rand(2, channels, size, size)
+    codes = encoder(images)
+
+    assert codes.shape == (2, 5)
+    assert encoder.make_decoder()(codes).shape == images.shape
+
+
+def test_the_articles_network_has_1024_features_at_28_and_at_32_pixels_and_tells_them_apart():
+    for size, other in ((28, 32), (32, 28)):
+        encoder = Conv4(in_channels=1, image_size=size)
+        assert encoder.num_features == 1024
+        with pytest.raises(AssertionError, match=rf"\(1, {size}, {size}\).*\(1, {other}, {other}\)"):
+            encoder(torch.rand(1, 1, other, other))
+
+
+def test_hidden_layers_stand_between_the_maps_and_the_bottleneck():
+    encoder = Conv4(in_channels=1, image_size=32, hidden=[512], latent_dim=16)
+
+    assert encoder.dense[0].weight.shape == (512, 1024)
+    assert encoder.bottleneck.weight.shape == (16, 512)
+    assert encoder.make_decoder().dense[0].weight.shape == (512, 16)
+
+
+def test_normalisation_is_part_of_the_encoder():
+    encoder = Conv4(in_channels=3, image_size=16, widths=[4])
+    images = torch.rand(64, 3, 16, 16) * 0.3 + 0.2
+    encoder.normalise.set_statistics(images.mean((0, 2, 3)), images.std((0, 2, 3)))
+    standardised = encoder.normalise(images)
+
+    torch.testing.assert_close(standardised.mean((0, 2, 3)), torch.zeros(3), atol=1e-4, rtol=0)
+    torch.testing.assert_close(standardised.std((0, 2, 3)), torch.ones(3), atol=1e-4, rtol=0)
+    assert {"normalise.mean", "normalise.deviation"} <= set(encoder.state_dict())
+
+
+def test_he_initialisation_counts_the_inputs_of_a_transposed_convolution():
+    layer = nn.ConvTranspose2d(64, 32, kernel_size=3, stride=2, padding=1)
+    he_(layer)
+
+    assert layer.weight.std().item() == pytest.approx((2 / (64 * 9 / 4)) ** 0.5, rel=0.02)
+    assert not layer.bias.any()
+
+
+def test_he_initialisation_keeps_the_scale_of_a_signal_through_the_decoder():
+    torch.manual_seed(0)
+    spread = {}
+    for init in ("he", "torch"):
+        decoder = Conv4(in_channels=1, image_size=32, init=init).make_decoder()
+        spread[init] = decoder(torch.randn(64, 128)).std().item()
+
+    assert 0.3 < spread["he"] < 3
+    assert spread["torch"] < 0.1
+
+
+def test_a_head_without_hidden_layers_is_linear():
+    assert [type(layer) for layer in Head(128, 10, []).layers] == [nn.Linear]
+    assert [layer.out_features for layer in Head(128, 10).layers if isinstance(layer, nn.Linear)] == [64, 10]

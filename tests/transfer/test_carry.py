@@ -1,0 +1,46 @@
+"""Carrying weights: exactly the source's, and an error that lists every tensor that doesn't fit."""
+
+import pytest
+import torch
+
+from aetransfer.errors import UserError
+from aetransfer.networks.conv4 import Conv4
+from aetransfer.transfer.carry import carry
+
+
+def make(**settings):
+    return Conv4(**({"in_channels": 1, "image_size": 16, "latent_dim": 6, "widths": [4, 8]} | settings))
+
+
+def test_every_tensor_is_carried():
+    source, target = make(batch_norm=True), make(batch_norm=True)
+    source.normalise.set_statistics(torch.tensor([0.3]), torch.tensor([0.2]))
+    carry(source.state_dict(), target)
+
+    assert all(torch.equal(value, source.state_dict()[key]) for key, value in target.state_dict().items())
+
+
+def test_an_inflated_encoder_answers_a_grey_image_as_before():
+    source, target = make(), make(in_channels=3)
+    source.normalise.set_statistics(torch.tensor([0.3]), torch.tensor([0.2]))
+    carry(source.state_dict(), target)
+    grey = torch.rand(5, 1, 16, 16)
+
+    torch.testing.assert_close(target(grey.expand(-1, 3, -1, -1)), source(grey), atol=1e-5, rtol=1e-5)
+
+
+def test_a_mismatch_lists_every_tensor():
+    with pytest.raises(UserError) as caught:
+        carry(make(hidden=[12]).state_dict(), make(latent_dim=7))
+
+    text = str(caught.value)
+    assert "dense.0.weight is not in the encoder" in text
+    assert "bottleneck.weight is (6, 12) instead of (7, 128)" in text
+    assert "bottleneck.bias is (6,) instead of (7,)" in text
+
+
+def test_a_missing_tensor_is_named():
+    state = make().state_dict()
+    del state["convolutions.2.bias"]
+    with pytest.raises(UserError, match=r"convolutions\.2\.bias is missing"):
+        carry(state, make())
