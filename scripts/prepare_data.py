@@ -7,8 +7,9 @@ import sys
 
 from aetransfer import logs
 from aetransfer.assemble import make_data
-from aetransfer.config.compose import COMPLAINTS, checked, composed, sentence
+from aetransfer.config.compose import checked, composed
 from aetransfer.config.schema import Job
+from aetransfer.config.sentences import COMPLAINTS, sentence
 from aetransfer.errors import UserError
 
 

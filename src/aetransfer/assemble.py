@@ -7,6 +7,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 
 from aetransfer.callbacks.progress import Throughput, progress
 from aetransfer.config.instantiate import bind, build
@@ -24,7 +25,7 @@ from aetransfer.runs.directory import RunDirectory
 Model = AutoEncoder | VAE | Classifier
 
 # What Lightning's Trainer doesn't know, or calls otherwise.
-OWN_SETTINGS = {"compile", "progress"}
+OWN_SETTINGS = {"compile", "progress", "profiler"}
 
 
 def make_data(data: Data, seed: int, allow: list[str]) -> ImageDataModule:
@@ -85,6 +86,7 @@ def make_trainer(job: Job, directory: RunDirectory, model: Model, throughput: Th
     try:
         return Trainer(
             **job.trainer.model_dump(exclude=OWN_SETTINGS),
+            profiler=_profiler(job, directory),
             callbacks=callbacks,
             logger=loggers or False,
             default_root_dir=directory.path,
@@ -98,6 +100,18 @@ def make_trainer(job: Job, directory: RunDirectory, model: Model, throughput: Th
             f"trainer.accelerator={job.trainer.accelerator} with devices={job.trainer.devices} is not to be had on "
             f"this machine ({' '.join(str(error).split()).rstrip('.')}): choose auto or cpu."
         ) from error
+
+
+def _profiler(job: Job, directory: RunDirectory) -> Profiler | None:
+    """Let a profiler write into the run directory: Lightning would only log what it found."""
+    match job.trainer.profiler:
+        case "simple":
+            return SimpleProfiler(directory.path, "profile")
+        case "advanced":
+            return AdvancedProfiler(directory.path, "profile")
+        case "pytorch":
+            return PyTorchProfiler(directory.path, "profile")
+    return None
 
 
 def _checkpoints(directory: RunDirectory, model: Model) -> ModelCheckpoint:

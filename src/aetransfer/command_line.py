@@ -21,7 +21,9 @@ from hydra.core.override_parser.types import Glob, Override
 from omegaconf import DictConfig
 
 from aetransfer import logs
-from aetransfer.config.compose import COMPLAINTS, choices_of, composed, config_directory, groups_of, sentence
+from aetransfer.config.compose import composed
+from aetransfer.config.groups import choices_of, config_directory, groups_of
+from aetransfer.config.sentences import COMPLAINTS, sentence
 from aetransfer.errors import UserError
 from aetransfer.sweeps.jobs import SweepJob, note_job, read_jobs
 from aetransfer.sweeps.table import print_table

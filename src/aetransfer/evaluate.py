@@ -5,6 +5,7 @@ from omegaconf import DictConfig
 from aetransfer import command_line
 from aetransfer.config.compose import checked
 from aetransfer.config.schema import EvaluationRequest
+from aetransfer.runs.directory import RunDirectory
 
 
 def main() -> None:
@@ -12,7 +13,9 @@ def main() -> None:
 
 
 def _request(config: DictConfig, overrides: list[str]) -> EvaluationRequest:
-    return checked(config, EvaluationRequest)
+    request = checked(config, EvaluationRequest)
+    RunDirectory.existing(request.run)
+    return request
 
 
 def _evaluate(config: DictConfig, overrides: list[str]) -> None:

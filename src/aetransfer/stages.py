@@ -32,12 +32,12 @@ class Run:
 
 def run(job: Job, overrides: list[str]) -> Run:
     """Do a settled job, and before it the pretraining it carries; what is finished already is not done again."""
-    source = _source(job, overrides)
     directory = RunDirectory.of(job)
     earlier = _finished(directory)
     if earlier is not None:
         log.info("%s is finished: its result is used.", directory.path.name)
         return Run(directory, earlier)
+    source = _source(job, overrides)
 
     try:
         directory.path.mkdir(parents=True, exist_ok=True)

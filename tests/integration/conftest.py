@@ -1,6 +1,7 @@
 """Whole commands, in this process: what a user types is what a test says."""
 
 import json
+import logging
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,7 @@ def command(monkeypatch, capfd):
             code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
             if isinstance(stop.code, str):
                 print(stop.code, file=sys.stderr)
+        logging.getLogger().handlers.clear()  # they write to this test's captured output
         out, err = capfd.readouterr()
         return Done(code, out, err)
 

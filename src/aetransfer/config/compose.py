@@ -1,34 +1,17 @@
-"""From overrides to a checked job, without torch; and from what Hydra, OmegaConf or pydantic raise to one sentence."""
+"""From overrides to a checked job, without torch."""
 
-import difflib
-import json
-import re
-from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, get_origin
+from typing import TypeVar
 
-import yaml
 from hydra import compose, initialize_config_dir
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
-from pydantic import BaseModel, ValidationError
 
-from aetransfer.config.schema import TAGS, EvaluationRequest, Job
+from aetransfer.config.groups import config_directory
+from aetransfer.config.schema import EvaluationRequest, Job
+from aetransfer.config.sentences import COMPLAINTS, SCHEMAS, sentence
 from aetransfer.errors import UserError
 
-COMPLAINTS = (HydraException, OmegaConfBaseException, ValidationError, yaml.YAMLError)
-
-# By the name of their config, what the two commands take.
-SCHEMAS: dict[str, type[BaseModel]] = {"train": Job, "evaluate": EvaluationRequest}
-# Groups whose files are merged over the whole config: the keys in them say nothing about the group.
-GLOBAL = ("experiment", "debug")
-
-
-def config_directory() -> Path:
-    """Return where the config groups are: in the package once it is installed, else at the top of the checkout."""
-    installed = Path(__file__).parents[1] / "configs"
-    return installed if installed.is_dir() else Path(__file__).parents[3] / "configs"
+Schema = TypeVar("Schema", Job, EvaluationRequest)
 
 
 def composed(config_name: str, overrides: list[str], config_dir: str | None = None) -> DictConfig:
@@ -49,9 +32,6 @@ def composed(config_name: str, overrides: list[str], config_dir: str | None = No
         raise UserError(f"The config can't be composed ({error}).") from error
 
 
-Schema = TypeVar("Schema", Job, EvaluationRequest)
-
-
 def checked(config: DictConfig, schema: type[Schema]) -> Schema:
     """Check a composed config against its schema. Raises UserError naming each key that is wrong."""
     try:
@@ -59,225 +39,3 @@ def checked(config: DictConfig, schema: type[Schema]) -> Schema:
     except COMPLAINTS as error:
         config_name = next(name for name, known in SCHEMAS.items() if known is schema)
         raise UserError(sentence(error, config_name)) from error
-
-
-def groups_of(config_name: str) -> list[str]:
-    """List the groups that a command's config is composed from."""
-    defaults = OmegaConf.load(config_directory() / f"{config_name}.yaml").defaults
-    return [group for entry in defaults if entry != "_self_" for group in entry if not group.startswith("override ")]
-
-
-def choices_of(group: str, config_dir: str | None = None) -> list[str]:
-    """List the names that `group` can be set to."""
-    folders = [config_directory(), *([Path(config_dir)] if config_dir else [])]
-    files = (path for folder in folders for path in (folder / group).glob("*.yaml"))
-    return sorted(path.stem for path in files if not path.stem.startswith("_"))
-
-
-def sentence(error: Exception, config_name: str) -> str:
-    """Say in one sentence what is wrong with a config, with the nearest valid name where a name is at fault."""
-    match error:
-        case ValidationError():
-            return _invalid(error, config_name)
-        case yaml.MarkedYAMLError(problem_mark=yaml.Mark() as mark):
-            return f"{mark.name} is no YAML: {error.problem} in line {mark.line + 1}."
-        case OverrideParseException():
-            return _malformed(error)
-        case MissingConfigException():
-            return _missing_choice(error, config_name)
-        case ConfigCompositionException():
-            return _uncomposable(error, config_name)
-        case OmegaConfBaseException():
-            return _unresolvable(error, config_name)
-    return f"{_flat(error)}."
-
-
-def _flat(error: BaseException) -> str:
-    return " ".join(str(error).split()).rstrip(".").replace(". ", "; ")
-
-
-def _malformed(error: OverrideParseException) -> str:
-    lines = str(error).splitlines()[:-1]  # the last one points to Hydra's documentation
-    reason = lines[0] if len(lines) == 1 else lines[1].strip()
-    written = error.override or "''"
-    return f"{written} is no override ({reason}): write key=value, and quote a value with special characters."
-
-
-def _missing_choice(error: MissingConfigException, config_name: str) -> str:
-    missing = str(error.missing_cfg_file or "").removesuffix(".yaml")
-    group, _, choice = missing.rpartition("/")
-    known = [option for option in error.options or choices_of(group) if not option.startswith("_")]
-    if not known:
-        name = group or missing
-        return f"{_where(error, config_name)}{name} is no config group{_near(name, groups_of(config_name))}."
-    offered = ", ".join(known)
-    if group == "pretrain":
-        known.remove("given")
-        offered = f"{', '.join(known)}, or the path of a run directory, checkpoint or encoder"
-    return (
-        f"{_where(error, config_name)}{group}={choice} is no choice of {group}{_near(choice, known)}: "
-        f"there are {offered}."
-    )
-
-
-def _uncomposable(error: ConfigCompositionException, config_name: str) -> str:
-    text = _flat(error)
-    if not text and isinstance(error.__cause__, COMPLAINTS):
-        return sentence(error.__cause__, config_name)
-    place = _where(error, config_name)
-    if found := re.search(r"Could not override '([^']+)'|config group '([^']+)' does not exist", text):
-        # The cause knows the whole key; `@_global_` is how a file's own overrides of groups look from here.
-        key = getattr(error.__cause__, "full_key", None) or (found[1] or found[2]).removesuffix("@_global_")
-        return f"{place}{_unknown(key, config_name)}."
-    if found := re.search(r"Could not append to config.* already at '([^']+)'|Multiple values for ([^;]+)", text):
-        return f"{place}{found[1] or found[2]} is set already: leave out the + before it."
-    if found := re.search(r"Could not delete from config; The value of '([^']+)'", text):
-        return f"{place}{found[1]} has another value than the one to leave out: write ~{found[1]}."
-    if found := re.search(r"Could not delete (?:from config; )?'([^'=]+)[^']*'", text):
-        return f"{place}there is no {found[1]} to leave out{_near(found[1], _known(config_name))}."
-    if found := re.search(r"raised while composing config: (.*?)(?: full_key:|$)", text):
-        return f"{place}{found[1]}."
-    cause = f": {_flat(error.__cause__).partition(' full_key:')[0]}" if error.__cause__ else ""
-    return f"{text}{cause}."
-
-
-def _where(error: Exception, config_name: str) -> str:
-    """Name the file that Hydra names, unless it is the command's or Hydra's own."""
-    found = re.match(r"In '([^']+)'", str(error))
-    return f"in {found[1]}.yaml, " if found and found[1] not in (config_name, "hydra/config") else ""
-
-
-def _unresolvable(error: OmegaConfBaseException, config_name: str) -> str:
-    text, _, rest = _flat(error).partition(" full_key: ")
-    key = error.full_key or rest.split(" ")[0]
-    if isinstance(error, MissingMandatoryValue):
-        return f"{key} must be given: add {key}=... to the command."
-    if found := re.fullmatch(r"Interpolation key '(.+)' not found", text):
-        return f"{key} refers to {found[1]}, which is no config key{_near(found[1], _known(config_name))}."
-    reason = re.sub(r"^\w+ raised while resolving interpolation: ", "", text).strip('"')
-    return f"{key}: {reason}." if key else f"{reason}."
-
-
-def _unknown(key: str, config_name: str) -> str:
-    # A pretraining's data and model come from the same files.
-    names = {key, re.sub(r"^pretrain\.(?=data|model)", "", key)}
-    owners = [choice for choice, keys in _keys_of_files(config_name).items() if names & set(keys)]
-    if owners:
-        return f"{key} belongs to {' and '.join(owners)}, which is not chosen"
-    return f"{key} is no config key or group{_near(key, _known(config_name))}"
-
-
-def _near(name: str, known: list[str]) -> str:
-    """Suggest the nearest name. One that only lacks its group, or has a wrong one, comes before one of like letters."""
-    if name in known:
-        return ""
-    same = [other for other in known if other.rpartition(".")[2] == name.rpartition(".")[2]]
-    found = difflib.get_close_matches(name, same, n=1, cutoff=0) or difflib.get_close_matches(name, known, n=1)
-    return f" (did you mean {found[0]})" if found else ""
-
-
-def _known(config_name: str) -> list[str]:
-    """List the groups and the dotted names of all keys: the schema's and, where that is open, those of the files."""
-    names = [*groups_of(config_name), *_keys_of_model(SCHEMAS[config_name])]
-    if config_name == "train":
-        names += ["data@pretrain.data", "model@pretrain.model"]
-    for keys in _keys_of_files(config_name).values():
-        names += keys
-    # A declared pretraining takes the transfer's encoder.
-    return [name for name in dict.fromkeys(names) if not name.startswith("pretrain.encoder")]
-
-
-@cache
-def _keys_of_files(config_name: str) -> dict[str, list[str]]:
-    """List the dotted keys of each choice of a group, by `group=choice`."""
-    return {
-        f"{group}={choice}": _keys_of_node(
-            yaml.safe_load((config_directory() / group / f"{choice}.yaml").read_text()), f"{group}."
-        )
-        for group in groups_of(config_name)
-        if group not in GLOBAL
-        for choice in choices_of(group)
-    }
-
-
-def _keys_of_model(model: type[BaseModel], prefix: str = "") -> list[str]:
-    """List the dotted names of everything a model takes, its alternatives' included."""
-    names = []
-    for field, info in model.model_fields.items():
-        name = f"{prefix}{info.alias or field}"
-        names.append(name)
-        for kind in _models_in(info.annotation):
-            names += _keys_of_model(kind, f"{name}.")
-    return names
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    if get_origin(annotation) is dict:
-        return []
-    return [kind for argument in getattr(annotation, "__args__", ()) for kind in _models_in(argument)]
-
-
-def _keys_of_node(node: Any, prefix: str) -> list[str]:
-    if not isinstance(node, dict):
-        return []
-    names = []
-    for key, value in node.items():
-        if key != "defaults":
-            names += [f"{prefix}{key}", *_keys_of_node(value, f"{prefix}{key}.")]
-    return names
-
-
-def _invalid(error: ValidationError, config_name: str) -> str:
-    complaints: dict[str, str] = {}
-    wrong = set()
-    for problem in error.errors():
-        place = ".".join(str(part) for part in problem["loc"] if _is_key(str(part)))
-        # A pretraining repeats the seed and the encoder, and would repeat what is wrong with them.
-        repeated = (place.removeprefix("pretrain."), problem["type"], repr(problem["input"]))
-        if repeated in wrong:
-            continue
-        wrong.add((place, *repeated[1:]))
-        match problem["type"]:
-            case "extra_forbidden" if place in GLOBAL:
-                text = f"{place} is no config key: begin its file with the line `# @package _global_`"
-            case "extra_forbidden":
-                text = _unknown(place, config_name)
-            case "value_error":
-                text = f"{place} {problem['ctx']['error']}".lstrip()
-            case "missing":
-                text = f"{place} is missing"
-            case "union_tag_not_found":
-                text = f"{place}.{problem['ctx']['discriminator'].strip(chr(39))} is missing"
-            case "union_tag_invalid":
-                name, tags = problem["ctx"]["discriminator"].strip("'"), problem["ctx"]["expected_tags"]
-                text = f"{place}.{name}={problem['ctx']['tag']} should be one of {tags}"
-            case _:
-                text = wrong_value(place, problem["input"], problem["msg"])
-        # Alternatives of one value (a number or "auto") each complain.
-        if place in complaints:
-            complaints[place] += f" or {text.partition(' should be ')[2]}"
-        else:
-            complaints[place] = text
-    return "; ".join(complaints.values()) + "."
-
-
-def wrong_value(place: str, value: Any, message: str) -> str:
-    """Put a key, its value and what pydantic says of it into a sentence without a period."""
-    requirement = re.sub(r"^(Input|List) |, (unable|got) .*| or (instance|object) .*| after validation.*", "", message)
-    requirement = requirement.replace("a valid dictionary", "a group of keys")
-    shown = "" if isinstance(value, dict) else f"={_yaml(value)}"
-    return f"{place}{shown} {requirement}"
-
-
-def _yaml(value: Any) -> str:
-    """Write a value as one would on the command line."""
-    if isinstance(value, list):
-        return f"[{','.join(_yaml(item) for item in value)}]"
-    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
-
-
-def _is_key(part: str) -> bool:
-    """Tell config keys from the names that pydantic gives to a union's alternatives."""
-    return part not in TAGS and not part.startswith(("literal[", "constrained-", "function-"))

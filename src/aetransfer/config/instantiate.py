@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from aetransfer.config.compose import wrong_value
 from aetransfer.config.schema import Node
+from aetransfer.config.sentences import wrong_value
 from aetransfer.errors import UserError
 
 OWN = ("aetransfer", "pytorch_lightning.callbacks", "pytorch_lightning.loggers")

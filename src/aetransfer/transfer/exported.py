@@ -108,8 +108,9 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
         raise UserError(
             f"{file} holds more than weights, or is damaged: it could run code and is not loaded."
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise UserError(f"{file} is damaged or no checkpoint ({' '.join(str(error).split())}).") from error
+    except Exception as error:
+        # What a damaged pickle makes torch stumble over is anybody's guess.
+        raise UserError(f"{file} is damaged or no checkpoint ({type(error).__name__}: {error}).") from error
     match content:
         case {"hyper_parameters": {"architecture": architecture}, "state_dict": dict()}:
             _complete(architecture, file)

@@ -1,0 +1,24 @@
+"""Which config groups there are, and what each can be set to."""
+
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+
+def config_directory() -> Path:
+    """Return where the config groups are: in the package once it is installed, else at the top of the checkout."""
+    installed = Path(__file__).parents[1] / "configs"
+    return installed if installed.is_dir() else Path(__file__).parents[3] / "configs"
+
+
+def groups_of(config_name: str) -> list[str]:
+    """List the groups that a command's config is composed from."""
+    defaults = OmegaConf.load(config_directory() / f"{config_name}.yaml").defaults
+    return [group for entry in defaults if entry != "_self_" for group in entry if not group.startswith("override ")]
+
+
+def choices_of(group: str, config_dir: str | None = None) -> list[str]:
+    """List the names that `group` can be set to."""
+    folders = [config_directory(), *([Path(config_dir)] if config_dir else [])]
+    files = (path for folder in folders for path in (folder / group).glob("*.yaml"))
+    return sorted(path.stem for path in files if not path.stem.startswith("_"))
