@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from safetensors.torch import load_file
 
 from aetransfer import evaluate, train
+from aetransfer.callbacks.progress import Throughput
 
 # A few batches of the embedded digits: the whole way in a second or two.
 TINY = (
@@ -72,3 +74,23 @@ def run_train(command):
 @pytest.fixture
 def run_evaluate(command):
     return lambda *words: command(evaluate.main, *words)
+
+
+@pytest.fixture
+def interrupted_at(monkeypatch):
+    """Let Ctrl-C arrive after a training step, while the returned context is open."""
+
+    @contextmanager
+    def cut(step):
+        original = Throughput.on_train_batch_end
+
+        def stop(self, trainer, *rest):
+            original(self, trainer, *rest)
+            if trainer.global_step == step:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Throughput, "on_train_batch_end", stop)
+            yield
+
+    return cut

@@ -6,7 +6,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from aetransfer.callbacks.progress import Throughput
 from tests.integration.conftest import TINY
 
 
@@ -38,17 +37,9 @@ def test_a_frozen_encoder_keeps_every_byte_of_its_weights_and_buffers(run_train,
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])
-def test_a_frozen_encoder_keeps_every_byte_across_a_resume(run_train, monkeypatch, batch_norm):
+def test_a_frozen_encoder_keeps_every_byte_across_a_resume(run_train, interrupted_at, batch_norm):
     words = (*TINY, "transfer=frozen", f"encoder.batch_norm={batch_norm}")
-    with monkeypatch.context() as cut:
-        original = Throughput.on_train_batch_end
-
-        def stop_in_the_second_epoch_of_the_transfer(self, trainer, *rest):
-            original(self, trainer, *rest)
-            if trainer.global_step == 5:
-                raise KeyboardInterrupt
-
-        cut.setattr(Throughput, "on_train_batch_end", stop_in_the_second_epoch_of_the_transfer)
+    with interrupted_at(step=5):  # in the second epoch of the transfer; its pretraining has three steps
         assert run_train(*words).code == 130
     resumed = run_train(*words)
 

@@ -98,20 +98,12 @@ def test_both_kinds_of_pretraining_reach_the_classifier(run_train, model):
     assert f"from-digits-{model}" in done.run.name
 
 
-def test_an_interrupted_run_says_so_and_ends_in_the_same_bits(run_train, monkeypatch, tmp_path):
+def test_an_interrupted_run_says_so_and_ends_in_the_same_bits(run_train, interrupted_at, monkeypatch, tmp_path):
     words = (*TINY_PRETRAINING, "model=vae", "trainer.limit_train_batches=4", "logger=none", "callbacks=none")
     whole = run_train(*words)
 
     monkeypatch.setenv("AETRANSFER_OUTPUT_DIR", str(tmp_path / "elsewhere"))
-    with monkeypatch.context() as cut:
-        original = Throughput.on_train_batch_end
-
-        def stop_in_the_second_epoch(self, trainer, *rest):
-            original(self, trainer, *rest)
-            if trainer.global_step == 6:
-                raise KeyboardInterrupt
-
-        cut.setattr(Throughput, "on_train_batch_end", stop_in_the_second_epoch)
+    with interrupted_at(step=6):  # in the second of two epochs
         stopped = run_train(*words)
     assert stopped.code == 130
     directory = tmp_path / "elsewhere" / "runs" / whole.run.name

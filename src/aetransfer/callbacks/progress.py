@@ -58,6 +58,9 @@ class ProgressBar(RichProgressBar):
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         shown = {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}
+        monitored = str(pl_module.monitor)
+        if monitored in trainer.callback_metrics:
+            shown[monitored] = trainer.callback_metrics[monitored].item()
         return {**shown, "images/s": f"{self.throughput.images_per_second:,.0f}"}
 
 
