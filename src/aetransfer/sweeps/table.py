@@ -19,6 +19,7 @@ def print_table(sweep: Path) -> None:
     console = Console() if Console().is_terminal else Console(width=160)
     if finished:
         console.print(_table(finished))
+        console.print("mean ± standard deviation over n seeds")
     for job in jobs:
         if job.error is not None:
             console.print(f"failed: {' '.join(job.overrides)}: {job.error}", markup=False)
@@ -32,7 +33,7 @@ def _table(jobs: list[SweepJob]) -> Table:
         groups[tuple(job.choices.get(key, "") for key in varied)].append(_test_metrics(job))
     metrics = list(dict.fromkeys(name for runs in groups.values() for run in runs for name in run))
 
-    table = Table(caption="mean ± standard deviation over n seeds", caption_justify="left")
+    table = Table()
     for key in varied:
         table.add_column(key)
     for name in (*metrics, "n"):
