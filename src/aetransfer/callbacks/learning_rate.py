@@ -9,5 +9,7 @@ class LearningRate(Callback):
     """Log lr/<group> whenever a step is logged."""
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if (trainer.global_step + 1) % trainer.log_every_n_steps:
+            return  # Lightning would throw it away, and a log call costs as much as a small step
         (optimizer,) = trainer.optimizers
         pl_module.log_dict({f"lr/{group['name']}": group["lr"] for group in optimizer.param_groups})

@@ -116,11 +116,10 @@ def take(padded: Tensor, chosen: Plan, size: int) -> Tensor:
         views = padded.unfold(2, size, 1).unfold(3, size, 1)  # (N, C, offsets, offsets, size, size), no copy
         windows = views[chosen.rows, :, chosen.crop[:, 0], chosen.crop[:, 1]]
     assert windows.shape[1:] == (padded.shape[1], size, size), (windows.shape, size)
-    images = windows.float().div_(255)
     if chosen.flip is not None:
         flipped = chosen.flip.nonzero().squeeze(1)
-        images[flipped] = images[flipped].flip(3)
-    return images
+        windows[flipped] = windows[flipped].flip(3)
+    return windows.float().div_(255)
 
 
 class ResidentBatches:
