@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 from PIL import Image
+from pydantic import PositiveInt
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.trainer.states import TrainerFn
@@ -34,7 +35,7 @@ def tile(images: Tensor, columns: int) -> Tensor:
 class ReconstructionGrid(Callback):
     """Validation images above their reconstructions, in pairs of rows."""
 
-    def __init__(self, directory: str, every_n_epochs: int = 5, columns: int = 16, rows: int = 2) -> None:
+    def __init__(self, directory: str, every_n_epochs: PositiveInt = 5, columns: int = 16, rows: int = 2) -> None:
         self.directory, self.every_n_epochs, self.columns, self.rows = Path(directory), every_n_epochs, columns, rows
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -56,7 +57,7 @@ class ReconstructionGrid(Callback):
 class PriorSamples(Callback):
     """What a VAE draws from its prior, from the same codes each time."""
 
-    def __init__(self, directory: str, every_n_epochs: int = 5, columns: int = 16, rows: int = 4) -> None:
+    def __init__(self, directory: str, every_n_epochs: PositiveInt = 5, columns: int = 16, rows: int = 4) -> None:
         self.directory, self.every_n_epochs, self.columns, self.rows = Path(directory), every_n_epochs, columns, rows
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
