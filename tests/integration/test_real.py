@@ -32,8 +32,8 @@ def test_an_mnist_encoder_travels_to_cifar10(run_train, run_evaluate):
     assert numbers(run_evaluate(f"run={done.run}"))["test/acc"] == done.result["metrics"]["test/acc"]
 
 
-def test_an_autoencoder_beats_the_mean_image_within_a_hundred_steps(run_train):
-    done = run_train("experiment=mnist_ae", "trainer.max_epochs=1", "trainer.limit_train_batches=100", "logger=none")
+def test_an_autoencoder_is_far_below_the_mean_image_within_three_hundred_steps(run_train):
+    done = run_train("experiment=mnist_ae", "trainer.max_epochs=1", "trainer.limit_train_batches=300", "logger=none")
 
     assert done.result["metrics"]["test/mse"] < MEAN_IMAGE / 2
     assert (done.run / "reconstructions.png").is_file()
