@@ -62,8 +62,7 @@ def make_model(job: Job, encoder: Encoder, classes: int) -> Model:
         case "classifier":
             assert job.head is not None and job.transfer is not None
             head = Head(encoder.latent_dim, classes, job.head.hidden)
-            freeze = job.transfer.freezes
-            model = Classifier(encoder, head, classes=classes, freeze_encoder=freeze, optimizer=job.model.optimizer)
+            model = Classifier(encoder, head, classes=classes, transfer=job.transfer, optimizer=job.model.optimizer)
     model.save_hyperparameters({"architecture": architecture_of(job)}, logger=False)
     # Convolutions run faster channels-last on CPUs and on tensor cores; the weights' layout decides for all of them.
     model.to(memory_format=torch.channels_last)

@@ -12,10 +12,12 @@ from aetransfer.callbacks.progress import Throughput
 from aetransfer.config.schema import Data, EvaluationRequest, GivenEncoder, Job, Target
 from aetransfer.data.module import ImageDataModule
 from aetransfer.errors import UserError
+from aetransfer.networks.encoder import Encoder
 from aetransfer.runs import distributed
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.record import Record
 from aetransfer.transfer.carry import carry
+from aetransfer.transfer.controls import keep_moments_, shuffle_
 from aetransfer.transfer.exported import read_checkpoint, read_state, write_encoder
 from aetransfer.transfer.settle import pretraining_of
 
@@ -74,6 +76,7 @@ def execute(job: Job, directory: RunDirectory, source: str | None) -> dict[str, 
         encoder.normalise.set_statistics(*data.pixel_statistics())
     else:
         carry(read_state(source), encoder)
+        _strip(job, encoder)
         log.info("Carried the encoder of %s", source)
     model = make_model(job, encoder, classes)
     throughput = Throughput()
@@ -182,6 +185,16 @@ def _rehearse(job: Job) -> None:
     data.setup("fit")
     model = make_model(job, encoder, _check_classes(job.data, data))
     make_trainer(job, RunDirectory.of(job), model, Throughput())
+
+
+def _strip(job: Job, encoder: Encoder) -> None:
+    """Take from a carried encoder what its arm leaves out."""
+    assert job.transfer is not None
+    match job.transfer.weights:
+        case "shuffled":
+            shuffle_(encoder, job.seed)
+        case "moments":
+            keep_moments_(encoder, job.seed)
 
 
 def _check_classes(config: Data, data: ImageDataModule) -> int:

@@ -39,6 +39,7 @@ def make_module(reader: Recorder | None = None, **changes: Any) -> ImageDataModu
         "val_fraction": 0.1,
         "labels_per_class": None,
         "train_fraction": None,
+        "epoch_images": None,
         "augment": Augment(),
         "max_memory_gb": 1.0,
         "workers": 1,

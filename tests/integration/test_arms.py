@@ -88,3 +88,58 @@ def test_a_linear_probe_has_no_hidden_layer(run_train):
     done = run_train(*TINY, "transfer=frozen", "head.hidden=[]")
 
     assert done.result["counts"]["trained_parameters"] == 8 * 10 + 10
+
+
+def test_every_arm_runs_and_is_named(run_train):
+    for arm in ("finetune_layerwise", "gradual", "shuffled", "moments", "random_linear_probe"):
+        done = run_train(*TINY, f"transfer={arm}")
+        assert done.code == 0, done.err
+        assert f"-{arm}-" in done.run.name
+
+
+def test_linear_probe_is_frozen_with_a_linear_head(run_train):
+    done = run_train(*TINY, "transfer=linear_probe")
+
+    assert same(done.encoder, inflated(source_encoder(done)))
+    assert done.result["counts"]["trained_parameters"] == 8 * 10 + 10
+
+
+def test_a_probe_with_another_head_is_refused(run_train):
+    done = run_train(*TINY, "transfer=linear_probe", "head.hidden=[32]")
+
+    assert done.code == 1
+    assert "transfer=linear_probe has a linear head, so head.hidden=[32] has no meaning" in done.err
+
+
+def test_an_arm_that_is_not_what_its_name_says_is_refused(run_train):
+    done = run_train(*TINY, "transfer=frozen", "transfer.weights=shuffled")
+
+    assert done.code == 1
+    assert "which is not what frozen means: give the arm another transfer.name" in done.err
+    assert run_train(*TINY, "transfer=frozen", "transfer.weights=shuffled", "transfer.name=shuffled_frozen").code == 0
+
+
+def test_gradual_changes_layers_from_the_bottleneck_down_and_survives_a_resume(run_train, interrupted_at):
+    words = (*TINY, "transfer=gradual", "trainer.max_epochs=4", "model.optimizer.weight_decay=0")
+    source = inflated(source_encoder(run_train(*words, "trainer.max_epochs=1")))  # its only epoch trains the head
+    head_only = run_train(*words, "trainer.max_epochs=1")
+    assert same(head_only.encoder, source)
+
+    # Five layers within the first two of four epochs: in the second one the two nearest the head are reached.
+    with interrupted_at(step=5):
+        assert run_train(*words, "trainer.limit_val_batches=1").code == 130
+    resumed = run_train(*words, "trainer.limit_val_batches=1")
+    last = torch.load(resumed.run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    moved = [name for name, value in source.items() if not torch.equal(last[f"encoder.{name}"], value)]
+    assert "bottleneck.weight" in moved
+    assert "convolutions.0.weight" in moved
+
+
+def test_an_epoch_of_a_chosen_length_makes_equal_steps_of_unequal_label_counts(run_train):
+    steps = [
+        run_train(*TINY[:6], "logger=none", "callbacks=none", "trainer.max_epochs=2", "data.epoch_images=96",
+                  "transfer=scratch", f"data.labels_per_class={labels}").result["counts"]["steps"]
+        for labels in (1, 5, "all")
+    ]  # fmt: skip
+
+    assert steps == [6, 6, 6]

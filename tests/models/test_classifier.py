@@ -2,19 +2,31 @@
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 
-from aetransfer.config.schema import Optimizer
-from aetransfer.models.classifier import Classifier
+from aetransfer.config.schema import Optimizer, Transfer
+from aetransfer.models.classifier import Classifier, layers_reached
 from aetransfer.models.metrics import ClassifierMetrics
 from aetransfer.models.optimisers import configure
 from aetransfer.networks.conv4 import Conv4
 from aetransfer.networks.head import Head
 
+ARMS = {
+    "scratch": Transfer(name="scratch", weights="fresh", encoder="trained"),
+    "random_frozen": Transfer(name="random_frozen", weights="fresh", encoder="frozen"),
+    "layerwise": Transfer(name="layerwise", weights="pretrained", encoder="trained", layer_decay=0.5),
+}
+
 
 def make_classifier(freeze, **encoder):
+    return make_arm(ARMS["random_frozen" if freeze else "scratch"], **encoder)
+
+
+def make_arm(transfer, **encoder):
     body = Conv4(in_channels=1, image_size=16, latent_dim=6, widths=[4, 8], **encoder)
-    return Classifier(body, Head(6, 3), classes=3, freeze_encoder=freeze, optimizer=Optimizer(name="adam", lr=1e-3))
+    return Classifier(body, Head(6, 3), classes=3, transfer=transfer, optimizer=Optimizer(name="adam", lr=1e-3))
 
 
 def test_metrics_over_batches_are_those_of_the_whole_split():
@@ -89,3 +101,24 @@ def test_frozen_parameters_are_not_given_to_the_optimiser():
     made = configure(Optimizer(name="adam", lr=0.1, schedule="one_cycle"), groups, total_steps=10)
 
     assert [group["name"] for group in made["optimizer"].param_groups] == ["head"]
+
+
+def test_a_layerwise_arm_halves_the_learning_rate_with_each_layer_toward_the_input():
+    groups = make_arm(ARMS["layerwise"], batch_norm=True)._encoder_groups()
+
+    assert [rate for _, rate in groups.values()] == pytest.approx([1e-3 / 8, 1e-3 / 4, 1e-3 / 2])
+    # A normalisation belongs to the convolution before it.
+    assert [len(parameters) for parameters, _ in groups.values()] == [4, 4, 2]
+
+
+@given(
+    epochs=st.integers(1, 60),
+    layers=st.integers(1, 12),
+    unfrozen_by=st.floats(0.05, 1),
+)
+def test_a_gradual_arm_starts_with_the_head_alone_never_refreezes_and_ends_with_all(epochs, layers, unfrozen_by):
+    reached = [layers_reached(epoch, epochs, layers, unfrozen_by) for epoch in range(epochs + 1)]
+
+    assert reached[0] == 0
+    assert reached == sorted(reached)
+    assert all(count == layers for epoch, count in enumerate(reached) if epoch >= unfrozen_by * epochs)

@@ -37,8 +37,13 @@ Fraction = Annotated[float, BeforeValidator(_no_bool), Field(gt=0, lt=1)]
 # The noise of a VAE has 24 bits for it in its generator's seed (aetransfer.models.noise).
 Seed = Annotated[int, BeforeValidator(_no_bool), Field(ge=0, lt=2**24)]
 
-# The arms that carry nothing: they need no pretraining, and are what the others are compared with.
-CONTROLS = ("scratch", "random_frozen")
+# It becomes a part of directory names.
+Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
+
+
+def _all(value: Any) -> Any:
+    # `labels_per_class=1,10,all` reads better in a sweep, and in its table, than null.
+    return None if value == "all" else value
 
 
 class Node(BaseModel):
@@ -65,8 +70,7 @@ class Augment(Node):
 
 
 class Data(Node):
-    # It becomes a part of directory names.
-    name: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
+    name: Name
     reader: Target
     root: str | None = None
     classes: PositiveInt | None = None
@@ -75,8 +79,9 @@ class Data(Node):
     pad: NonNegativeInt = 0
     batch_size: PositiveInt = 128
     val_fraction: Fraction = 0.1
-    labels_per_class: PositiveInt | None = None
+    labels_per_class: Annotated[PositiveInt | None, BeforeValidator(_all)] = None
     train_fraction: Annotated[float, BeforeValidator(_no_bool), Field(gt=0, le=1)] | None = None
+    epoch_images: PositiveInt | None = None
     augment: Augment = Augment()
     max_memory_gb: NonNegativeFloat = 8.0
     workers: PositiveInt = 2
@@ -160,17 +165,52 @@ class Head(Node):
     hidden: list[PositiveInt] = [64]
 
 
+# What the names of the arms promise: the encoder's first weights, how it is trained, whether the head is linear, and
+# whether the learning rate decays toward the input.
+ARMS = {
+    "scratch": ("fresh", "trained", False, False),
+    "random_frozen": ("fresh", "frozen", False, False),
+    "random_linear_probe": ("fresh", "frozen", True, False),
+    "frozen": ("pretrained", "frozen", False, False),
+    "linear_probe": ("pretrained", "frozen", True, False),
+    "finetune": ("pretrained", "trained", False, False),
+    "finetune_layerwise": ("pretrained", "trained", False, True),
+    "gradual": ("pretrained", "gradual", False, False),
+    "shuffled": ("shuffled", "trained", False, False),
+    "moments": ("moments", "trained", False, False),
+}
+
+
 class Transfer(Node):
-    name: Literal["scratch", "random_frozen", "frozen", "finetune"]
+    """An arm. `control`: the arm that carries nothing and is otherwise the same; None for such an arm itself."""
+
+    name: Name
+    weights: Literal["fresh", "pretrained", "shuffled", "moments"]
+    encoder: Literal["trained", "frozen", "gradual"]
+    linear_head: bool = False
+    layer_decay: Annotated[float, BeforeValidator(_no_bool), Field(gt=0, le=1)] = 1.0
+    unfrozen_by: Annotated[float, BeforeValidator(_no_bool), Field(gt=0, le=1)] = 0.5
+    control: Name | None = None
     channels: Literal["inflate", "grey", "repeat_source"] = "inflate"
 
     @property
     def carries(self) -> bool:
-        return self.name not in CONTROLS
+        return self.weights != "fresh"
 
     @property
     def freezes(self) -> bool:
-        return self.name in ("random_frozen", "frozen")
+        return self.encoder == "frozen"
+
+    @model_validator(mode="after")
+    def _is_what_it_is_called(self) -> Self:
+        says = (self.weights, self.encoder, self.linear_head, self.layer_decay < 1)
+        if self.name in ARMS and says != ARMS[self.name]:
+            raise ValueError(
+                f"has weights={self.weights}, encoder={self.encoder}, linear_head={str(self.linear_head).lower()} and "
+                f"layer_decay={self.layer_decay:g}, which is not what {self.name} means: give the arm another "
+                "transfer.name"
+            )
+        return self
 
 
 class Training(Node):
@@ -247,7 +287,9 @@ class Job(Node):
     logger: dict[str, Target | None] = {}
     paths: Paths
     allow: list[str] = []
+    sweep: dict[str, Any] | None = None
     rerun: bool = False
+    reuse: Literal["any_code", "same_code"] = "any_code"
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -75,7 +75,8 @@ class Epochs:
     """Which of `count` images one of `world_size` processes sees in an epoch, and what is drawn for them.
 
     Training: shuffled and augmented, the same number for every process (the last ones begin again at the front of the
-    order where count is no multiple). Evaluation (shuffle false): each image exactly once, in order, untouched.
+    order where that is no multiple); `epoch_images` makes an epoch longer or shorter than the data. Evaluation (shuffle
+    false): each image exactly once, in order, untouched.
     """
 
     count: int
@@ -84,20 +85,27 @@ class Epochs:
     seed: int
     rank: int = 0
     world_size: int = 1
+    epoch_images: int | None = None
+
+    @property
+    def shown(self) -> int:
+        """Images that one training epoch shows, over all processes."""
+        return self.epoch_images or self.count
 
     def __len__(self) -> int:
         if self.shuffle:
-            return -(-self.count // self.world_size)
+            return -(-self.shown // self.world_size)
         return len(range(self.rank, self.count, self.world_size))
 
     def plan(self, epoch: int) -> Plan:
         if not self.shuffle:
             return Plan(torch.arange(self.count)[self.rank :: self.world_size], None, None)
         generator = torch.Generator().manual_seed(mixed_seed("order", self.seed, epoch))
-        rows = torch.randperm(self.count, generator=generator)
-        crop = torch.randint(2 * self.augment.crop_padding + 1, (self.count, 2), generator=generator)
-        flip = torch.rand(self.count, generator=generator) < 0.5
-        share = torch.arange(self.rank, len(self) * self.world_size, self.world_size) % self.count
+        shuffles = -(-self.shown // self.count)
+        rows = torch.cat([torch.randperm(self.count, generator=generator) for _ in range(shuffles)])[: self.shown]
+        crop = torch.randint(2 * self.augment.crop_padding + 1, (self.shown, 2), generator=generator)
+        flip = torch.rand(self.shown, generator=generator) < 0.5
+        share = torch.arange(self.rank, len(self) * self.world_size, self.world_size) % self.shown
         return Plan(
             rows[share],
             crop[share] if self.augment.crop_padding else None,

@@ -41,6 +41,7 @@ class ImageDataModule(LightningDataModule):
         val_fraction: float,
         labels_per_class: int | None,
         train_fraction: float | None,
+        epoch_images: int | None,
         augment: Augment,
         max_memory_gb: float,
         workers: int,
@@ -51,6 +52,7 @@ class ImageDataModule(LightningDataModule):
         self.reader, self.image_size, self.batch_size = reader, image_size, batch_size
         self.prepare = Preparation(channels, pad)
         self.val_fraction, self.labels_per_class, self.train_fraction = val_fraction, labels_per_class, train_fraction
+        self.epoch_images = epoch_images
         self.augment, self.max_bytes, self.workers, self.seed = augment, max_memory_gb * 1e9, workers, seed
         self._read: dict[Split, Images] = {}
         self._positions: dict[Part, Tensor] = {}
@@ -129,6 +131,7 @@ class ImageDataModule(LightningDataModule):
             shuffle=shuffle,
             augment=self.augment if shuffle else NO_AUGMENT,
             seed=self.seed,
+            epoch_images=self.epoch_images if shuffle else None,
             rank=trainer.global_rank,
             world_size=trainer.world_size,
         )

@@ -2,8 +2,8 @@
 
 from typing import Literal
 
-Stream = Literal["order", "train", "val", "test", "sample"]
-STREAMS: tuple[Stream, ...] = ("order", "train", "val", "test", "sample")
+Stream = Literal["order", "train", "val", "test", "sample", "control"]
+STREAMS: tuple[Stream, ...] = ("order", "train", "val", "test", "sample", "control")
 
 
 def mixed_seed(stream: Stream, seed: int, step: int) -> int:

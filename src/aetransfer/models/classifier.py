@@ -1,5 +1,10 @@
-"""The transfer classifier: a carried (or fresh) encoder, and a head that reads its code."""
+"""The transfer classifier: a carried (or fresh) encoder, and a head that reads its code.
 
+An encoder that is unfrozen gradually is not frozen by `requires_grad`: which parameters a process group reduces, and
+what a compiler traced, is settled when training begins. The gradients of its frozen layers are dropped instead.
+"""
+
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import torch
@@ -7,7 +12,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aetransfer.config.schema import Optimizer
+from aetransfer.config.schema import Optimizer, Transfer
 from aetransfer.data.batches import Batch
 from aetransfer.models.metrics import ClassifierMetrics
 from aetransfer.models.optimisers import configure
@@ -15,18 +20,19 @@ from aetransfer.networks.encoder import Encoder
 
 
 class Classifier(LightningModule):
-    """Cross-entropy. A frozen encoder gets no gradient, stays in eval mode and so keeps every buffer as it was."""
+    """Cross-entropy. What is frozen learns nothing, stays in eval mode and so keeps every buffer as it was."""
 
     monitor: ClassVar[str] = "val/acc"
     monitor_mode: ClassVar[str] = "max"
 
     def __init__(
-        self, encoder: Encoder, head: nn.Module, *, classes: int, freeze_encoder: bool, optimizer: Optimizer
+        self, encoder: Encoder, head: nn.Module, *, classes: int, transfer: Transfer, optimizer: Optimizer
     ) -> None:
         super().__init__()
         self.encoder, self.head = encoder, head
-        self.freeze_encoder, self.optimizer_config = freeze_encoder, optimizer
-        if freeze_encoder:
+        self.freeze_encoder, self.transfer, self.optimizer_config = transfer.freezes, transfer, optimizer
+        self.frozen_layers: list[nn.Module] = []
+        if self.freeze_encoder:
             encoder.requires_grad_(False).eval()
         self.val_metrics, self.test_metrics = ClassifierMetrics(classes), ClassifierMetrics(classes)
 
@@ -34,7 +40,29 @@ class Classifier(LightningModule):
         super().train(mode)
         if self.freeze_encoder:
             self.encoder.eval()
+        for layer in self.frozen_layers:
+            layer.eval()
         return self
+
+    def on_train_start(self) -> None:
+        # A resume within an epoch starts no epoch.
+        self._freeze_for_epoch()
+
+    def on_train_epoch_start(self) -> None:
+        self._freeze_for_epoch()
+
+    def _freeze_for_epoch(self) -> None:
+        """Freeze what a gradual arm has not reached in this epoch: a function of the epoch, so a resume finds it."""
+        if self.transfer.encoder == "gradual":
+            layers, epochs = self.encoder.layers(), self.trainer.max_epochs or 1
+            reached = layers_reached(self.trainer.current_epoch, epochs, len(layers), self.transfer.unfrozen_by)
+            self.frozen_layers = [module for layer in layers[: len(layers) - reached] for module in layer]
+            self.train()
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        for layer in self.frozen_layers:
+            for parameter in layer.parameters():
+                parameter.grad = None
 
     def forward(self, images: Tensor) -> Tensor:
         """Map (N, C, S, S) in [0, 1] to logits (N, classes)."""
@@ -59,9 +87,27 @@ class Classifier(LightningModule):
         self.log_dict(self.test_metrics.named("test"))
 
     def configure_optimizers(self) -> Any:
-        encoder_lr = self.optimizer_config.encoder_lr or self.optimizer_config.lr
-        groups = {
-            "encoder": (self.encoder.parameters(), encoder_lr),
-            "head": (self.head.parameters(), self.optimizer_config.lr),
-        }
+        groups = {**self._encoder_groups(), "head": (self.head.parameters(), self.optimizer_config.lr)}
         return configure(self.optimizer_config, groups, int(self.trainer.estimated_stepping_batches))
+
+    def _encoder_groups(self) -> dict[str, tuple[Iterable[nn.Parameter], float]]:
+        """Give each layer the learning rate of the one above it times the decay (Clark et al. 2020, ELECTRA)."""
+        rate, decay = self.optimizer_config.encoder_lr or self.optimizer_config.lr, self.transfer.layer_decay
+        if decay == 1:
+            return {"encoder": (self.encoder.parameters(), rate)}
+        layers = self.encoder.layers()
+        return {
+            f"encoder_{place}": (
+                [parameter for module in layer for parameter in module.parameters(recurse=False)],
+                rate * decay ** (len(layers) - place),
+            )
+            for place, layer in enumerate(layers)
+        }
+
+
+def layers_reached(epoch: int, epochs: int, layers: int, unfrozen_by: float) -> int:
+    """Count the layers, from the bottleneck down, that train in an epoch (from 0) of a gradual arm.
+
+    They join evenly spaced; all of them train from epoch `unfrozen_by * epochs` on.
+    """
+    return sum(epoch >= unfrozen_by * epochs * place / layers for place in range(1, layers + 1))

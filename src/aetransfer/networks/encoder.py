@@ -51,6 +51,19 @@ class Encoder(nn.Module, ABC):
         """Return a module from codes (N, latent_dim) to logits (N, in_channels, image_size, image_size)."""
         return ConvDecoder(out_channels=self.in_channels, image_size=self.image_size, latent_dim=self.latent_dim)
 
+    def layers(self) -> list[list[nn.Module]]:
+        """List what is trained from the input on, the bottleneck last: each layer with its normalisation."""
+        layers: list[list[nn.Module]] = []
+        for module in self.modules():
+            own = list(module.parameters(recurse=False))
+            if not own or module is self.bottleneck:
+                continue
+            if all(parameter.ndim < 2 for parameter in own) and layers:
+                layers[-1].append(module)
+            else:
+                layers.append([module])
+        return [*layers, [self.bottleneck]]
+
     def features(self, images: Tensor) -> Tensor:
         """Return what the bottleneck reads, (N, num_features)."""
         expected = (self.in_channels, self.image_size, self.image_size)

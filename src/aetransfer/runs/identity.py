@@ -8,7 +8,7 @@ import hashlib
 import json
 from typing import Any
 
-from aetransfer.config.schema import Data, GivenEncoder, Job, Pretraining, Training
+from aetransfer.config.schema import Data, GivenEncoder, Job, Pretraining, Training, Transfer
 
 ONLY_LOOKS = "aetransfer.callbacks."
 # Of the trainer's settings beyond Training, those that change a transfer's numbers.
@@ -51,11 +51,21 @@ def decisive(job: Job) -> dict[str, Any]:
     if job.stage == "transfer":
         assert job.transfer is not None and job.head is not None
         parts["head"] = job.head.model_dump()
-        parts["arm"] = job.transfer.name
+        parts["arm"] = _arm(job.transfer)
         parts["hardware"] = {key: getattr(job.trainer, key) for key in HARDWARE}
         if job.transfer.carries:
             parts["source"] = _source(job.pretrain)
     return parts
+
+
+def _arm(transfer: Transfer) -> dict[str, Any]:
+    """Leave out an arm's name and control, what only other arms heed, and what data and head already say."""
+    left_out = {"name", "control", "channels", "linear_head"}
+    if transfer.freezes:
+        left_out.add("layer_decay")
+    if transfer.encoder != "gradual":
+        left_out.add("unfrozen_by")
+    return transfer.model_dump(exclude=left_out)
 
 
 def _source(pretrain: Pretraining | GivenEncoder | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ architecture replaces the config's. Two configs that mean the same job settle to
 from typing import Any
 
 from aetransfer.config.instantiate import check_allowed
-from aetransfer.config.schema import GivenEncoder, Job, Pretraining, Trainer, Training
+from aetransfer.config.schema import GivenEncoder, Head, Job, Pretraining, Trainer, Training
 from aetransfer.errors import UserError
 from aetransfer.transfer.exported import read_description
 
@@ -29,7 +29,8 @@ def _settle(job: Job, overrides: list[str]) -> Job:
     if job.stage == "pretrain":
         _check_stage(job, overrides)
         return job.model_copy(update={"transfer": None, "head": None, "pretrain": None})
-    assert job.transfer is not None and job.head is not None
+    job = _with_linear_head(job, overrides)
+    assert job.transfer is not None
     if job.pretrain is None:
         if job.transfer.carries:
             raise UserError(
@@ -39,6 +40,18 @@ def _settle(job: Job, overrides: list[str]) -> Job:
     if isinstance(job.pretrain, GivenEncoder):
         return _settle_given(job, job.pretrain, overrides)
     return _settle_declared(job, job.pretrain)
+
+
+def _with_linear_head(job: Job, overrides: list[str]) -> Job:
+    assert job.transfer is not None
+    if not job.transfer.linear_head:
+        return job
+    for override in overrides:
+        if _key(override).split(".")[0] == "head" and override != "head=linear":
+            raise UserError(
+                f"transfer={job.transfer.name} has a linear head, so {override} has no meaning: leave it out."
+            )
+    return job.model_copy(update={"head": Head(hidden=[])})
 
 
 def pretraining_of(job: Job) -> Job:
@@ -56,6 +69,7 @@ def pretraining_of(job: Job) -> Job:
             "transfer": None,
             "head": None,
             "pretrain": None,
+            "rerun": False,
         }
     )
 
