@@ -12,8 +12,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
 
 from aetransfer.data.images import Images
+from aetransfer.networks.encoder import Encoder
 
 IDX_FILES = (
     "train-images-idx3-ubyte",
@@ -132,3 +135,15 @@ def real_data() -> str:
     if not folder:
         pytest.skip("AETRANSFER_TEST_DATA does not name a folder with the real MNIST and CIFAR-10")
     return folder
+
+
+class DropoutEncoder(Encoder):
+    """An encoder of somebody's, which draws from torch's global generator."""
+
+    def __init__(self, *, in_channels: int, image_size: int, latent_dim: int) -> None:
+        super().__init__(
+            in_channels=in_channels, image_size=image_size, latent_dim=latent_dim, num_features=in_channels * 64
+        )
+
+    def body(self, normalised: Tensor) -> Tensor:
+        return F.dropout(F.adaptive_avg_pool2d(normalised, 8).flatten(1), 0.5, self.training)

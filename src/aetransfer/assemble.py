@@ -9,7 +9,9 @@ from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 
+from aetransfer.callbacks.history import History
 from aetransfer.callbacks.progress import Throughput, progress
+from aetransfer.callbacks.resume import AtomicCheckpoints, Resume
 from aetransfer.config.instantiate import bind, build
 from aetransfer.config.schema import Data, Job, Target
 from aetransfer.data.batches import Augment
@@ -77,7 +79,13 @@ def make_trainer(job: Job, directory: RunDirectory, model: Model, throughput: Th
     """Build the Trainer with the job's callbacks and loggers. Raises UserError for hardware that isn't there."""
     places = {"run_dir": str(directory.path), "run_name": directory.path.name}
     places |= {"monitor": model.monitor, "monitor_mode": model.monitor_mode}
-    callbacks: list[Callback] = [throughput, _checkpoints(directory, model)]
+    # Checkpoints are made in this order, so that the last state knows the best epoch.
+    callbacks: list[Callback] = [
+        throughput,
+        History(directory.history),
+        _best(directory, model),
+        Resume(directory.last),
+    ]
     callbacks += [_built(node, places, job.allow) for node in job.callbacks.values() if node is not None]
     if job.trainer.progress:
         callbacks.append(progress(throughput))
@@ -86,6 +94,7 @@ def make_trainer(job: Job, directory: RunDirectory, model: Model, throughput: Th
         return Trainer(
             **job.trainer.model_dump(exclude=OWN_SETTINGS),
             profiler=_profiler(job, directory),
+            plugins=[AtomicCheckpoints()],
             callbacks=callbacks,
             logger=loggers or False,
             default_root_dir=directory.path,
@@ -113,13 +122,12 @@ def _profiler(job: Job, directory: RunDirectory) -> Profiler | None:
     return None
 
 
-def _checkpoints(directory: RunDirectory, model: Model) -> ModelCheckpoint:
+def _best(directory: RunDirectory, model: Model) -> ModelCheckpoint:
     return ModelCheckpoint(
         dirpath=directory.checkpoints,
         filename="best",
         monitor=model.monitor,
         mode=model.monitor_mode,
-        save_last=True,
         enable_version_counter=False,
     )
 

@@ -13,6 +13,7 @@ NO_NEWS = (
     r".*does not have many workers.*",
     r"Checkpoint directory .* exists and is not empty.*",
     r".*is smaller than the logging interval.*",
+    r".*your dataloader is not resumable.*",
     r"Found \d+ module\(s\) in eval mode at the start of training.*",
 )
 

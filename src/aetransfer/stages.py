@@ -15,6 +15,8 @@ from aetransfer.errors import UserError
 from aetransfer.networks.encoder import Encoder
 from aetransfer.runs import distributed
 from aetransfer.runs.directory import RunDirectory
+from aetransfer.runs.lock import RunLock
+from aetransfer.runs.provenance import code_version
 from aetransfer.runs.record import Record
 from aetransfer.transfer.carry import carry
 from aetransfer.transfer.controls import keep_moments_, shuffle_
@@ -35,22 +37,35 @@ class Run:
 def run(job: Job, overrides: list[str]) -> Run:
     """Do a settled job, and before it the pretraining it carries; what is finished already is not done again."""
     directory = RunDirectory.of(job)
-    earlier = _finished(directory)
-    if earlier is not None:
-        log.info("%s is finished: its result is used.", directory.path.name)
-        return Run(directory, earlier)
+    if (earlier := _earlier(directory, job)) is not None:
+        return earlier
     source = _source(job, overrides)
-
     try:
-        directory.path.mkdir(parents=True, exist_ok=True)
+        directory.locks.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"paths.output_dir={job.paths.output_dir} can't be written ({error.strerror}).") from error
-    directory.write_config(job)
+    with RunLock(directory.locks).held() as lock:
+        # Another job may have finished it while this one waited.
+        if (earlier := _earlier(directory, job)) is not None:
+            return earlier
+        if job.rerun and _finished(directory) is not None:
+            log.info("The run that was there is now %s.", directory.move_aside().name)
+        directory.path.mkdir(exist_ok=True)
+        directory.write_config(job)
+        return _recorded(job, directory, source, overrides, lock)
+
+
+def _recorded(job: Job, directory: RunDirectory, source: str | None, overrides: list[str], lock: RunLock) -> Run:
     with logs.to_file(directory.log):
         record = Record(directory, job, source, overrides)
+        lock.beats.append(record.beat)
         try:
             facts = execute(job, directory, source)
         except (KeyboardInterrupt, SystemExit) as stop:
+            if lock.lost:
+                raise UserError(
+                    f"{directory.path.name} was taken over by another job, because nothing was heard of this one."
+                ) from stop
             # Lightning turns Ctrl-C into an exit; a caller that runs a whole sweep must still learn what it was.
             record.close("interrupted")
             raise KeyboardInterrupt from stop
@@ -171,6 +186,26 @@ def _source(job: Job, overrides: list[str]) -> str | None:
     if _finished(RunDirectory.of(pretraining)) is None:
         _rehearse(job)
     return str(run(pretraining, overrides).directory.path)
+
+
+def _earlier(directory: RunDirectory, job: Job) -> Run | None:
+    """Return the run if it is finished and may be used. Raises UserError for other code where reuse=same_code."""
+    result = directory.result()
+    if result is None:
+        return None
+    finished = result["status"] == "finished"
+    if finished and job.rerun:
+        return None
+    theirs, ours = result.get("code"), code_version()
+    if theirs != ours:
+        what = f"{directory.path.name} was {'made' if finished else 'begun'} by aetransfer {theirs}, this is {ours}"
+        if job.reuse == "same_code":
+            raise UserError(f"{what}: rerun=true makes it afresh, reuse=any_code uses it.")
+        log.warning("%s: it is %s all the same.", what, "used" if finished else "continued")
+    if not finished:
+        return None
+    log.info("%s is finished: its result is used.", directory.path.name)
+    return Run(directory, result)
 
 
 def _finished(directory: RunDirectory) -> dict[str, Any] | None:

@@ -130,6 +130,10 @@ def take(padded: Tensor, chosen: Plan, size: int) -> Tensor:
     return windows.float().div_(255)
 
 
+def _from_the_start() -> int:
+    return 0
+
+
 class ResidentBatches:
     """Batches gathered from images that lie, padded, on the training device."""
 
@@ -143,20 +147,25 @@ class ResidentBatches:
         epoch: Callable[[], int],
         batch_size: int,
         device: torch.device,
+        first: Callable[[], int] = _from_the_start,
     ) -> None:
-        """images: (N, C, H, W) uint8; labels: (N,) int64. `epoch` is asked for the current epoch at its start."""
+        """images: (N, C, H, W) uint8; labels: (N,) int64.
+
+        At the start of an epoch `epoch` is asked which it is, and `first` with which batch it goes on.
+        """
         assert epochs.count == len(images) == len(labels), (epochs.count, len(images), len(labels))
         self.size = images.shape[-1] + 2 * prepare.pad
         self.padded = prepare(images, epochs.augment.crop_padding).contiguous().to(device)
         self.labels = labels.to(device)
         self.epochs, self.epoch, self.batch_size, self.device = epochs, epoch, batch_size, device
+        self.first = first
 
     def __len__(self) -> int:
         return -(-len(self.epochs) // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
         plan = self.epochs.plan(self.epoch())
-        for number in range(len(self)):
+        for number in range(self.first(), len(self)):
             chosen = plan.batch(number, self.batch_size).to(self.device)
             yield take(self.padded, chosen, self.size), self.labels[chosen.rows]
 
@@ -176,22 +185,32 @@ class StreamedBatches:
         batch_size: int,
         device: torch.device,
         workers: int,
+        first: Callable[[], int] = _from_the_start,
     ) -> None:
         """As ResidentBatches, but `images` is memory-mapped and only its rows at `positions` (N,) int64 are used."""
         assert epochs.count == len(positions), (epochs.count, len(positions))
         self.images, self.labels, self.positions, self.prepare = images, labels, positions, prepare
         self.size = images.shape[-1] + 2 * prepare.pad
         self.epochs, self.epoch, self.batch_size, self.device = epochs, epoch, batch_size, device
-        self.workers = workers
+        self.workers, self.first = workers, first
 
     def __len__(self) -> int:
         return -(-len(self.epochs) // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
         plan = self.epochs.plan(self.epoch())
-        reader = _RowReader(self.images, self.labels, self.positions, plan, self.batch_size, len(self))
-        loader = DataLoader(reader, batch_size=None, num_workers=self.workers, pin_memory=self.device.type == "cuda")
-        for number, (raw, labels) in enumerate(loader):
+        numbers = range(self.first(), len(self))
+        reader = _RowReader(self.images, self.labels, self.positions, plan, self.batch_size)
+        loader = DataLoader(
+            reader,
+            batch_size=None,
+            sampler=numbers,
+            num_workers=self.workers,
+            pin_memory=self.device.type == "cuda",
+            # Else it would draw from the global generator, once more after a resume.
+            generator=torch.Generator(),
+        )
+        for number, (raw, labels) in zip(numbers, loader, strict=True):
             chosen = plan.batch(number, self.batch_size)
             within = Plan(torch.arange(len(labels)), chosen.crop, chosen.flip).to(self.device)
             padded = self.prepare(raw.to(self.device, non_blocking=True), self.epochs.augment.crop_padding)
@@ -201,14 +220,9 @@ class StreamedBatches:
 class _RowReader(Dataset[Batch]):
     """Item n is the n-th whole batch of a plan, as the raw uint8 rows."""
 
-    def __init__(
-        self, images: Tensor, labels: Tensor, positions: Tensor, plan: Plan, batch_size: int, batches: int
-    ) -> None:
+    def __init__(self, images: Tensor, labels: Tensor, positions: Tensor, plan: Plan, batch_size: int) -> None:
         self.images, self.labels, self.positions = images, labels, positions
-        self.plan, self.batch_size, self.batches = plan, batch_size, batches
-
-    def __len__(self) -> int:
-        return self.batches
+        self.plan, self.batch_size = plan, batch_size
 
     def __getitem__(self, number: int) -> Batch:
         rows = self.positions[self.plan.batch(number, self.batch_size).rows]

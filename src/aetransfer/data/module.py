@@ -142,6 +142,9 @@ class ImageDataModule(LightningDataModule):
             "batch_size": self.batch_size,
             "device": trainer.strategy.root_device,
         }
+        if shuffle:
+            # A run that was cut off within an epoch goes on where it was.
+            common["first"] = lambda: trainer.fit_loop.batch_idx + 1
         if self._resident_bytes(len(positions)) <= self.max_bytes:
             return ResidentBatches(source.images[positions], source.labels[positions], **common)
         log.info("%s: %d images exceed data.max_memory_gb and are streamed.", part, len(positions))

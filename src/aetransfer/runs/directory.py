@@ -1,7 +1,6 @@
 """What a run leaves behind, and where. Files are written beside their place and renamed into it."""
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import yaml
 
 from aetransfer.config.schema import Job
 from aetransfer.errors import UserError
+from aetransfer.runs.files import replace_file
 from aetransfer.runs.identity import run_name
 
 
@@ -51,6 +51,14 @@ class RunDirectory:
         return self.checkpoints / "last.ckpt"
 
     @property
+    def history(self) -> Path:
+        return self.path / "history.json"
+
+    @property
+    def locks(self) -> Path:
+        return self.path.parent / ".locks" / self.path.name
+
+    @property
     def encoder(self) -> Path:
         return self.path / "encoder.safetensors"
 
@@ -69,6 +77,13 @@ class RunDirectory:
         assert isinstance(content, dict)
         return content
 
+    def move_aside(self) -> Path:
+        """Rename the run to the first free of `<name>~1`, `<name>~2`, ... and return where it is now."""
+        number = 1
+        while (kept := self.path.with_name(f"{self.path.name}~{number}")).exists():
+            number += 1
+        return self.path.rename(kept)
+
     def write_result(self, result: dict[str, Any]) -> None:
         replace_file(self.result_path, json.dumps(result, indent=2) + "\n")
 
@@ -82,10 +97,3 @@ class RunDirectory:
             return Job.model_validate(yaml.safe_load(self.config.read_text()))
         except (yaml.YAMLError, ValueError) as error:
             raise UserError(f"{self.config} is not the config of a run: {' '.join(str(error).split())}") from error
-
-
-def replace_file(path: Path, text: str) -> None:
-    """Write text so that a reader, or a crash, finds the old file or the new one and nothing between."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text)
-    partial.replace(path)

@@ -1,5 +1,6 @@
-"""The truth about a run while it goes on: `result.json` from its first second."""
+"""The truth about a run while it goes on: `result.json` from its first second, with a heartbeat while it runs."""
 
+import threading
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +16,7 @@ class Record:
 
     def __init__(self, directory: RunDirectory, job: Job, source: str | None, overrides: list[str]) -> None:
         self.directory = directory
+        self._writing = threading.Lock()
         self._since = time.perf_counter()
         self.content: dict[str, Any] = {
             "status": "running",
@@ -26,16 +28,28 @@ class Record:
             "source": source,
             "metrics": {},
             "counts": {},
-            "timing": {"started": datetime.now(UTC).isoformat(timespec="seconds")},
+            "timing": {"started": _now()},
             "overrides": overrides,
             **provenance(),
         }
-        directory.write_result(self.content)
+        self.beat()
+
+    def beat(self) -> None:
+        """Write that the run goes on."""
+        with self._writing:
+            if self.content["status"] == "running":
+                self.content["heartbeat"] = _now()
+                self.directory.write_result(self.content)
 
     def close(self, status: str, **more: Any) -> dict[str, Any]:
         """Write the last word on the run and return it; `more` is merged in, `timing` into what stands there."""
         timing = self.content["timing"] | more.pop("timing", {})
         timing["seconds"] = round(time.perf_counter() - self._since, 3)
-        self.content |= {"status": status, **more, "timing": timing}
-        self.directory.write_result(self.content)
+        with self._writing:
+            self.content |= {"status": status, **more, "timing": timing}
+            self.directory.write_result(self.content)
         return self.content
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

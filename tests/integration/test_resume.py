@@ -1,0 +1,119 @@
+"""Runs that were cut off: whatever the moment, what they end in is what an undisturbed run ends in, bit for bit."""
+
+import json
+
+import pytest
+import torch
+
+from aetransfer import stages
+from aetransfer.callbacks import resume
+from tests.integration.conftest import TINY, TINY_PRETRAINING
+
+SHORT = ("trainer.limit_train_batches=4", "logger=none", "callbacks=none")
+PRETRAINING = (*TINY_PRETRAINING, *SHORT)
+
+
+@pytest.fixture
+def checkpoint_at_every_step(monkeypatch):
+    monkeypatch.setattr(resume, "SECONDS_BETWEEN_CHECKPOINTS", -1.0)
+
+
+def cut_and_resumed(run_train, interrupted_at, monkeypatch, elsewhere, words, step):
+    monkeypatch.setenv("AETRANSFER_OUTPUT_DIR", str(elsewhere))
+    with interrupted_at(step=step):
+        assert run_train(*words).code == 130
+    return run_train(*words)
+
+
+def assert_same(resumed, whole):
+    assert resumed.result["metrics"] == whole.result["metrics"]
+    assert resumed.result["counts"] == whole.result["counts"]
+    assert all(torch.equal(resumed.encoder[key], value) for key, value in whole.encoder.items())
+    assert (resumed.run / "history.json").read_text() == (whole.run / "history.json").read_text()
+    last, expected = (
+        torch.load(done.run / "checkpoints" / "last.ckpt", weights_only=True) for done in (resumed, whole)
+    )
+    assert last["global_step"] == expected["global_step"]
+    for left, right in zip(last["optimizer_states"], expected["optimizer_states"], strict=True):
+        assert all(
+            torch.equal(left["state"][key][name], value)
+            for key, state in right["state"].items()
+            for name, value in state.items()
+        )
+
+
+@pytest.mark.parametrize("step", range(1, 9))
+def test_a_run_cut_at_any_step_ends_in_the_same_bits(
+    run_train, interrupted_at, monkeypatch, tmp_path, checkpoint_at_every_step, step
+):
+    words = (*PRETRAINING, "model=vae", "model.kl_warmup_epochs=1")
+    whole = run_train(*words)
+
+    resumed = cut_and_resumed(run_train, interrupted_at, monkeypatch, tmp_path / "cut", words, step)
+
+    assert_same(resumed, whole)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("transfer=scratch", "data.augment.flip=true"),
+        ("transfer=gradual", "trainer.max_epochs=3"),
+        ("transfer=frozen", "encoder.batch_norm=true"),
+        ("transfer=scratch", "data.max_memory_gb=0"),
+        ("transfer=scratch", "trainer.accumulate_grad_batches=2"),
+        ("transfer=scratch", "data.epoch_images=200", "data.labels_per_class=3"),
+    ],
+    ids=["augmented", "gradual", "batch_norm", "streamed", "accumulating", "chosen_epoch_length"],
+)
+def test_a_transfer_cut_within_an_epoch_ends_in_the_same_bits(
+    run_train, interrupted_at, monkeypatch, tmp_path, checkpoint_at_every_step, words
+):
+    words = (*TINY[:4], "pretrain.trainer.max_epochs=1", "pretrain.trainer.limit_train_batches=1", "trainer.max_epochs=2",
+             *SHORT, *words)  # fmt: skip
+    whole = run_train(*words)
+
+    resumed = cut_and_resumed(run_train, interrupted_at, monkeypatch, tmp_path / "cut", words, step=3)
+
+    assert "Resuming from" in resumed.out
+    assert_same(resumed, whole)
+
+
+def test_an_encoder_that_draws_random_numbers_of_its_own_goes_on_drawing_where_it_was(
+    run_train, interrupted_at, monkeypatch, tmp_path, checkpoint_at_every_step
+):
+    words = (*PRETRAINING, "model=ae", "encoder._target_=tests.made.DropoutEncoder", "allow=[tests]",
+             "~encoder.widths", "~encoder.hidden", "~encoder.batch_norm", "~encoder.init")  # fmt: skip
+    words = tuple(word for word in words if not word.startswith("encoder.widths"))
+    whole = run_train(*words)
+    assert whole.code == 0, whole.err
+
+    resumed = cut_and_resumed(run_train, interrupted_at, monkeypatch, tmp_path / "cut", words, step=3)
+
+    assert_same(resumed, whole)
+
+
+def test_a_checkpoint_is_written_within_an_epoch(run_train, interrupted_at, tmp_path, checkpoint_at_every_step):
+    with interrupted_at(step=3):
+        run_train(*PRETRAINING, "model=ae")
+
+    (run,) = (path for path in (tmp_path / "outputs" / "runs").iterdir() if not path.name.startswith("."))
+    # Ctrl-C came before the third step's checkpoint.
+    assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 2
+    assert json.loads((run / "result.json").read_text())["status"] == "interrupted"
+
+
+def test_a_run_that_stopped_early_and_was_killed_before_its_test_does_not_train_on(run_train, monkeypatch, tmp_path):
+    words = (*TINY_PRETRAINING, "model=ae", "trainer.max_epochs=50", "trainer.limit_train_batches=1", "logger=none",
+             "model.optimizer.lr=1e-9", "callbacks=early_stopping", "callbacks.early_stopping.patience=2")  # fmt: skip
+    whole = run_train(*words)
+
+    monkeypatch.setenv("AETRANSFER_OUTPUT_DIR", str(tmp_path / "cut"))
+    with monkeypatch.context() as patch:
+        patch.setattr(stages, "write_encoder", killed)
+        assert run_train(*words).code == 130
+    assert_same(run_train(*words), whole)
+
+
+def killed(*_):
+    raise KeyboardInterrupt
