@@ -36,6 +36,7 @@ class Run:
 
 def run(job: Job, overrides: list[str]) -> Run:
     """Do a settled job, and before it the pretraining it carries; what is finished already is not done again."""
+    logs.quiet_lightning()
     directory = RunDirectory.of(job)
     if (earlier := _earlier(directory, job)) is not None:
         return earlier

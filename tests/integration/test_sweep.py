@@ -21,7 +21,7 @@ def test_one_seed_has_no_spread(run_train):
 def test_transfers_of_a_sweep_share_the_pretrainings_of_their_seeds_and_sizes(run_train, tmp_path):
     run_train("-m", *TINY, "transfer=frozen,finetune", "encoder.latent_dim=4,8", "seed=0,1")
 
-    runs = [path.name for path in (tmp_path / "outputs" / "runs").iterdir()]
+    runs = [path.name for path in (tmp_path / "outputs" / "runs").glob("[!.]*")]
     assert len([name for name in runs if name.startswith("pretrain")]) == 4
     assert len([name for name in runs if name.startswith("transfer")]) == 8
 

@@ -1,6 +1,11 @@
 """python -m aetransfer.train: both stages, what they leave behind, and what is not done twice."""
 
 import json
+import os
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
 
 import pytest
 import torch
@@ -123,7 +128,7 @@ def test_a_failed_run_says_why(run_train, monkeypatch, tmp_path):
     with pytest.raises(RuntimeError):
         run_train(*TINY, "transfer=scratch")
 
-    (directory,) = (tmp_path / "outputs" / "runs").iterdir()
+    (directory,) = (tmp_path / "outputs" / "runs").glob("[!.]*")
     result = json.loads((directory / "result.json").read_text())
     assert result["status"] == "failed"
     assert "the disk is on fire" in result["error"]
@@ -164,3 +169,63 @@ def test_csv_logger_by_override(run_train):
     done = run_train(*TINY, "transfer=scratch", "logger=csv")
 
     assert "val/acc" in (done.run / "metrics.csv").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_eight_jobs_started_together_on_an_empty_store_pretrain_once(tmp_path):
+    def job(seed):
+        words = [*TINY, "transfer=finetune", f"seed={seed}", "pretrain.seed=0"]
+        return subprocess.Popen(
+            [sys.executable, "-m", "aetransfer.train", *words], stdout=subprocess.PIPE, text=True, env=os.environ
+        )
+
+    jobs = [job(seed) for seed in range(8)]
+    outputs = [process.communicate()[0] for process in jobs]
+
+    assert [process.returncode for process in jobs] == [0] * 8
+    # "<name>: 1294 images, 1 epochs" is said by whoever trains.
+    assert sum("images, 1 epochs" in output for output in outputs) == 1
+    names = [path.name for path in (tmp_path / "outputs" / "runs").glob("[!.]*") if not path.name.startswith(".")]
+    assert len([name for name in names if name.startswith("pretrain")]) == 1
+    assert len([name for name in names if name.startswith("transfer")]) == 8
+
+
+def test_rerun_does_a_finished_run_afresh_and_keeps_the_old_one_beside_it(run_train):
+    first = run_train(*TINY, "transfer=frozen")
+    old = first.result
+    again = run_train(*TINY, "transfer=frozen", "rerun=true")
+
+    assert again.run == first.run
+    assert again.result["timing"] != old["timing"]
+    assert again.result["metrics"] == old["metrics"]
+    kept = first.run.with_name(f"{first.run.name}~1")
+    assert json.loads((kept / "result.json").read_text()) == old
+    assert "pretrain-digits" in again.out  # whose result is used
+
+
+def test_a_result_of_other_code_is_used_with_a_warning_or_refused(run_train):
+    done = run_train(*TINY, "transfer=scratch")
+    path = done.run / "result.json"
+    path.write_text(json.dumps(done.result | {"code": "0.0.9+0123456789"}))
+
+    used = run_train(*TINY, "transfer=scratch")
+    assert used.code == 0
+    assert "was made by aetransfer 0.0.9+0123456789, this is 0.1.0+" in used.out
+
+    refused = run_train(*TINY, "transfer=scratch", "reuse=same_code")
+    assert refused.code == 1
+    assert "rerun=true makes it afresh" in refused.err
+
+
+def test_a_running_run_has_a_heartbeat(run_train, monkeypatch, tmp_path):
+    seen = []
+
+    def look(self, trainer, *_):
+        seen.append(json.loads((Path(trainer.default_root_dir) / "result.json").read_text()))
+
+    monkeypatch.setattr(Throughput, "on_train_batch_end", look)
+    run_train(*TINY_PRETRAINING, "model=ae", "trainer.limit_train_batches=2", "logger=none")
+
+    assert seen[0]["status"] == "running"
+    assert datetime.fromisoformat(seen[0]["heartbeat"]).tzinfo is not None

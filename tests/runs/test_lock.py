@@ -1,0 +1,118 @@
+"""The lock of a run: one holder, whoever dies, wherever it ran."""
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import asdict, replace
+
+import pytest
+
+from aetransfer.runs.lock import Claim, RunLock
+
+QUICK = {"poll": 0.01, "dead": 0.2, "beat": 0.02}
+
+
+def claims(directory):
+    return sorted(directory.glob("*.json"))
+
+
+def write_claim(directory, number, claim):
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / f"{number:08}.json").write_text(json.dumps(asdict(claim)))
+
+
+def take_turns(directory, shared, count):
+    for _ in range(count):
+        with RunLock(directory, **QUICK).held():
+            # Not atomic on purpose: two holders at once would lose some.
+            seen = int(shared.read_text())
+            shared.write_text(str(seen + 1))
+
+
+def test_processes_that_all_want_a_run_hold_it_one_at_a_time(tmp_path):
+    shared = tmp_path / "count"
+    shared.write_text("0")
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=take_turns, args=(tmp_path / "lock", shared, 8)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+
+    assert [worker.exitcode for worker in workers] == [0] * 4
+    assert shared.read_text() == "32"
+    assert len(claims(tmp_path / "lock")) <= 2
+
+
+def test_a_holder_that_was_killed_is_succeeded_at_once(tmp_path):
+    code = (
+        "import sys, time, pathlib\n"
+        "from aetransfer.runs.lock import RunLock\n"
+        "with RunLock(pathlib.Path(sys.argv[1])).held():\n"
+        "    print('held', flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True
+    )
+    assert holder.stdout.readline() == "held\n"
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.wait()
+
+    with RunLock(tmp_path, poll=0.01, dead=3600).held() as lock:
+        assert lock.number == 2
+
+
+def test_a_holder_on_another_machine_is_succeeded_when_its_beat_stands_still(tmp_path):
+    write_claim(tmp_path, 5, replace(Claim.mine(), machine="elsewhere boot namespace", pid=1))
+
+    with RunLock(tmp_path, **QUICK).held() as lock:
+        assert lock.number == 6
+
+
+def test_a_holder_on_another_machine_that_beats_is_waited_for(tmp_path):
+    theirs = replace(Claim.mine(), machine="elsewhere boot namespace", pid=1)
+    write_claim(tmp_path, 1, theirs)
+    lock, entered = RunLock(tmp_path, poll=0.01, dead=0.5, beat=0.02), threading.Event()
+
+    def wait():
+        with lock.held():
+            entered.set()
+
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    # Four times as long as a dead one would be waited for.
+    for beat in range(20):
+        assert not entered.wait(0.1)
+        write_claim(tmp_path, 1, replace(theirs, beat=beat + 1))
+    write_claim(tmp_path, 1, replace(theirs, released=True))
+    waiter.join()
+    assert entered.is_set()
+
+
+def test_the_process_number_of_a_dead_holder_that_is_used_again_deceives_nobody(tmp_path):
+    write_claim(tmp_path, 1, replace(Claim.mine(), born=Claim.mine().born - 3600))
+
+    with RunLock(tmp_path, poll=0.01, dead=3600).held() as lock:
+        assert lock.number == 2
+
+
+def test_a_claim_that_was_left_half_written_counts_as_dead_after_a_while(tmp_path):
+    (tmp_path / "00000003.json").write_text('{"machine": "el')
+
+    with RunLock(tmp_path, **QUICK).held() as lock:
+        assert lock.number == 4
+
+
+def test_a_holder_that_was_taken_over_is_stopped_and_writes_no_more(tmp_path):
+    lock = RunLock(tmp_path, poll=0.01, dead=60, beat=0.01)
+    with pytest.raises(KeyboardInterrupt), lock.held():
+        write_claim(tmp_path, 2, replace(Claim.mine(), machine="elsewhere"))
+        threading.Event().wait(30)
+
+    assert lock.lost
+    assert not json.loads((tmp_path / "00000001.json").read_text())["released"]
