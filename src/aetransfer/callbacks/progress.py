@@ -88,11 +88,7 @@ class EpochLines(Callback):
         done, total = trainer.current_epoch + 1, trainer.max_epochs or 0
         per_epoch = (time.perf_counter() - self._since) / (done - self._first_epoch)
         left = timedelta(seconds=round(per_epoch * (total - done)))
-        metrics = "  ".join(
-            f"{name} {value:.4g}"
-            for name, value in sorted(trainer.callback_metrics.items())
-            if not name.startswith("lr/")
-        )
+        metrics = "  ".join(f"{name} {value:.4g}" for name, value in sorted(trainer.callback_metrics.items()))
         log.info(
             "epoch %d/%d  %s  %s images/s  %s left",
             done,
