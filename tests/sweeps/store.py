@@ -67,6 +67,8 @@ def make_sweep(output_dir: Path, runs: list[Path], *, name: str = "2026-01-01_00
 
 def _write(job: Job, metrics: dict, source: Path | None, words: tuple[str, ...], history: bool) -> Path:
     directory = RunDirectory.of(job)
+    if directory.result_path.exists():
+        return directory.path
     directory.path.mkdir(parents=True, exist_ok=True)
     directory.write_config(job)
     epochs = 10

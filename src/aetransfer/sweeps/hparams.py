@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
 
 from aetransfer.sweeps.content import Content
 from aetransfer.sweeps.grouping import label
@@ -20,5 +21,9 @@ def write_hparams(content: Content, folder: Path) -> None:
                 for key, value in group.setting.items()
             }
             for run in group.runs:
+                # SummaryWriter.add_hparams would open a second event file.
                 with SummaryWriter(str(folder / run.name)) as writer:
-                    writer.add_hparams({**setting, "seed": run.seed}, run.tested, run_name=".")
+                    for summary in hparams({**setting, "seed": run.seed}, run.tested):
+                        writer.file_writer.add_summary(summary)
+                    for name, value in run.tested.items():
+                        writer.add_scalar(name, value)

@@ -4,6 +4,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aetransfer.sweeps.content import SPREAD, Content
+from aetransfer.sweeps.numbers import NOTHING
 from aetransfer.sweeps.tables import TextTable
 
 # More would push the table out of sight; the page has them all.
@@ -20,7 +21,9 @@ def print_report(content: Content) -> None:
             named = section.comparisons.texts
             for row in section.comparisons.rows:
                 *setting, arms, verdict = row[:named]
-                console.print(f"{' '.join([*setting, arms])}: {row[named]} {row[named + 1]} {verdict}", markup=False)
+                difference = [cell for cell in row[named : named + 2] if cell != NOTHING]
+                line = f"{' '.join([*setting, arms])}: {' '.join([*difference, verdict])}"
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _table(results: TextTable) -> Table:
