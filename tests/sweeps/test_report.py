@@ -74,6 +74,17 @@ def test_the_page_needs_nothing_from_elsewhere_and_its_tags_close(files):
     assert "The disk &lt;is&gt; full." in html
 
 
+def test_what_it_takes_to_do_it_again_is_said_without_where_the_sweep_was_written(files):
+    said = files["summary.md"].decode()
+
+    assert "python -m aetransfer.train -m experiment=quickstart transfer=frozen data.labels_per_class=10" in said
+    assert "sweep.dir" not in said
+    assert "- Seeds:\n  - 0–2\n" in said
+    assert "python 3.11.7, aetransfer 0.1.0, torch 2.6.0" in said
+    assert "commit 9e720f678ede68945046e1a888631bb2692403ff" in said
+    assert "x86_64, 2 CPU cores, 1 threads" in said
+
+
 def test_the_figures_fit_what_was_varied(files, tmp_path):
     runs = [
         make_run(tmp_path, BASE, f"transfer={arm}", f"encoder.latent_dim={size}", history=False)

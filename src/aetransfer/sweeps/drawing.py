@@ -136,7 +136,7 @@ def rendered(figure: Figure) -> tuple[bytes, bytes]:
 def _log_axis(axes: Axes, values: list[float], base: int) -> None:
     axes.set_xscale("log", base=base)
     # The measured places as ticks, but for those that would run into each other.
-    nearest = (values[-1] / values[0]) ** 0.1
+    nearest = (values[-1] / values[0]) ** 0.14
     shown: list[float] = []
     for value in reversed(values):
         if not shown or shown[-1] > value * nearest:

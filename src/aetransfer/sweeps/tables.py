@@ -86,15 +86,17 @@ def comparisons(compared: Sequence[Comparison], columns: Sequence[str]) -> TextT
 
 def savings(groups: Sequence[Group], columns: Sequence[str], metric: str) -> TextTable | None:
     """One row a group: label savings and epochs to match scratch; None where the runs tell neither."""
-    labels = {id(group): label_savings(group, groups, metric) for group in groups}
-    epochs = {id(group): epochs_to_match(group, groups) for group in groups}
+    facts = {
+        "label savings": [label_savings(group, groups, metric) for group in groups],
+        "epochs to 95 % of scratch": [epochs_to_match(group, groups) for group in groups],
+    }
+    told = {heading: values for heading, values in facts.items() if any(values)}
     rows = [
-        [*group.labels(columns), str(labels[id(group)] or NOTHING), epochs[id(group)] or NOTHING]
-        for group in groups
-        if labels[id(group)] or epochs[id(group)]
+        [*group.labels(columns), *(str(value or NOTHING) for value in values)]
+        for group, *values in zip(groups, *told.values(), strict=True)
+        if any(values)
     ]
-    header = [*columns, "label savings", "epochs to 95 % of scratch"]
-    return TextTable(header, rows, len(columns)) if rows else None
+    return TextTable([*columns, *told], rows, len(columns)) if rows else None
 
 
 def costs(groups: Sequence[Group], columns: Sequence[str]) -> TextTable:
