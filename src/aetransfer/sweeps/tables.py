@@ -86,15 +86,15 @@ def comparisons(compared: Sequence[Comparison], columns: Sequence[str]) -> TextT
 
 def savings(groups: Sequence[Group], columns: Sequence[str], metric: str) -> TextTable | None:
     """One row a group: label savings and epochs to match scratch; None where the runs tell neither."""
-    facts = {
+    facts: dict[str, Sequence[object]] = {
         "label savings": [label_savings(group, groups, metric) for group in groups],
         "epochs to 95 % of scratch": [epochs_to_match(group, groups) for group in groups],
     }
     told = {heading: values for heading, values in facts.items() if any(values)}
     rows = [
-        [*group.labels(columns), *(str(value or NOTHING) for value in values)]
-        for group, *values in zip(groups, *told.values(), strict=True)
-        if any(values)
+        [*group.labels(columns), *(str(values[place] or NOTHING) for values in told.values())]
+        for place, group in enumerate(groups)
+        if any(values[place] for values in told.values())
     ]
     return TextTable([*columns, *told], rows, len(columns)) if rows else None
 
