@@ -49,5 +49,6 @@ def _code(git: dict[str, Any] | None) -> str:
 def _hardware(hardware: dict[str, Any] | None) -> str:
     if hardware is None:
         return ""
-    machine = f"{hardware['machine']}, {hardware['cpus']} CPU cores, {hardware['threads']} {'thread' if hardware['threads'] == 1 else 'threads'}"
+    threads = f"{hardware['threads']} {'thread' if hardware['threads'] == 1 else 'threads'}"
+    machine = f"{hardware['machine']}, {hardware['cpus']} CPU cores, {threads}"
     return ", ".join([machine, *hardware["gpus"]])
