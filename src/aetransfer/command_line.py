@@ -26,7 +26,6 @@ from aetransfer.config.groups import choices_of, config_directory, groups_of
 from aetransfer.config.sentences import COMPLAINTS, sentence
 from aetransfer.errors import UserError
 from aetransfer.sweeps.jobs import SweepJob, note_job, read_jobs
-from aetransfer.sweeps.table import print_table
 
 INTERRUPTED = 130
 
@@ -142,7 +141,10 @@ def _sweep(
         note_job(directory, SweepJob(settings.job.num, list(settings.overrides.task), str(run) if run else None, error))
 
     _launch(config_name, [*words, f"hydra.sweep.dir='{directory}'"], job)
-    print_table(directory)
+    # scipy and matplotlib take seconds to import, and a config error must not.
+    from aetransfer.sweeps.conclude import conclude
+
+    conclude(directory)
     if any(job.error for job in read_jobs(directory)):
         sys.exit(1)
 

@@ -31,7 +31,10 @@ def test_a_failing_job_does_not_stop_the_others_and_the_last_lines_name_it(run_t
 
     assert done.code == 1
     assert done.out.count("run: ") == 2
-    assert "data.labels_per_class=9999" in done.out.splitlines()[-2]
+    *_, report, failed, sweep = done.out.splitlines()
+    assert report.startswith("report: ")
+    assert "data.labels_per_class=9999" in failed
+    assert sweep.startswith("sweep: ")
     assert "has 128 training images" in done.err
 
 

@@ -1,0 +1,106 @@
+"""Report on finished runs: python -m aetransfer.report DIR, or filters such as stage=transfer data=cifar10.
+
+DIR is a sweep's directory, an output directory or its runs/. A filter is KEY=VALUE or KEY=VALUE,VALUE, where KEY is
+stage, status, data, model, transfer, seed or any dotted key of a run's config; all of them must hold. Filters without
+DIR read paths.output_dir (AETRANSFER_OUTPUT_DIR, else outputs). out=FOLDER: where the report goes.
+"""
+
+import os
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from dotenv import find_dotenv, load_dotenv
+
+from aetransfer.errors import UserError
+
+OUTPUT_DIR = "paths.output_dir"
+
+
+@dataclass(frozen=True)
+class Request:
+    """directory: None for the store of output_dir. out: None for the report's usual place."""
+
+    directory: Path | None
+    filters: dict[str, str]
+    output_dir: Path
+    out: Path | None
+
+
+def main() -> None:
+    """Print the table and write the report. Exits with 1 after one sentence for what the user can mend."""
+    load_dotenv(find_dotenv(usecwd=True))
+    words = sys.argv[1:]
+    if "-h" in words or "--help" in words:
+        print(__doc__)
+        return
+    try:
+        index = report(_request(words))
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    print(f"report: {index}")
+
+
+def report(request: Request) -> Path:
+    """Collect, print and write. Returns index.html's path. Raises UserError where there is nothing to report."""
+    # scipy and matplotlib take seconds to import, and a misspelt folder must not.
+    directory = request.directory or request.output_dir
+    if not directory.is_dir():
+        raise UserError(f"{directory} is no directory: name a sweep's, an output directory, or filters.")
+    from aetransfer.sweeps.collect import collect_store, collect_sweep
+
+    slug = _slug(request.filters)
+    if (directory / "jobs").is_dir():
+        collection = collect_sweep(directory, request.filters)
+        folder = directory / (f"report-{slug}" if request.filters else "report")
+    else:
+        runs = directory / "runs" if (directory / "runs").is_dir() else directory
+        collection = collect_store(runs, request.filters)
+        folder = runs.absolute().parent / "reports" / slug
+    if not collection.runs and not collection.unfinished:
+        asked = " ".join(f"{key}={value}" for key, value in request.filters.items())
+        raise UserError(f"There is no run{f' with {asked}' if asked else ''} in {directory}.")
+
+    from datetime import date
+
+    from aetransfer.sweeps.content import content_of
+    from aetransfer.sweeps.files import write_report
+    from aetransfer.sweeps.table import print_report
+
+    content = content_of(collection)
+    print_report(content)
+    for run in content.unfinished:
+        print(run)
+    return write_report(content, request.out or folder, date.today())
+
+
+def _request(words: list[str]) -> Request:
+    directory, out, filters = None, None, {}
+    output_dir = Path(os.environ.get("AETRANSFER_OUTPUT_DIR", "outputs"))
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or Path(word).exists():
+            if directory is not None:
+                raise UserError(f"Reports are made of one directory, not of {directory} and {word} at once.")
+            directory = Path(word).expanduser()
+        elif not key or not value:
+            raise UserError(f"{word} is no filter: write KEY=VALUE, such as stage=transfer.")
+        elif key == "out":
+            out = Path(value).expanduser()
+        elif key == OUTPUT_DIR:
+            output_dir = Path(value).expanduser()
+        else:
+            filters[key] = value
+    if directory is None and not filters:
+        raise UserError("Say what to report on: a directory, or filters such as stage=transfer data=cifar10 (see -h).")
+    return Request(directory, filters, output_dir, out)
+
+
+def _slug(filters: dict[str, str]) -> str:
+    """Make the name of a folder from filters: stage-transfer_data-cifar10."""
+    return "_".join(re.sub(r"[^\w.]+", "-", f"{key}-{value}") for key, value in sorted(filters.items())) or "all"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""Each arm beside its control, paired by seed within equal other settings, and what that shows in words."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from aetransfer.sweeps.grouping import Group, same_setting
+from aetransfer.sweeps.statistics import MOST_SEEDS, Paired, compare, seeds_needed
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """group: an arm. paired: None where no seed of its control is among the runs. unpaired: seeds without a partner."""
+
+    group: Group
+    control: str
+    paired: Paired | None
+    ratio: float | None
+    unpaired: int
+
+    @property
+    def verdict(self) -> str:
+        return verdict(self.paired, self.control)
+
+
+def compare_all(groups: Sequence[Group], metric: str) -> list[Comparison]:
+    """Compare every arm with its control in a metric of which more is better."""
+    return [_compare(group, groups, metric) for group in groups if group.control is not None]
+
+
+def partners(group: Group, arm: str, groups: Sequence[Group]) -> list[Group]:
+    """Return the groups of `arm` whose settings are those of `group`."""
+    return [other for other in groups if other.arm == arm and same_setting(group, other)]
+
+
+def verdict(paired: Paired | None, control: str) -> str:
+    """Say what a comparison shows, and where it shows nothing, what would."""
+    if paired is None:
+        return f"not compared: no run of {control} with its seeds"
+    if paired.n == 1:
+        return "one seed: nothing can be said"
+    if paired.shown:
+        return "helps" if paired.mean > 0 else "hurts"
+    nothing = f"no difference shown at n = {paired.n}"
+    if not paired.sd:
+        same = "equal" if abs(paired.mean) <= 1e-7 else "differ by the same amount"
+        return f"{nothing}: all seeds {same}, which leaves no spread to judge by"
+    seeds = seeds_needed(paired.mean, paired.sd)
+    return (
+        f"{nothing}: " + (f"about {seeds} seeds" if seeds else f"more than {MOST_SEEDS:,} seeds") + " would settle it"
+    )
+
+
+def _compare(group: Group, groups: Sequence[Group], metric: str) -> Comparison:
+    assert group.control is not None
+    by_seed = {
+        run.seed: run.tested[metric]
+        for other in partners(group, group.control, groups)
+        for run in other.runs
+        if metric in run.tested
+    }
+    pairs = [
+        (run.tested[metric], by_seed[run.seed]) for run in group.runs if run.seed in by_seed and metric in run.tested
+    ]
+    unpaired = len(group.runs) - len(pairs)
+    if not pairs:
+        return Comparison(group, group.control, None, None, unpaired)
+    arm, control = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    ratio = sum(arm) / sum(control) if sum(control) else None
+    return Comparison(group, group.control, compare(arm, control), ratio, unpaired)

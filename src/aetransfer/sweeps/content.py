@@ -1,0 +1,134 @@
+"""What a report says, before it is written down in any format."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from aetransfer.sweeps import tables
+from aetransfer.sweeps.collect import CollectedRun, Collection, Unfinished
+from aetransfer.sweeps.comparison import compare_all
+from aetransfer.sweeps.figures import Plot, choose
+from aetransfer.sweeps.grouping import Group, decisive_settings, group_runs
+from aetransfer.sweeps.numbers import duration, ranges
+from aetransfer.sweeps.pictures import Picture, pictures
+from aetransfer.sweeps.reproduction import reproduction
+from aetransfer.sweeps.tables import TextTable
+
+ACCURACY = "test/acc"
+SPREAD = "mean ± standard deviation over n seeds"
+
+
+@dataclass(frozen=True)
+class Section:
+    """A stage's part. notes: what the reader must know to read its tables."""
+
+    title: str
+    columns: list[str]
+    groups: list[Group]
+    results: TextTable
+    comparisons: TextTable | None = None
+    overall: TextTable | None = None
+    savings: TextTable | None = None
+    costs: TextTable | None = None
+    plots: list[Plot] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Content:
+    title: str
+    lead: str
+    sections: list[Section]
+    unfinished: list[Unfinished]
+    pictures: list[Picture]
+    pictures_left_out: int
+    pretraining_cost: str
+    reproduction: list[tuple[str, list[str]]]
+
+
+def content_of(collection: Collection) -> Content:
+    """Work a collection out into tables, verdicts, figures and facts."""
+    transfers = [run for run in collection.runs if run.stage == "transfer"]
+    pretrainings = [run for run in collection.runs if run.stage == "pretrain"]
+    drawn = {run.name: run for run in (*pretrainings, *collection.sources)}
+    shown, left_out = pictures(list(drawn.values()))
+    return Content(
+        title=_title(transfers, pretrainings),
+        lead=_lead(collection),
+        sections=[
+            *([_section("Transfers", transfers)] if transfers else []),
+            *([_section("Pretrainings", pretrainings)] if pretrainings else []),
+        ],
+        unfinished=collection.unfinished,
+        pictures=shown,
+        pictures_left_out=left_out,
+        pretraining_cost=_pretraining_cost(collection.sources),
+        reproduction=reproduction([*collection.runs, *collection.sources]),
+    )
+
+
+def _section(title: str, runs: Sequence[CollectedRun]) -> Section:
+    columns, groups = group_runs(list(runs))
+    metrics = tables.metrics_of(groups)
+    accuracy = ACCURACY in metrics
+    compared = compare_all(groups, ACCURACY) if accuracy else []
+    plots = choose(groups, columns, metrics[0]) if metrics else None
+    return Section(
+        title=title,
+        columns=columns,
+        groups=groups,
+        results=tables.results(groups, columns),
+        comparisons=tables.comparisons(compared, columns) if compared else None,
+        overall=tables.overall(groups, ACCURACY) if accuracy else None,
+        savings=tables.savings(groups, columns, ACCURACY) if accuracy else None,
+        costs=tables.costs(groups, columns),
+        plots=plots.plots if plots else [],
+        notes=[*_notes(groups, compared=len(compared)), *(plots.left_out if plots else [])],
+    )
+
+
+def _notes(groups: Sequence[Group], compared: int) -> list[str]:
+    notes = []
+    sizes = {len(group.runs) for group in groups}
+    if 1 in sizes:
+        notes.append("A group of one seed has no spread, no interval and no verdict: none is invented.")
+    if 2 in sizes:
+        notes.append(
+            "A group of two seeds has no bootstrap interval (it could only give the two values back); its verdict "
+            "rests on a t interval with one degree of freedom, which is wide."
+        )
+    if any(len({run.seed for run in group.runs}) < len(group.runs) for group in groups):
+        notes.append("Some groups have a seed twice: those runs differ in something that this report does not compare.")
+    if compared > 1:
+        notes.append(
+            f"{compared} comparisons at 5 % each, not corrected for their number: where no arm made any difference, "
+            f"{0.05 * compared:.2g} of them would still say helps or hurts, on average."
+        )
+    return notes
+
+
+def _title(transfers: Sequence[CollectedRun], pretrainings: Sequence[CollectedRun]) -> str:
+    if not transfers:
+        names = _named(f"{run.config['model.name']} on {run.config['data.name']}" for run in pretrainings)
+        return f"Pretraining: {names}" if names else "No finished run"
+    settings = [decisive_settings(run) for run in transfers]
+    targets = _named(settled["data"] for settled in settings)
+    sources = _named(settled["pretrain.data"] for settled in settings if "pretrain.data" in settled)
+    return f"Transfer from {sources} to {targets}" if sources else f"Classifiers of {targets}"
+
+
+def _named(names: Iterable[str]) -> str:
+    return ", ".join(sorted(set(names)))
+
+
+def _lead(collection: Collection) -> str:
+    runs, others = collection.runs, len(collection.unfinished)
+    finished = f"{len(runs)} finished {'run' if len(runs) == 1 else 'runs'}"
+    seeds = f", seeds {ranges(run.seed for run in runs)}" if runs else ""
+    return f"{finished}{seeds}; {others or 'none'} failed, interrupted or missing."
+
+
+def _pretraining_cost(sources: Sequence[CollectedRun]) -> str:
+    seconds = [run.result["timing"]["seconds"] for run in sources if "seconds" in run.result["timing"]]
+    if not seconds:
+        return ""
+    return f"Beside that, {len(seconds)} pretrainings, each done once: {duration(sum(seconds))} together."

@@ -1,0 +1,98 @@
+"""A report's files: results.csv, summary.md, index.html and the figures. Only the line of the date tells two apart."""
+
+import csv
+from collections.abc import Iterator
+from datetime import date
+from html import escape
+from io import StringIO
+from pathlib import Path
+
+from aetransfer.runs.directory import replace_file
+from aetransfer.sweeps.content import SPREAD, Content
+from aetransfer.sweeps.drawing import rendered
+from aetransfer.sweeps.page import page
+from aetransfer.sweeps.statistics import summarise
+from aetransfer.sweeps.tables import TextTable, metrics_of
+from aetransfer.sweeps.words import HOW
+
+
+def write_report(content: Content, folder: Path, today: date) -> Path:
+    """Write all files of a report, over those of an earlier one. Returns index.html's path."""
+    figures = folder / "figures"
+    figures.mkdir(parents=True, exist_ok=True)
+    svgs: dict[str, bytes] = {}
+    for section in content.sections:
+        for plot in section.plots:
+            name = f"{section.title.lower()}_{plot.name}"
+            svgs[name], pdf = rendered(plot.figure)
+            (figures / f"{name}.svg").write_bytes(svgs[name])
+            (figures / f"{name}.pdf").write_bytes(pdf)
+    for old in figures.iterdir():
+        if old.stem not in svgs:
+            old.unlink()
+    replace_file(folder / "results.csv", as_csv(content))
+    replace_file(folder / "summary.md", as_markdown(content, today))
+    replace_file(folder / "index.html", page(content, svgs, today))
+    return folder / "index.html"
+
+
+def as_csv(content: Content) -> str:
+    """Write one row a group and metric, in full precision; empty where there is no such number."""
+    columns = list(dict.fromkeys(column for section in content.sections for column in section.columns))
+    file = StringIO()
+    table = csv.writer(file, lineterminator="\n")
+    table.writerow(["stage", *columns, "metric", "mean", "sd", "ci_low", "ci_high", "iqm", "n", "seeds", "runs"])
+    for section in content.sections:
+        for group in section.groups:
+            for metric in metrics_of([group]):
+                summary = summarise([group.values(metric)])
+                low, high = summary.interval or (None, None)
+                numbers = [summary.mean, summary.sd, low, high, summary.iqm, summary.n]
+                setting = [label if label != "–" else "" for label in group.labels(columns)]
+                seeds = " ".join(str(run.seed) for run in group.runs)
+                names = " ".join(run.name for run in group.runs)
+                table.writerow([group.runs[0].stage, *setting, metric, *numbers, seeds, names])
+    return file.getvalue()
+
+
+def as_markdown(content: Content, today: date) -> str:
+    return "\n".join(_markdown(content, today)) + "\n"
+
+
+def _markdown(content: Content, today: date) -> Iterator[str]:
+    yield from (f"# {_plain(content.title)}", "", f"Date: {today.isoformat()}", "", content.lead, "")
+    if content.unfinished:
+        yield from ("## Not finished", "", *(f"- {_plain(str(run))}" for run in content.unfinished), "")
+    for section in content.sections:
+        yield from (f"## {section.title}", "")
+        if section.comparisons:
+            yield from ("### Does it help?", "", *_rows(section.comparisons), "")
+        yield from ("### Test metrics", "", *_rows(section.results), "", f"{SPREAD}.", "")
+        for title, table in (("All settings", section.overall), ("Savings", section.savings), ("Cost", section.costs)):
+            if table is not None:
+                yield from (f"### {title}", "", *_rows(table), "")
+        yield from (*(f"- {_plain(note)}" for note in section.notes), "")
+        for plot in section.plots:
+            yield from (f"![{_plain(plot.caption)}](figures/{section.title.lower()}_{plot.name}.svg)", "")
+    if content.pretraining_cost:
+        yield from (content.pretraining_cost, "")
+    yield from ("## To reproduce", "")
+    for heading, lines in content.reproduction:
+        yield from (f"- {heading}:", *(f"  - {'`' + line + '`' if heading == 'Commands' else line}" for line in lines))
+    yield from ("", "## How the numbers are made", "", *(f"- {sentence}" for sentence in HOW))
+
+
+def _rows(table: TextTable) -> Iterator[str]:
+    yield f"| {' | '.join(map(_cell, table.header))} |"
+    yield f"|{'|'.join('---' if place < table.texts else '---:' for place in range(len(table.header)))}|"
+    for row in table.rows:
+        yield f"| {' | '.join(map(_cell, row))} |"
+
+
+def _cell(text: str) -> str:
+    return _plain(text).replace("|", "\\|")
+
+
+def _plain(text: str) -> str:
+    """Keep a run's own words, such as an error with < in it, from being read as markup."""
+    return escape(" ".join(text.split()), quote=False).replace("*", "\\*").replace("_", "\\_")

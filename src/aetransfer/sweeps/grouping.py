@@ -1,0 +1,167 @@
+"""Runs that differ in nothing but the seed are one group; what groups differ in becomes the report's columns.
+
+Columns have the keys that a user types (`transfer`, `data`, `encoder.latent_dim`). A key that only follows another, as
+the number of classes follows the data set, is no column.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from aetransfer.config.schema import Training
+from aetransfer.runs.identity import HARDWARE, ONLY_LOOKS
+from aetransfer.sweeps.arms import rank
+from aetransfer.sweeps.collect import CollectedRun
+
+# The key of a config that a choice of a group sets, and the word that makes the choice.
+CHOICES = {
+    "data.name": "data",
+    "pretrain.data.name": "pretrain.data",
+    "pretrain.model.name": "pretrain",
+    "pretrain.path": "pretrain",
+    "encoder._target_": "encoder",
+    "model.name": "model",
+    "transfer.name": "transfer",
+}
+# What may follow from a choice. An arm sets how the classifier is built and trained, never what it is trained on: runs
+# on different data or of different sizes are not compared, even where an arm happens to go with each.
+FOLLOWERS = {
+    "data": ("",),
+    "pretrain.data": ("pretrain.",),
+    "pretrain": ("pretrain.",),
+    "encoder": ("encoder.",),
+    "model": ("",),
+    "transfer": ("transfer.", "head.", "model.", "callbacks."),
+}
+# Beside aetransfer.runs.identity's reasons: a seed is what a group is averaged over, and the encoder of a pretraining
+# is its transfer's.
+IGNORED = ("seed", "allow", "rerun", "pretrain.seed", "pretrain.digest")
+IGNORED_BELOW = ("paths.", "logger.", "pretrain.encoder.")
+MACHINE = ("data.workers", "data.max_memory_gb", "data.reader.root", "data.reader.cache_dir")
+TRAINER = {f"trainer.{key}" for key in (*Training.model_fields, *HARDWARE)}
+EVERYTHING = "all"
+
+
+@dataclass(frozen=True)
+class Group:
+    """runs: those of the seeds, in order. setting: what was varied, by column; a key that has no meaning here is absent
+    (a control has no pretraining)."""
+
+    setting: dict[str, Any]
+    runs: list[CollectedRun]
+
+    @property
+    def arm(self) -> str | None:
+        return self.runs[0].arm
+
+    @property
+    def control(self) -> str | None:
+        return self.runs[0].control
+
+    def values(self, metric: str) -> list[float]:
+        return [run.tested[metric] for run in self.runs if metric in run.tested]
+
+    def labels(self, columns: Iterable[str]) -> list[str]:
+        return [label(column, self.setting) for column in columns]
+
+
+def group_runs(runs: list[CollectedRun]) -> tuple[list[str], list[Group]]:
+    """Return the columns, the arm's last, and the groups in the order of their values."""
+    settings = [decisive_settings(run) for run in runs]
+    columns = varied(settings)
+    if runs and "transfer" in settings[0] and "transfer" not in columns:
+        columns.append("transfer")
+    grouped: dict[str, Group] = {}
+    for run, settled in zip(runs, settings, strict=True):
+        setting = {key: settled[key] for key in columns if key in settled}
+        grouped.setdefault(repr(setting), Group(setting, [])).runs.append(run)
+    groups = sorted(grouped.values(), key=lambda group: [_order(column, group.setting) for column in columns])
+    for group in groups:
+        group.runs.sort(key=lambda run: (run.seed, run.name))
+    return columns, groups
+
+
+def same_setting(one: Group, other: Group, but: str = "transfer") -> bool:
+    """Tell whether two groups agree in all that both have a value for, but one key."""
+    return all(one.setting[key] == other.setting[key] for key in one.setting if key in other.setting and key != but)
+
+
+def label(column: str, setting: dict[str, Any]) -> str:
+    """Write a setting's value as a user would."""
+    if column not in setting:
+        return "–"
+    value = setting[column]
+    if value is None:
+        return EVERYTHING if column in ("data.labels_per_class", "data.train_fraction") else "none"
+    return str(value)
+
+
+def decisive_settings(run: CollectedRun) -> dict[str, Any]:
+    """Return what decides a run's numbers, but its seed, by the user's keys."""
+    looks = {key.removesuffix("._target_") for key, value in run.config.items() if str(value).startswith(ONLY_LOOKS)}
+    settled: dict[str, Any] = {}
+    for key, value in run.config.items():
+        if value is None and key in ("transfer", "pretrain", "head"):
+            continue
+        if key.startswith("pretrain.") and run.control is None:
+            continue  # a control's config may name a pretraining that it does not use
+        if key in IGNORED or key.startswith(IGNORED_BELOW) or key.endswith(MACHINE) or _at_node(key, looks):
+            continue
+        if key.startswith("trainer.") and key not in TRAINER:
+            continue
+        name = CHOICES.get(key, key.removesuffix("._target_") if key.startswith("callbacks.") else key)
+        settled[name] = value.rpartition(".")[2] if key == "encoder._target_" else value
+    return settled
+
+
+def varied(settings: list[dict[str, Any]]) -> list[str]:
+    """Return the keys that differ, without those that follow from others; the arm's key last."""
+    keys = list(dict.fromkeys(key for settled in settings for key in settled))
+    differing = [key for key in keys if _differs(key, settings)]
+    choices = [key for key in dict.fromkeys(CHOICES.values()) if key in differing]
+    columns = list(choices)
+    for key in differing:
+        if key not in choices and not _follows(key, choices, settings) and not _mirrors(key, columns, settings):
+            columns.append(key)
+    return sorted(columns, key=lambda key: key == "transfer")
+
+
+def _at_node(key: str, nodes: set[str]) -> bool:
+    return any(key.startswith(f"{node}.") for node in nodes)
+
+
+def _differs(key: str, settings: list[dict[str, Any]]) -> bool:
+    values = {repr(settled[key]) for settled in settings if key in settled}
+    # A callback is there or not; any other absent key has no meaning for that run, or was unknown to its version.
+    present = sum(key in settled for settled in settings)
+    return len(values) > 1 or (key.startswith("callbacks.") and key.count(".") == 1 and present < len(settings))
+
+
+def _follows(key: str, choices: list[str], settings: list[dict[str, Any]]) -> bool:
+    """Tell whether the choices that may set a key leave it no value of its own."""
+    owners = [choice for choice in choices if key.startswith(FOLLOWERS[choice])]
+    if not owners:
+        return False
+    values: dict[str, set[str]] = {}
+    for settled in settings:
+        chosen = repr([settled.get(owner) for owner in owners])
+        values.setdefault(chosen, set()).add(repr(settled.get(key)))
+    return all(len(different) == 1 for different in values.values())
+
+
+def _mirrors(key: str, columns: list[str], settings: list[dict[str, Any]]) -> bool:
+    """Tell whether a key repeats a column of the same last word, as one that is interpolated from it does."""
+    alike = [column for column in columns if column.rpartition(".")[2] == key.rpartition(".")[2]]
+    return any(
+        all(settled.get(key, settled.get(column)) == settled.get(column) for settled in settings) for column in alike
+    )
+
+
+def _order(column: str, setting: dict[str, Any]) -> tuple[int, float, tuple[int, str]]:
+    """Sort numbers by size, a missing limit after all limits, arms in their own order, all else by its letters."""
+    value = setting.get(column)
+    if column not in setting:
+        return (0, 0.0, (0, ""))
+    if isinstance(value, int | float):
+        return (1, float(value), (0, ""))
+    return (2, 0.0, rank(str(value)) if column == "transfer" else (0, label(column, setting)))

@@ -1,0 +1,126 @@
+"""What can be said of a few seeds: an interval for a mean, for a paired difference, and the seeds still missing.
+
+A percentile bootstrap of 3 to 5 values covers far less than it promises (tests/sweeps/test_statistics.py simulates
+it), so it describes the tables' means, while every verdict rests on the paired t interval, which keeps its 95 % for
+differences that are roughly normal, however few there are.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+LEVEL = 0.95
+POWER = 0.8
+RESAMPLES = 4000
+# A bootstrap of two values can only give them back.
+FEWEST_FOR_BOOTSTRAP = 3
+MOST_SEEDS = 1000
+
+
+@dataclass(frozen=True)
+class Summary:
+    """sd: None for one value. interval: None where there are too few values for one. iqm: interquartile mean."""
+
+    n: int
+    mean: float
+    sd: float | None
+    iqm: float
+    interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Paired:
+    """An arm less its control, seed by seed. sd, interval: None for one pair. better: P(arm > control), ties half."""
+
+    n: int
+    mean: float
+    sd: float | None
+    interval: tuple[float, float] | None
+    better: float
+
+    @property
+    def shown(self) -> bool:
+        """Tell whether the interval leaves zero out. Differences without any spread show nothing: a t test has none."""
+        return self.interval is not None and bool(self.sd) and (self.interval[0] > 0 or self.interval[1] < 0)
+
+
+def summarise(cells: Sequence[Sequence[float]]) -> Summary:
+    """Summarise the values of one or several cells (tasks), each a sequence over seeds.
+
+    The bootstrap draws within each cell (stratified, Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of
+    the Statistical Precipice", section 4.2), so that tasks which differ in difficulty don't widen it.
+    Raises ValueError without any value.
+    """
+    samples = [np.asarray(cell, dtype=float) for cell in cells if len(cell)]
+    if not samples:
+        raise ValueError("there is no value to summarise")
+    values = np.concatenate(samples)
+    # Of equal values numpy's mean, and with it their deviation, may be off by the last bit.
+    sd = float(values.std(ddof=1)) if np.ptp(values) else 0.0
+    return Summary(
+        n=len(values),
+        mean=float(values.mean()),
+        sd=sd if len(values) > 1 else None,
+        iqm=float(stats.trim_mean(values, 0.25)),
+        interval=_bootstrap(samples),
+    )
+
+
+def compare(arm: Sequence[float], control: Sequence[float]) -> Paired:
+    """Compare two arms of the same seeds, in the same order. Raises ValueError for unequal or no numbers of them."""
+    if len(arm) != len(control) or not len(arm):
+        raise ValueError("a paired comparison needs as many values of the one as of the other, and at least one")
+    differences = np.asarray(arm, dtype=float) - np.asarray(control, dtype=float)
+    n = len(differences)
+    better = float(np.mean((differences > 0) + 0.5 * (differences == 0)))
+    if n == 1:
+        return Paired(n, float(differences[0]), None, None, better)
+    sd = float(differences.std(ddof=1))
+    # Equal differences come out of float32 metrics as different ones in the 8th digit.
+    if sd <= 1e-7:
+        return Paired(n, float(differences.mean()), 0.0, None, better)
+    low, high = stats.ttest_rel(arm, control).confidence_interval(LEVEL)
+    return Paired(n, float(differences.mean()), sd, (float(low), float(high)), better)
+
+
+def power(effect: float, n: int) -> float:
+    """Return the power of a two-sided paired t test at 5 %. effect: mean difference over its standard deviation."""
+    critical = stats.t.ppf((1 + LEVEL) / 2, n - 1)
+    shift = abs(effect) * np.sqrt(n)
+    return float(stats.nct.sf(critical, n - 1, shift) + stats.nct.cdf(-critical, n - 1, shift))
+
+
+def seeds_needed(mean: float, sd: float) -> int | None:
+    """Return the fewest seeds that show a difference like this one with 80 % power; None for more than 1,000.
+
+    mean, sd: of the paired differences, sd > 0. The observed effect stands for the true one, which it only estimates.
+    """
+    # Doubling stays near the answer; far beyond it scipy's noncentral t is not a number.
+    low, high = 1, 2
+    while power(mean / sd, high) < POWER:
+        if high == MOST_SEEDS:
+            return None
+        low, high = high, min(2 * high, MOST_SEEDS)
+    while high - low > 1:  # power(low) < POWER <= power(high)
+        middle = (low + high) // 2
+        low, high = (low, middle) if power(mean / sd, middle) >= POWER else (middle, high)
+    return high
+
+
+def _bootstrap(samples: list[np.ndarray]) -> tuple[float, float] | None:
+    if min(len(sample) for sample in samples) < FEWEST_FOR_BOOTSTRAP:
+        return None
+    if all(np.ptp(sample) == 0 for sample in samples):
+        return None
+    weights = np.array([len(sample) for sample in samples]) / sum(len(sample) for sample in samples)
+
+    def mean(*drawn: np.ndarray, axis: int) -> np.ndarray:
+        return sum(weight * part.mean(axis=axis) for weight, part in zip(weights, drawn, strict=True))
+
+    # scipy draws from each of several samples by itself, which is the stratified bootstrap.
+    drawn = stats.bootstrap(
+        samples, mean, n_resamples=RESAMPLES, confidence_level=LEVEL, method="percentile", vectorized=True, rng=0
+    )
+    return float(drawn.confidence_interval.low), float(drawn.confidence_interval.high)

@@ -1,0 +1,90 @@
+"""Columns are what was varied, in the user's words; groups are what differs in nothing but the seed."""
+
+from aetransfer.sweeps.collect import collect_store
+from aetransfer.sweeps.comparison import compare_all
+from aetransfer.sweeps.grouping import group_runs
+from tests.sweeps.store import make_run
+
+BASE = "experiment=quickstart"
+
+
+def grouped(output_dir, choices, seeds=1):
+    for words in choices:
+        for seed in range(seeds):
+            make_run(output_dir, BASE, *words, seed=seed)
+    collection = collect_store(output_dir / "runs", {"stage": "transfer"})
+    return group_runs(collection.runs)
+
+
+def test_seeds_are_one_group_and_a_lone_arm_is_still_named(tmp_path):
+    columns, (group,) = grouped(tmp_path, [["transfer=scratch"]], seeds=3)
+
+    assert columns == ["transfer"]
+    assert [run.seed for run in group.runs] == [0, 1, 2]
+
+
+def test_numbers_are_sorted_by_size_no_limit_last_and_controls_come_first(tmp_path):
+    words = [
+        [f"data.labels_per_class={labels}", f"transfer={arm}"]
+        for labels in ("null", 5, 30)
+        for arm in ("finetune", "scratch")
+    ]
+    columns, groups = grouped(tmp_path, words)
+
+    assert columns == ["data.labels_per_class", "transfer"]
+    assert [group.labels(columns) for group in groups] == [
+        [labels, arm] for labels in ("5", "30", "all") for arm in ("scratch", "finetune")
+    ]
+
+
+def test_what_only_follows_a_choice_is_no_column(tmp_path):
+    """The latent size reaches the pretraining; a data set sets its classes, channels and reader; an arm its head."""
+    words = [
+        ["encoder.latent_dim=16", "transfer=frozen"],
+        ["encoder.latent_dim=32", "transfer=frozen"],
+        ["encoder.latent_dim=16", "transfer=scratch", "head.hidden=[]"],
+        ["encoder.latent_dim=32", "transfer=scratch", "head.hidden=[]"],
+        ["encoder.latent_dim=16", "transfer=scratch", "head.hidden=[]", "data=cifar10"],
+    ]
+    columns, _ = grouped(tmp_path, words)
+
+    assert columns == ["data", "encoder.latent_dim", "transfer"]
+
+
+def test_where_a_run_ran_and_who_watched_is_no_column(tmp_path):
+    words = [
+        ["transfer=scratch"],
+        ["transfer=frozen", "logger=csv", "callbacks=none", "trainer.progress=false", "data.workers=1"],
+    ]
+    assert grouped(tmp_path, words)[0] == ["transfer"]
+
+
+def test_a_control_stands_beside_the_arms_of_every_pretraining(tmp_path):
+    words = [["transfer=scratch"], ["transfer=finetune", "pretrain=ae"], ["transfer=finetune", "pretrain=vae"]]
+    columns, groups = grouped(tmp_path, words, seeds=2)
+
+    assert columns == ["pretrain", "transfer"]
+    assert [group.labels(columns) for group in groups] == [["–", "scratch"], ["ae", "finetune"], ["vae", "finetune"]]
+    assert [comparison.paired.n for comparison in compare_all(groups, "test/acc")] == [2, 2]
+
+
+def test_only_equal_seeds_and_equal_settings_are_paired(tmp_path):
+    for seed in (0, 1, 2):
+        make_run(tmp_path, BASE, "transfer=finetune", "encoder.latent_dim=16", seed=seed)
+    for seed in (1, 2, 3):
+        make_run(tmp_path, BASE, "transfer=scratch", "encoder.latent_dim=16", seed=seed)
+    make_run(tmp_path, BASE, "transfer=scratch", "encoder.latent_dim=32", seed=0)
+    _, groups = group_runs(collect_store(tmp_path / "runs", {"stage": "transfer"}).runs)
+
+    (comparison,) = compare_all(groups, "test/acc")
+
+    assert (comparison.paired.n, comparison.unpaired) == (2, 1)
+
+
+def test_a_runs_own_word_on_its_control_is_heeded(tmp_path):
+    run = make_run(tmp_path, BASE, "transfer=frozen")
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace("  name: frozen\n", "  name: frozen\n  control: scratch\n"))
+    (collected,) = collect_store(tmp_path / "runs", {"stage": "transfer"}).runs
+
+    assert collected.control == "scratch"

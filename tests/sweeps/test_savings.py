@@ -1,0 +1,59 @@
+"""Labels and epochs saved, on curves whose answers are known."""
+
+import math
+
+import pytest
+
+from aetransfer.sweeps.collect import collect_store
+from aetransfer.sweeps.grouping import group_runs
+from aetransfer.sweeps.savings import epochs_to_match, label_savings, labels_for
+from tests.sweeps.store import make_run
+
+BASE = "experiment=quickstart"
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "answer"),
+    [(0.5, (10, "")), (0.6, (math.sqrt(1000), "")), (0.75, (100 * 10**0.5, "")), (0.4, (10, "<")), (0.9, (1000, ">"))],
+)
+def test_labels_are_interpolated_on_a_log_axis_and_not_beyond_what_was_measured(accuracy, answer):
+    labels, bound = labels_for([(10, 0.5), (100, 0.7), (1000, 0.8)], accuracy)
+
+    assert bound == answer[1]
+    assert labels == pytest.approx(answer[0])
+
+
+def test_an_arm_that_is_as_good_on_a_third_of_the_labels_saves_a_factor_of_three(tmp_path):
+    for labels, scratch, finetune in ((10, 0.5, 0.7), (30, 0.7, 0.8)):
+        make_run(tmp_path, BASE, "transfer=scratch", f"data.labels_per_class={labels}", acc=scratch)
+        make_run(tmp_path, BASE, "transfer=finetune", f"data.labels_per_class={labels}", acc=finetune)
+    groups = transfers(tmp_path)
+
+    said = [str(label_savings(group, groups, "test/acc")) for group in groups]
+
+    assert said == ["None", "3", "None", "> 1 (beyond the range measured)"]
+
+
+def test_epochs_to_match_scratch_come_from_the_histories(tmp_path):
+    """Made histories reach a share 1 - 0.6^epoch of their end: .95 of scratch's last epoch after 6 epochs."""
+    make_run(tmp_path, BASE, "transfer=scratch", acc=0.6)
+    make_run(tmp_path, BASE, "transfer=finetune", acc=0.9)
+    make_run(tmp_path, BASE, "transfer=frozen", acc=0.3)
+    groups = transfers(tmp_path)
+
+    assert [(group.arm, epochs_to_match(group, groups)) for group in groups] == [
+        ("scratch", "6"),
+        ("frozen", "not reached in 1 of 1"),
+        ("finetune", "2"),
+    ]
+
+
+def test_runs_without_a_history_say_nothing_about_epochs(tmp_path):
+    make_run(tmp_path, BASE, "transfer=scratch", history=False)
+    groups = transfers(tmp_path)
+
+    assert epochs_to_match(groups[0], groups) is None
+
+
+def transfers(output_dir):
+    return group_runs(collect_store(output_dir / "runs", {"stage": "transfer"}).runs)[1]
