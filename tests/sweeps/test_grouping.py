@@ -84,7 +84,7 @@ def test_only_equal_seeds_and_equal_settings_are_paired(tmp_path):
 def test_a_runs_own_word_on_its_control_is_heeded(tmp_path):
     run = make_run(tmp_path, BASE, "transfer=frozen")
     config = run / "config.yaml"
-    config.write_text(config.read_text().replace("  name: frozen\n", "  name: frozen\n  control: scratch\n"))
+    config.write_text(config.read_text().replace("control: random_frozen", "control: scratch"))
     (collected,) = collect_store(tmp_path / "runs", {"stage": "transfer"}).runs
 
     assert collected.control == "scratch"

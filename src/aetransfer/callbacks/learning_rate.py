@@ -10,7 +10,8 @@ class LearningRate(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         # The module's own `log` costs a millisecond at each step, kept or not.
-        if (trainer.global_step + 1) % trainer.log_every_n_steps:
+        every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning sets it from elsewhere
+        if (trainer.global_step + 1) % every:
             return
         (optimizer,) = trainer.optimizers
         rates = {f"lr/{group['name']}": group["lr"] for group in optimizer.param_groups}

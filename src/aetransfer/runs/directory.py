@@ -31,6 +31,11 @@ class RunDirectory:
         return directory
 
     @property
+    def is_superseded(self) -> bool:
+        """Tell whether this is what `move_aside` kept of a run that was done afresh."""
+        return "~" in self.path.name
+
+    @property
     def config(self) -> Path:
         return self.path / "config.yaml"
 

@@ -14,7 +14,6 @@ import yaml
 
 from aetransfer.errors import UserError
 from aetransfer.runs.directory import RunDirectory
-from aetransfer.sweeps.arms import control_of
 from aetransfer.sweeps.jobs import read_jobs
 from aetransfer.sweeps.planned import planned_jobs
 
@@ -54,7 +53,8 @@ class CollectedRun:
 
     @property
     def control(self) -> str | None:
-        return control_of(self.config)
+        """Return the arm that this one is compared with, None for a control itself."""
+        return self.config.get("transfer.control")
 
     @property
     def tested(self) -> dict[str, float]:
@@ -117,6 +117,8 @@ def collect_store(store: Path, filters: Mapping[str, str]) -> Collection:
     """Read every run below a folder of run directories that has all that `filters` asks."""
     runs, unfinished = [], []
     for path in sorted(config.parent for config in store.glob("*/config.yaml")):
+        if RunDirectory(path).is_superseded:
+            continue
         found = _read(path)
         if isinstance(found, Unfinished):
             unfinished.append(found)

@@ -7,7 +7,7 @@ from html import escape
 from io import StringIO
 from pathlib import Path
 
-from aetransfer.runs.directory import replace_file
+from aetransfer.runs.files import replace_file
 from aetransfer.sweeps.content import SPREAD, Content
 from aetransfer.sweeps.drawing import rendered
 from aetransfer.sweeps.page import page
