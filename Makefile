@@ -43,6 +43,7 @@ tensorboard: setup  ## look at all runs
 benchmark: setup
 	$(BIN)/python benchmarks/data_path.py
 	$(BIN)/python benchmarks/training_loop.py
+	$(BIN)/python benchmarks/sweep.py
 
 lock:  ## resolve the tested set anew; hashes, and no registry's name
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
