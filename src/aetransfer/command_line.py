@@ -58,19 +58,21 @@ def main(
             _launch(config_name, words, lambda config: None)
             return
         multirun, folder = arguments.multirun, arguments.config_dir
-        overrides = expanded(config_name, arguments.overrides, multirun, folder)
-        alternatives = alternatives_of(config_name, overrides, multirun, folder)
+        sweep = expanded(config_name, arguments.overrides, multirun, folder)
+        alternatives = alternatives_of(config_name, sweep.overrides, multirun, folder)
         if described is not None:
             for choice in jobs_of(alternatives):
                 described(composed(config_name, choice, folder), choice)
             return
-        for choice in each_value_once(alternatives):
+        for choice in each_value_once([*alternatives, *sweep.bounds]):
             config = composed(config_name, choice, folder)
             check(config, choice)
-        # Hydra's parser wants the overrides side by side.
-        words = [*(word for word in words if word not in arguments.overrides), *overrides]
+        # Hydra's own parser wants the overrides side by side.
+        words = [*(word for word in words if word not in arguments.overrides), *sweep.overrides]
         if multirun:
-            _sweep(config_name, words, task, Path(config.paths.output_dir), jobs_of(alternatives))
+            output_dir = Path(config.paths.output_dir)
+            # Which jobs a search has shows while it goes on.
+            _sweep(config_name, words, task, output_dir, None if sweep.bounds else jobs_of(alternatives))
         else:
             _single(config_name, words, task)
     except KeyboardInterrupt:
@@ -84,7 +86,7 @@ def _arguments(words: list[str]) -> Namespace:
     said = StringIO()
     try:
         with redirect_stderr(said):
-            arguments = get_args_parser().parse_args(words)
+            arguments = get_args_parser().parse_intermixed_args(words)
     except SystemExit as stop:
         if not stop.code:  # --version
             raise
@@ -129,11 +131,14 @@ def _sweep(
     words: list[str],
     task: Callable[[DictConfig, list[str]], Path | None],
     output_dir: Path,
-    jobs: list[list[str]],
+    jobs: list[list[str]] | None,
 ) -> None:
     # The time to the microsecond: two sweeps of one second must not share a directory.
     directory = (output_dir / "sweeps" / datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")).absolute()
-    note_planned(directory, [[word for word in job if not word.startswith(("hydra.", "hydra/"))] for job in jobs])
+    note_planned(
+        directory,
+        [] if jobs is None else [[word for word in job if not word.startswith(("hydra.", "hydra/"))] for job in jobs],
+    )
     try:
         _launch(
             config_name,
@@ -146,6 +151,7 @@ def _sweep(
         # Jobs don't raise: a launcher does that lost a worker. The other jobs are still worth a table.
         print(f"error: {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}", file=sys.stderr)
     note_lost(directory)
-    print_table(directory)
+    if jobs is not None:  # a search has a table of its own, without the test split
+        print_table(directory)
     if any(job.error for job in read_jobs(directory)):
         sys.exit(1)

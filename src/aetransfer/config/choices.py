@@ -71,8 +71,8 @@ def with_path_of_pretraining(word: str) -> list[str]:
 def _swept(override: Override, config_dir: str | None) -> list[str]:
     if not override.is_discrete_sweep():
         raise UserError(f"{override.input_line} has endlessly many values: list them, or use range(first,end).")
-    if override.key_or_group == "sweep":
-        raise UserError(f"{override.input_line} names several sweeps: start one at a time.")
+    if override.key_or_group in ("sweep", "launcher"):
+        raise UserError(f"{override.input_line} names several: a sweep has one.")
     swept = override.value()
     if isinstance(swept, Glob):
         values = swept.filter(choices_of(override.key_or_group, config_dir))

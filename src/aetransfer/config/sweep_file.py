@@ -1,9 +1,10 @@
 """`sweep=NAME`: a file of configs/sweep stands for the overrides in it, which the command line may replace."""
 
 import json
-from typing import Annotated, Any, Self
+from dataclasses import dataclass
+from typing import Annotated, Self
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, ValidationError, model_validator
 
 from aetransfer.config.choices import alternatives_of
@@ -40,49 +41,76 @@ class Space(Node):
 
 
 class SweepFile(Node):
-    """params: swept keys. set: single values that belong to them. The rest is a search's: see configs/sweep/tune."""
+    """params: swept keys. set: single values that belong to them. The rest is a search's: see configs/sweep/tune.yaml.
+
+    trials: of each arm. batch: trials of each arm that are asked for at once. storage: a journal's path, or a
+    database's URL; None for `<output_dir>/studies/studies.journal`.
+    """
 
     params: dict[str, Value] = Field(default_factory=dict)
     set: dict[str, Value] = Field(default_factory=dict)
     space: dict[str, Space] = Field(default_factory=dict)
     trials: PositiveInt = 20
+    batch: PositiveInt = 1
     seed: Seed = 0
     storage: str | None = None
-    name: str | None = None
 
 
 class _Config(Node):
     sweep: SweepFile
 
 
-def expanded(config_name: str, overrides: list[str], multirun: bool, config_dir: str | None = None) -> list[str]:
-    """Return the overrides with those that a chosen sweep file stands for. A key that is set already is left alone."""
+@dataclass(frozen=True)
+class Expansion:
+    """overrides: of the command line and its sweep file. bounds: of each searched key, its outermost values."""
+
+    overrides: list[str]
+    bounds: list[list[str]]
+
+
+def expanded(config_name: str, overrides: list[str], multirun: bool, config_dir: str | None = None) -> Expansion:
+    """Add the overrides that a chosen sweep file stands for. A key that is set already is left alone."""
     chosen = [override for override in overrides if override.startswith("sweep=")]
     if not chosen:
-        return overrides
+        return Expansion(overrides, [])
     if not multirun:
         raise UserError(f"{chosen[-1]} is a sweep over several values: add -m to run them all.")
     own = [override for override in overrides if _key(override).split(".")[0] == "sweep"]
     alternatives_of(config_name, own, multirun, config_dir)
-    file = _checked(OmegaConf.to_container(composed(config_name, own, config_dir).sweep, resolve=True))
+    file = sweep_file(composed(config_name, own, config_dir))
     given = {_key(override) for override in overrides}
     words = {**file.set, **file.params}
-    more = [f"{key}={_written(value)}" for key, value in words.items() if key not in given]
-    if file.space and not any(_key(override) == "hydra/sweeper" for override in overrides):
-        more.append(SEARCHES)
-    return [*overrides, *more]
+    more = [override_of(key, value) for key, value in words.items() if key not in given]
+    if not file.space:
+        return Expansion([*overrides, *more], [])
+    bounds = [
+        [override_of(key, value) for value in space.choices or (space.low, space.high)]
+        for key, space in searched(file, overrides).items()
+    ]
+    return Expansion([*overrides, *more, SEARCHES], bounds)
 
 
-def _checked(node: Any) -> SweepFile:
+def sweep_file(config: DictConfig) -> SweepFile:
+    """Return a composed config's sweep. Raises UserError for a key or a value that no sweep has."""
     try:
-        return _Config.model_validate({"sweep": node}).sweep
+        return _Config.model_validate({"sweep": OmegaConf.to_container(config.sweep, resolve=True)}).sweep
     except ValidationError as error:
         raise UserError(sentence(error, "train")) from error
 
 
+def searched(file: SweepFile, overrides: list[str]) -> dict[str, Space]:
+    """Return the space without what the command line has set. Raises UserError where nothing is left of it."""
+    given = {_key(override) for override in overrides}
+    left = {key: space for key, space in file.space.items() if key not in given}
+    if not left:
+        raise UserError(f"Nothing is left to search: {', '.join(file.space)} are set on the command line.")
+    return left
+
+
+def override_of(key: str, value: Value) -> str:
+    """Write a key and its value as on the command line."""
+    return f"{key}={value if isinstance(value, str) else json.dumps(value)}"
+
+
 def _key(override: str) -> str:
     return override.lstrip("+~").partition("=")[0]
-
-
-def _written(value: Value) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
