@@ -48,7 +48,7 @@ class TorchlessProcess:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.commands"],
             cwd=cwd,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

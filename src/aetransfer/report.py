@@ -23,7 +23,7 @@ class Request:
     """directory: None for the store of output_dir. out: None for the report's usual place."""
 
     directory: Path | None
-    filters: dict[str, str]
+    filters: list[str]
     output_dir: Path
     out: Path | None
 
@@ -59,8 +59,8 @@ def report(request: Request) -> Path:
         collection = collect_store(runs, request.filters)
         folder = runs.absolute().parent / "reports" / slug
     if not collection.runs and not collection.unfinished:
-        asked = " ".join(f"{key}={value}" for key, value in request.filters.items())
-        raise UserError(f"There is no run{f' with {asked}' if asked else ''} in {directory}.")
+        asked = f" with {' '.join(request.filters)}" if request.filters else ""
+        raise UserError(f"There is no run{asked} in {directory}.")
 
     from datetime import date
 
@@ -76,7 +76,7 @@ def report(request: Request) -> Path:
 
 
 def _request(words: list[str]) -> Request:
-    directory, out, filters = None, None, {}
+    directory, out, filters = None, None, []
     output_dir = Path(os.environ.get("AETRANSFER_OUTPUT_DIR", "outputs"))
     for word in words:
         key, equals, value = word.partition("=")
@@ -91,15 +91,15 @@ def _request(words: list[str]) -> Request:
         elif key == OUTPUT_DIR:
             output_dir = Path(value).expanduser()
         else:
-            filters[key] = value
+            filters.append(word)
     if directory is None and not filters:
         raise UserError("Say what to report on: a directory, or filters such as stage=transfer data=cifar10 (see -h).")
     return Request(directory, filters, output_dir, out)
 
 
-def _slug(filters: dict[str, str]) -> str:
+def _slug(filters: list[str]) -> str:
     """Make the name of a folder from filters: stage-transfer_data-cifar10."""
-    return "_".join(re.sub(r"[^\w.]+", "-", f"{key}-{value}") for key, value in sorted(filters.items())) or "all"
+    return "_".join(re.sub(r"[^\w.]+", "-", word) for word in sorted(filters)) or "all"
 
 
 if __name__ == "__main__":

@@ -6,16 +6,31 @@ from omegaconf import DictConfig
 
 from aetransfer import command_line
 from aetransfer.config.compose import checked
-from aetransfer.config.schema import Job
-from aetransfer.transfer.settle import settle
+from aetransfer.config.schema import Job, Pretraining
+from aetransfer.runs.directory import RunDirectory
+from aetransfer.runs.identity import identity
+from aetransfer.runs.store import read
+from aetransfer.transfer.settle import pretraining_of, settle
 
 
 def main() -> None:
-    command_line.main("train", check=_job, task=_train)
+    command_line.main("train", check=_job, task=_train, describe=_describe)
 
 
 def _job(config: DictConfig, overrides: list[str]) -> Job:
     return settle(checked(config, Job), overrides)
+
+
+def _describe(config: DictConfig, overrides: list[str]) -> None:
+    """Print which run a config means and how far it is, without one being made."""
+    job = _job(config, overrides)
+    described = [("run", job)]
+    if job.transfer is not None and job.transfer.carries and isinstance(job.pretrain, Pretraining):
+        described.append(("pretraining", pretraining_of(job)))
+    for role, each in described:
+        directory = RunDirectory.of(each)
+        status = read(directory.path).status if directory.path.is_dir() else "none"
+        print(f"{role}: {identity(each)} {status} {directory.path}")
 
 
 def _train(config: DictConfig, overrides: list[str]) -> Path:

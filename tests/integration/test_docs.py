@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from aetransfer.runs import __main__ as runs
+from tests.integration.conftest import TINY
+
 DOCS = Path(__file__).parents[2] / "docs"
 
 
@@ -34,3 +37,26 @@ def test_the_page_works_as_printed_in_under_30_lines_of_user_code(name, tmp_path
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().splitlines()[-1].startswith("run: ")
+
+
+def commands(name, module):
+    page = (DOCS / f"{name}.md").read_text()
+    return [shlex.split(line)[3:] for line in page.splitlines() if line.startswith(f"python -m aetransfer.{module} ")]
+
+
+@pytest.mark.parametrize("words", commands("sweep", "train"), ids=" ".join)
+def test_a_sweep_that_is_shown_means_runs(run_train, words):
+    done = run_train(*words, "--identity")
+
+    assert done.code == 0, done.err
+    assert done.out.startswith("run: ")
+
+
+def test_commands_on_the_store_do_what_is_shown(run_train, command, monkeypatch, tmp_path):
+    run_train(*TINY, "transfer=finetune")
+    monkeypatch.chdir(tmp_path)
+
+    for words in commands("sweep", "runs"):
+        done = command(runs.main, *words)
+        assert done.code == 0, done.err
+    assert "photo_digits" in (tmp_path / "runs.csv").read_text()

@@ -1,13 +1,12 @@
 """Which runs a report is about, and what is said of the others."""
 
-import json
 import shutil
 
 import pytest
 
 from aetransfer.errors import UserError
 from aetransfer.sweeps.collect import collect_store, collect_sweep
-from aetransfer.sweeps.planned import planned_jobs
+from aetransfer.sweeps.jobs import note_planned
 from tests.sweeps.store import change_result, make_pretraining, make_run, make_sweep
 
 BASE = "experiment=quickstart"
@@ -42,22 +41,15 @@ def test_failed_interrupted_missing_and_damaged_jobs_are_listed_with_their_reaso
     said = [str(run) for run in collection.unfinished]
     assert said[0] == "interrupted: number=1"
     assert said[1] == "failed: number=2: RuntimeError: out of memory"
-    assert said[2] == "missing: number=3: its run directory is gone"
-    assert said[3].startswith("unreadable: number=4: ")
+    assert said[2] == "damaged: number=3: it has no config.yaml"
+    assert said[3].startswith("damaged: number=4: ")
     assert said[4] == "failed: transfer=scratch seed=5: The disk <is> full."
 
 
 def test_jobs_that_an_interrupted_sweep_never_began_are_missing(tmp_path):
     sweep = make_sweep(tmp_path, [make_run(tmp_path, BASE, "transfer=scratch")])
-    hydra = {
-        "sweeper": {"_target_": "hydra.BasicSweeper"},
-        "overrides": {"task": ["transfer=scratch,frozen", "seed=0"]},
-    }
-    (sweep / "multirun.yaml").write_text(json.dumps({"hydra": hydra}))
-    jobs = sweep / "jobs" / "00000.json"
-    jobs.write_text(jobs.read_text().replace('"number=0"', '"transfer=scratch", "seed=0"'))
+    note_planned(sweep, [["transfer=scratch", "seed=0"], ["transfer=frozen", "seed=0"]])
 
-    assert planned_jobs(sweep) == ["transfer=scratch seed=0", "transfer=frozen seed=0"]
     assert [str(run) for run in collect_sweep(sweep).unfinished] == ["missing: transfer=frozen seed=0"]
 
 
@@ -73,16 +65,16 @@ def test_a_store_that_was_moved_is_still_read(tmp_path):
 @pytest.mark.parametrize(
     ("filters", "found"),
     [
-        ({}, 5),
-        ({"stage": "transfer"}, 3),
-        ({"transfer": "scratch"}, 2),
-        ({"arm": "scratch,frozen"}, 3),
-        ({"seed": "1"}, 1),
-        ({"data": "photo_digits", "transfer": "frozen"}, 1),
-        ({"model": "ae"}, 2),
-        ({"encoder.latent_dim": "128"}, 5),
-        ({"data.labels_per_class": "all", "stage": "pretrain"}, 2),
-        ({"transfer": "finetune"}, 0),
+        ([], 5),
+        (["stage=transfer"], 3),
+        (["transfer=scratch"], 2),
+        (["arm=scratch,frozen"], 3),
+        (["seed=1"], 1),
+        (["data=photo_digits", "transfer=frozen"], 1),
+        (["model=ae"], 2),
+        (["encoder.latent_dim=128"], 5),
+        (["data.labels_per_class=all", "stage=pretrain"], 2),
+        (["transfer=finetune"], 0),
     ],
 )
 def test_filters_choose_runs_by_what_their_configs_say(tmp_path, filters, found):
@@ -96,15 +88,15 @@ def test_filters_choose_runs_by_what_their_configs_say(tmp_path, filters, found)
 
 def test_a_filter_on_a_key_that_no_run_has_is_refused(tmp_path):
     make_run(tmp_path, BASE, "transfer=scratch")
-    with pytest.raises(UserError, match=r"encoder\.laten_dim is no key"):
-        collect_store(tmp_path / "runs", {"encoder.laten_dim": "8"})
+    with pytest.raises(UserError, match=r"did you mean encoder\.latent_dim"):
+        collect_store(tmp_path / "runs", ["encoder.laten_dim=8"])
 
 
 def test_status_failed_lists_the_failed_runs_alone(tmp_path):
     make_run(tmp_path, BASE, "transfer=scratch")
     change_result(make_run(tmp_path, BASE, "transfer=scratch", seed=1), status="failed", error="Boom.")
 
-    collection = collect_store(tmp_path / "runs", {"status": "failed"})
+    collection = collect_store(tmp_path / "runs", ["status=failed"])
 
     assert collection.runs == []
     assert [run.why for run in collection.unfinished] == ["Boom."]

@@ -12,7 +12,7 @@ def grouped(output_dir, choices, seeds=1):
     for words in choices:
         for seed in range(seeds):
             make_run(output_dir, BASE, *words, seed=seed)
-    collection = collect_store(output_dir / "runs", {"stage": "transfer"})
+    collection = collect_store(output_dir / "runs", ["stage=transfer"])
     return group_runs(collection.runs)
 
 
@@ -74,7 +74,7 @@ def test_only_equal_seeds_and_equal_settings_are_paired(tmp_path):
     for seed in (1, 2, 3):
         make_run(tmp_path, BASE, "transfer=scratch", "encoder.latent_dim=16", seed=seed)
     make_run(tmp_path, BASE, "transfer=scratch", "encoder.latent_dim=32", seed=0)
-    _, groups = group_runs(collect_store(tmp_path / "runs", {"stage": "transfer"}).runs)
+    _, groups = group_runs(collect_store(tmp_path / "runs", ["stage=transfer"]).runs)
 
     (comparison,) = compare_all(groups, "test/acc")
 
@@ -85,6 +85,6 @@ def test_a_runs_own_word_on_its_control_is_heeded(tmp_path):
     run = make_run(tmp_path, BASE, "transfer=frozen")
     config = run / "config.yaml"
     config.write_text(config.read_text().replace("control: random_frozen", "control: scratch"))
-    (collected,) = collect_store(tmp_path / "runs", {"stage": "transfer"}).runs
+    (collected,) = collect_store(tmp_path / "runs", ["stage=transfer"]).runs
 
     assert collected.control == "scratch"

@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 import pytest
 
 from aetransfer import report
-from aetransfer.sweeps.collect import Collection, collect_store, collect_sweep
+from aetransfer.sweeps.collect import CollectedRun, Collection, collect_store, collect_sweep
 from aetransfer.sweeps.conclude import conclude
 from aetransfer.sweeps.content import content_of
 from aetransfer.sweeps.files import write_report
@@ -124,12 +124,18 @@ def test_two_runs_of_one_seed_get_a_page_on_which_no_interval_is_invented(tmp_pa
 def test_two_hundred_runs_and_long_labels_make_a_page_of_sane_size(tmp_path):
     make_run(tmp_path, BASE, "transfer=scratch")
     make_run(tmp_path, BASE, "transfer=finetune")
-    models = collect_store(tmp_path / "runs", {"stage": "transfer"}).runs
+    models = collect_store(tmp_path / "runs", ["stage=transfer"]).runs
     runs = [
-        replace(
-            run,
-            config={**run.config, "encoder.widths": [width] * 20, "trainer.max_epochs": epochs},
-            result={**run.result, "seed": seed, "name": f"run-{width}-{epochs}-{seed}"},
+        CollectedRun(
+            replace(
+                run.stored,
+                config=run.stored.config
+                | {
+                    "encoder": run.stored.config["encoder"] | {"widths": [width] * 20},
+                    "trainer": run.stored.config["trainer"] | {"max_epochs": epochs},
+                },
+                result={**run.result, "seed": seed, "name": f"run-{width}-{epochs}-{seed}"},
+            )
         )
         for run in models
         for width in range(100, 110)
@@ -150,7 +156,7 @@ def test_pretrainings_alone_are_reported_without_verdicts(tmp_path):
     for seed in range(3):
         make_pretraining(tmp_path, "data=mnist", "model=ae", "encoder.latent_dim=16", seed=seed, mse=0.004 + seed / 1e4)
         make_pretraining(tmp_path, "data=mnist", "model=ae", "encoder.latent_dim=32", seed=seed, mse=0.003 + seed / 1e4)
-    content = content_of(collect_store(tmp_path / "runs", {}))
+    content = content_of(collect_store(tmp_path / "runs", []))
 
     (section,) = content.sections
     assert content.title == "Pretraining: ae on mnist"

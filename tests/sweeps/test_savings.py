@@ -56,4 +56,4 @@ def test_runs_without_a_history_say_nothing_about_epochs(tmp_path):
 
 
 def transfers(output_dir):
-    return group_runs(collect_store(output_dir / "runs", {"stage": "transfer"}).runs)[1]
+    return group_runs(collect_store(output_dir / "runs", ["stage=transfer"]).runs)[1]

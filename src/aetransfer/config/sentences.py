@@ -13,13 +13,22 @@ from pydantic import BaseModel, ValidationError
 
 from aetransfer.config.groups import choices_of, config_directory, groups_of
 from aetransfer.config.schema import TAGS, EvaluationRequest, Job
+from aetransfer.errors import UserError
 
 COMPLAINTS = (HydraException, OmegaConfBaseException, ValidationError, yaml.YAMLError)
 
 # By the name of their config, what the two commands take.
 SCHEMAS: dict[str, type[BaseModel]] = {"train": Job, "evaluate": EvaluationRequest}
 # Groups whose files are merged over the whole config: the keys in them say nothing about the group.
-GLOBAL = ("experiment", "debug")
+GLOBAL = ("experiment", "debug", "sweep", "launcher")
+# What is installed beside the program, and the extra that brings it.
+EXTRAS = {"hydra/launcher/joblib": "parallel", "hydra/launcher/submitit_slurm": "slurm"}
+
+
+def said(error: Exception, config_name: str) -> str:
+    """Say what the user can mend in one line that ends in one period, whatever a library's text had in it."""
+    text = str(error) if isinstance(error, UserError) else sentence(error, config_name)
+    return f"{' '.join(text.split()).rstrip('.')}."
 
 
 def sentence(error: Exception, config_name: str) -> str:
@@ -53,6 +62,8 @@ def _malformed(error: OverrideParseException) -> str:
 
 def _missing_choice(error: MissingConfigException, config_name: str) -> str:
     missing = str(error.missing_cfg_file or "").removesuffix(".yaml")
+    if missing in EXTRAS:
+        return f"{missing} is not installed: pip install 'aetransfer[{EXTRAS[missing]}]'."
     group, _, choice = missing.rpartition("/")
     known = [option for option in error.options or choices_of(group) if not option.startswith("_")]
     if not known:

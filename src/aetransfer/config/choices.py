@@ -1,0 +1,98 @@
+"""What a command line's overrides choose from: the jobs of a sweep, and choices that Hydra would stumble over."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob, Override
+
+from aetransfer.config.groups import choices_of, groups_of
+from aetransfer.errors import UserError
+
+# Groups of which several files make sense together: logger=[csv,tensorboard].
+COMBINED = ("callbacks", "logger", "experiment", "debug")
+OPTIONAL = ("pretrain", "sweep", *COMBINED)
+
+
+def each_value_once(alternatives: list[list[str]]) -> Iterator[list[str]]:
+    """Yield each value of each swept key once, the other keys at their first value.
+
+    A sum instead of the product of the sweep, and yet every value is seen.
+    """
+    first = [values[0] for values in alternatives]
+    yield first
+    for place, values in enumerate(alternatives):
+        for value in values[1:]:
+            yield [*first[:place], value, *first[place + 1 :]]
+
+
+def jobs_of(alternatives: list[list[str]]) -> list[list[str]]:
+    """Return the overrides of each job of a sweep, in the order in which Hydra's sweeper numbers them."""
+    # As Hydra has it, the last word on a key counts, at the place of its first.
+    last = {values[0].partition("=")[0]: values for values in alternatives}
+    return [list(choice) for choice in itertools.product(*last.values())]
+
+
+def alternatives_of(
+    config_name: str, overrides: list[str], multirun: bool, config_dir: str | None = None
+) -> list[list[str]]:
+    """Return for each override the single-valued ones it stands for. Raises UserError for what can't be run."""
+    groups = groups_of(config_name)
+    alternatives: list[list[str]] = []
+    for override in OverridesParser.create().parse_overrides(overrides):
+        line = override.input_line
+        assert line is not None
+        if override.is_sweep_override() and not multirun:
+            raise UserError(f"{line} is a sweep over several values: add -m to run them all.")
+        if override.is_sweep_override():
+            alternatives.append(_swept(override, config_dir))
+        else:
+            _check_choice(override, groups)
+            alternatives.append([line])
+    return alternatives
+
+
+def with_path_of_pretraining(word: str) -> list[str]:
+    """Let `pretrain=PATH` stand for choosing the group's file `given` and setting its path."""
+    key, _, value = word.partition("=")
+    if key != "pretrain" or not value:
+        return [word]
+    values = value.split(",")
+    options = choices_of("pretrain")
+    paths = [part for part in values if "/" in part or part.startswith((".", "~")) or Path(part).exists()]
+    if not paths or all(part in options for part in values):
+        return [word]
+    if len(paths) < len(values):
+        raise UserError(f"pretrain={value} mixes paths with named pretrainings: sweep over one kind at a time.")
+    return ["pretrain=given", f"pretrain.path={value}"]
+
+
+def _swept(override: Override, config_dir: str | None) -> list[str]:
+    if not override.is_discrete_sweep():
+        raise UserError(f"{override.input_line} has endlessly many values: list them, or use range(first,end).")
+    if override.key_or_group in ("sweep", "launcher"):
+        raise UserError(f"{override.input_line} names several: a sweep has one.")
+    swept = override.value()
+    if isinstance(swept, Glob):
+        values = swept.filter(choices_of(override.key_or_group, config_dir))
+    else:
+        values = list(override.sweep_string_iterator())
+    if not values:
+        raise UserError(f"{override.input_line} gives no value to run.")
+    return [f"{override.get_key_element()}={value}" for value in values]
+
+
+def _check_choice(override: Override, groups: list[str]) -> None:
+    """Raise UserError for what Hydra stumbles over, or merges into what nobody meant."""
+    group, value, line = override.key_or_group, override.value(), override.input_line
+    if not group:
+        raise UserError(f"{line} has no key before its =.")
+    if group not in groups or override.is_delete() or isinstance(value, str | dict):
+        return
+    if value is None and group in OPTIONAL:
+        raise UserError(f"{line} chooses nothing: to leave {group} out, write ~{group}.")
+    if not isinstance(value, list):
+        raise UserError(f"{line} is no choice of {group}: there are {', '.join(choices_of(group))}.")
+    if group not in COMBINED:
+        raise UserError(f"{line} merges several where {group} is one: choose one, or sweep over them with -m.")

@@ -1,0 +1,131 @@
+"""How stored runs are shown: the table of `list`, the page of `show`, the files of `export`."""
+
+import csv
+import json
+from datetime import datetime, timedelta
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from aetransfer.errors import UserError
+from aetransfer.runs.files import replace_file
+from aetransfer.runs.filters import flat, setting
+from aetransfer.runs.store import StoredRun
+
+COLOURS = {"finished": "green", "running": "cyan", "failed": "red", "damaged": "red", "interrupted": "yellow"}
+# What one asks first about a run; the rest is in its config.yaml.
+ESSENTIAL = (
+    *("seed", "data.name", "data.labels_per_class", "data.epoch_images", "encoder._target_", "encoder.latent_dim"),
+    *("model.name", "model.optimizer", "transfer.name", "head.hidden", "pretrain.data.name", "pretrain.model.name"),
+    *("pretrain.path", "trainer.max_epochs", "trainer.accelerator", "trainer.devices", "trainer.precision"),
+)
+
+
+def print_list(runs: list[StoredRun], output_dir: Path) -> None:
+    """Print a table with a row for each run, the earliest first."""
+    table = Table()
+    table.add_column("name", no_wrap=True)
+    table.add_column("status")
+    for heading in ("epochs", "test", "started", "duration"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for run in sorted(runs, key=_started):
+        status = Text(run.status, COLOURS.get(run.status, ""))
+        table.add_row(Text(run.name), status, *(Text(cell) for cell in _cells(run)))
+    console = _console()
+    if runs:
+        console.print(table)
+    console.print(f"{len(runs)} run(s) in {output_dir / 'runs'}", markup=False, highlight=False, soft_wrap=True)
+    for run in runs:
+        if run.damage:
+            console.print(f"damaged: {run.name}: {run.damage}", markup=False, highlight=False, soft_wrap=True)
+
+
+def print_run(run: StoredRun, children: list[StoredRun]) -> None:
+    """Print what a run was, what it came to, and where its files are."""
+    lines = {"name": run.name, "path": str(run.path.absolute()), "status": run.status}
+    lines |= {"damage": run.damage or "", "error": _text(run.result.get("error"))}
+    lines |= {"source": _text(run.source), "carried by": ", ".join(child.name for child in children)}
+    chapters = {
+        "": lines,
+        "config": {key: _text(setting(run.config, key)) for key in ESSENTIAL},
+        "metrics": {key: f"{value:.6g}" for key, value in _part(run, "metrics").items()},
+        "counts": {key: f"{value:,}" for key, value in _part(run, "counts").items()},
+        "timing": {key: _text(value) for key, value in _part(run, "timing").items()},
+        "versions": {key: _text(value) for key, value in _part(run, "versions").items()},
+        "files": {str(path.relative_to(run.path)): size(path.stat().st_size) for path in run.files},
+    }
+    for title, rows in chapters.items():
+        shown = {key: text for key, text in rows.items() if text}
+        if title and shown:
+            print(f"\n{title}")
+        for key, text in shown.items():
+            print(f"{'  ' if title else ''}{key:<26}{text}")
+
+
+def export(runs: list[StoredRun], path: Path) -> None:
+    """Write a flat row for each run: name, identity, status, config, metrics, counts, timing."""
+    rows = [_row(run) for run in runs]
+    if path.suffix == ".json":
+        text = json.dumps(rows, indent=2) + "\n"
+    else:
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        written = StringIO()
+        writer = csv.DictWriter(written, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({key: _text(value) for key, value in row.items()} for row in rows)
+        text = written.getvalue()
+    try:
+        replace_file(path, text)
+    except OSError as error:
+        raise UserError(f"out={path} can't be written ({error.strerror}).") from error
+
+
+def size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
+
+
+def _console() -> Console:
+    # A pipe has no width; wrapping a table at 80 columns there makes it unreadable.
+    return Console() if Console().is_terminal else Console(width=160)
+
+
+def _started(run: StoredRun) -> str:
+    return str(_part(run, "timing").get("started", ""))
+
+
+def _cells(run: StoredRun) -> tuple[str, str, str, str]:
+    metric = _part(run, "metrics").get(run.main_metric) if run.config else None
+    seconds = _part(run, "timing").get("seconds")
+    try:
+        started = datetime.fromisoformat(_started(run)).astimezone().strftime("%Y-%m-%d %H:%M")
+    except ValueError:
+        started = ""
+    return (
+        str(_part(run, "counts").get("epochs", "")),
+        "" if metric is None else f"{run.main_metric.removeprefix('test/')} {metric:.4g}",
+        started,
+        "" if seconds is None else str(timedelta(seconds=round(seconds))),
+    )
+
+
+def _row(run: StoredRun) -> dict[str, Any]:
+    head = {"name": run.name, "identity": run.result.get("identity"), "status": run.status}
+    parts = {part: _part(run, part) for part in ("counts", "timing")}
+    # The config has a key of nearly every word; metrics alone are known by their slash.
+    return head | flat(run.config) | _part(run, "metrics") | flat(parts)
+
+
+def _part(run: StoredRun, name: str) -> dict[str, Any]:
+    part = run.result.get(name)
+    return part if isinstance(part, dict) else {}
+
+
+def _text(value: Any) -> str:
+    """Write a value as YAML would have it in one line, and nothing for None."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,135 @@
+"""What is in the store: the directories under `<output_dir>/runs`, read as they lie there, whole or damaged.
+
+Nothing here imports torch or checks a config against today's schema: runs of older versions are listed as well.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from aetransfer.config.monitor import MONITORS
+from aetransfer.errors import UserError
+from aetransfer.runs.directory import RunDirectory
+from aetransfer.runs.lock import RunLock
+
+# libyaml reads 500 configs in a second, Python alone in ten.
+LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+UNREADABLE = (OSError, ValueError, yaml.YAMLError)
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run directory's plain content; `damage` says why it can't be used, None where it can."""
+
+    path: Path
+    config: dict[str, Any]
+    result: dict[str, Any]
+    damage: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def status(self) -> str:
+        """Return result.json's word, or what it could not say any more: damaged, or cut off while it was running."""
+        if self.damage:
+            return "damaged"
+        said = str(self.result["status"])
+        if said == "running":
+            holder = RunLock(RunDirectory(self.path).locks).holder()
+            return said if holder is not None and not holder.is_gone() else "interrupted"
+        return said
+
+    @property
+    def stage(self) -> str:
+        return "transfer" if self._model == "classifier" else "pretrain"
+
+    @property
+    def _model(self) -> str:
+        return str(self.config["model"]["name"])
+
+    @property
+    def main_metric(self) -> str:
+        """Return the test metric that corresponds to what chose the best epoch."""
+        return MONITORS[self._model].metric.replace("val/", "test/") if self._model in MONITORS else ""
+
+    @property
+    def source(self) -> str | None:
+        """The run directory, checkpoint or encoder that this run started from."""
+        return self.result.get("source")
+
+    @property
+    def files(self) -> list[Path]:
+        return sorted(path for path in self.path.rglob("*") if path.is_file())
+
+    @property
+    def bytes(self) -> int:
+        return sum(path.lstat().st_size for path in self.files)
+
+
+def runs_in(output_dir: Path) -> list[StoredRun]:
+    """Return the runs of a store by name, the damaged ones included. Links that lead out of the store are not in it."""
+    folder = output_dir / "runs"
+    if not folder.is_dir():
+        return []
+    inside = folder.resolve()
+    return [read(path) for path in sorted(folder.glob("[!.]*")) if path.is_dir() and path.resolve().parent == inside]
+
+
+def read(path: Path) -> StoredRun:
+    """Read a run directory, whatever state it is in."""
+    directory = RunDirectory(path)
+    try:
+        config = _mapping(yaml.load(directory.config.read_bytes(), LOADER), "config.yaml")
+        str(config["model"]["name"])
+    except FileNotFoundError:
+        return StoredRun(path, {}, {}, "it has no config.yaml")
+    except (*UNREADABLE, LookupError, TypeError) as error:
+        return StoredRun(path, {}, {}, f"config.yaml can't be read: {_line(error)}")
+    try:
+        result = _mapping(json.loads(directory.result_path.read_bytes()), "result.json")
+        str(result["status"])
+    except FileNotFoundError:
+        return StoredRun(path, config, {}, "it has no result.json")
+    except (*UNREADABLE, LookupError) as error:
+        return StoredRun(path, config, {}, f"result.json can't be read: {_line(error)}")
+    return StoredRun(path, config, result)
+
+
+def run_called(name: str, runs: list[StoredRun]) -> StoredRun:
+    """Return the one run that a name, or a part of it, or a path means. Raises UserError for none or several."""
+    exact = [run for run in runs if run.name == name]
+    if exact:
+        return exact[0]
+    path = Path(name).expanduser()
+    if path.is_dir():
+        same = [run for run in runs if run.path.samefile(path)]
+        return same[0] if same else read(path)
+    found = [run for run in runs if name in run.name]
+    if not found:
+        raise UserError(f"{name} is no run directory and no part of a run's name: see python -m aetransfer.runs list.")
+    if len(found) > 1:
+        shown = ", ".join(run.name for run in found[:5]) + (", ..." if len(found) > 5 else "")
+        raise UserError(f"{name} is a part of {len(found)} names ({shown}): give more of it.")
+    return found[0]
+
+
+def started_from(source: StoredRun, runs: list[StoredRun]) -> list[StoredRun]:
+    """Return the runs whose encoder comes from `source`."""
+    place = source.path.resolve()
+    carried = [(run, Path(run.source).resolve()) for run in runs if run.source]
+    return [run for run, path in carried if place in (path, *path.parents)]
+
+
+def _mapping(value: Any, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} holds no keys")
+    return value
+
+
+def _line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__} {error}".split())

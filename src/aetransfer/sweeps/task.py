@@ -1,0 +1,42 @@
+"""One job of a sweep, as a launcher is given it: something that can be sent to another process, and never raises."""
+
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from aetransfer import logs
+from aetransfer.config.sentences import COMPLAINTS, said
+from aetransfer.errors import UserError
+from aetransfer.sweeps.jobs import SweepJob, note_job
+
+
+@dataclass(frozen=True)
+class SweepTask:
+    """Runs `task` on a job's config and notes in the sweep's directory how it ended. command: what the user typed."""
+
+    config_name: str
+    task: Callable[[DictConfig, list[str]], Path | None]
+    sweep: Path
+    command: list[str]
+
+    def __call__(self, config: DictConfig) -> None:
+        # A worker process has words of its own there, of which a run's record must know nothing.
+        sys.argv[:] = self.command
+        logs.to_terminal()
+        settings = HydraConfig.get()
+        overrides = list(settings.overrides.task)
+        run, error = None, None
+        try:
+            run = self.task(config, overrides)
+        except Exception as raised:
+            mendable = isinstance(raised, (UserError, *COMPLAINTS))
+            error = said(raised, self.config_name) if mendable else f"{type(raised).__name__}: {raised}"
+            print(f"error: {error}", file=sys.stderr)
+            if not mendable:
+                traceback.print_exception(raised)
+        note_job(self.sweep, SweepJob(settings.job.num, overrides, str(run) if run else None, error))

@@ -1,0 +1,94 @@
+"""The sweeper behind sweep=tune: asks an Optuna study for each arm's next trial, lets the launcher run it, tells.
+
+Found by Hydra through the namespace package; Optuna is imported when a search begins.
+"""
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict
+
+from aetransfer.config.compose import checked
+from aetransfer.config.schema import Job
+from aetransfer.config.sweep_file import sweep_file
+from aetransfer.errors import UserError
+from aetransfer.sweeps.jobs import note_lost, note_planned, read_jobs
+from aetransfer.transfer.settle import settle
+
+if TYPE_CHECKING:
+    from aetransfer.sweeps.search import Arm
+
+ConfigStore.instance().store(
+    group="hydra/sweeper",
+    name="aetransfer_optuna",
+    node={"_target_": "hydra_plugins.aetransfer_optuna.SearchSweeper"},
+)
+
+
+class SearchSweeper(Sweeper):
+    """Gives each combination of the swept keys `sweep.trials` trials of the space under `sweep.space`."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self._config, self._loader = config, hydra_context.config_loader
+        self._directory = Path(config.hydra.sweep.dir)
+        self._launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> None:
+        try:
+            from aetransfer.sweeps.search import open_arms, print_search
+        except ImportError as error:
+            raise UserError("sweep=tune needs Optuna: pip install 'aetransfer[search]'.") from error
+        file = sweep_file(self._config)
+        arms = open_arms(self._jobs(arguments), file, arguments, Path(self._config.paths.output_dir))
+        number = 0
+        while asked := [(arm, trial) for arm in arms for _ in range(file.batch) if (trial := arm.study.ask())]:
+            try:
+                self._launch([[*arm.overrides, *trial.overrides] for arm, trial in asked], number)
+            except BaseException:
+                for arm, trial in asked:
+                    arm.study.ask_again(trial.trial)
+                raise
+            for place, (arm, trial) in enumerate(asked, number):
+                arm.study.tell(trial, self._measured(place, arm))
+            number += len(asked)
+        print_search(arms, self._directory)
+
+    def _jobs(self, arguments: list[str]) -> list[tuple[list[str], Job]]:
+        """Return each combination of what is swept, as overrides and as the job they mean."""
+        parsed = OverridesParser.create(config_loader=self._loader).parse_overrides(arguments)
+        jobs = []
+        for overrides in BasicSweeper.split_arguments(parsed, None)[0]:
+            config = self._loader.load_sweep_config(self._config, overrides)
+            with open_dict(config):
+                del config["hydra"]
+            jobs.append((overrides, settle(checked(config, Job), overrides)))
+        return jobs
+
+    def _launch(self, jobs: list[list[str]], first: int) -> None:
+        logging.getLogger("hydra").setLevel(logging.WARNING)  # launchers announce each batch, and jobs are noted anyway
+        note_planned(self._directory, jobs, first)
+        try:
+            self._launcher.launch(jobs, initial_job_idx=first)
+        except Exception as error:
+            # A worker was killed. Its trial failed, and the search goes on.
+            print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
+        note_lost(self._directory)
+
+    def _measured(self, number: int, arm: "Arm") -> float | None:
+        """Return the best epoch's validation metric of a job, None where it failed."""
+        (job,) = (job for job in read_jobs(self._directory) if job.number == number)
+        if job.run is None:
+            return None
+        metrics = json.loads((Path(job.run) / "result.json").read_text())["metrics"]
+        return metrics.get(arm.study.monitor.metric)

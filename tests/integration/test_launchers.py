@@ -1,0 +1,111 @@
+"""Launchers: the same results from all of them, and word of every job, also of one whose process is killed."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra.core.config_store import ConfigStore
+
+from tests.integration.conftest import TINY
+
+KILLER = """
+import os, signal
+from pytorch_lightning import Callback
+
+class Killer(Callback):
+    def __init__(self, deadly: bool) -> None:
+        self.deadly = deadly
+
+    def on_train_start(self, trainer, model):
+        if self.deadly:
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def sweep(tmp_path, *words):
+    """Run `-m` in a process of its own, which importable modules of the test's folder reach."""
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+    command = [sys.executable, "-m", "aetransfer.train", "-m", *TINY, *words]
+    return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+
+def results(output_dir):
+    found = [json.loads(path.read_text()) for path in (output_dir / "runs").glob("*/result.json")]
+    return {result["name"]: (result["status"], result["metrics"]) for result in found}
+
+
+def notes(output_dir):
+    found = [json.loads(path.read_text()) for path in sorted(output_dir.glob("sweeps/*/jobs/*.json"))]
+    return [(note["number"], note["overrides"][-1], note["error"] is None) for note in found]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["joblib", "local"])
+def test_a_launcher_gives_the_results_of_the_basic_one_and_a_failing_job_stops_no_other(
+    launcher, run_train, tmp_path, monkeypatch
+):
+    choices = ("transfer=scratch", "data.labels_per_class=5,9999,6")
+    run_train("-m", *TINY, *choices)
+
+    done = sweep(tmp_path, *choices, f"launcher={launcher}", f"paths.output_dir={tmp_path / launcher}")
+
+    assert done.returncode == 1
+    assert results(tmp_path / launcher) == results(tmp_path / "outputs")
+    assert sorted(status for status, _ in results(tmp_path / launcher).values()) == ["failed", "finished", "finished"]
+    last = " ".join(done.stdout.splitlines()[-4:])
+    assert "data.labels_per_class=9999" in last
+    assert "has 128 training images" in last
+    (record, *_) = (tmp_path / launcher / "runs").glob("*/result.json")
+    assert json.loads(record.read_text())["command"][1:3] == ["-m", "data=photo_digits"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["joblib", "local"])
+def test_a_job_whose_process_is_killed_is_reported_as_failed(launcher, tmp_path):
+    Path(tmp_path / "killer.py").write_text(KILLER)
+    one_by_one = {"joblib": "hydra.launcher.n_jobs=1", "local": "hydra.launcher.parallel_jobs=1"}[launcher]
+
+    done = sweep(
+        tmp_path, "transfer=scratch", f"launcher={launcher}", one_by_one, "allow=[killer]",
+        "+callbacks.killer._target_=killer.Killer", "+callbacks.killer.deadly=true,false",
+    )  # fmt: skip
+
+    assert done.returncode == 1
+    # joblib's pool ends with its worker; a process of its own harms nobody else.
+    survives = launcher == "local"
+    assert notes(tmp_path / "outputs") == [
+        (0, "+callbacks.killer.deadly=true", False),
+        (1, "+callbacks.killer.deadly=false", survives),
+    ]
+    assert "killed or never began" in " ".join(done.stdout.split())
+
+
+def test_a_launcher_that_is_not_installed_is_named_with_its_extra(run_train, monkeypatch):
+    monkeypatch.delitem(ConfigStore.instance().repo["hydra"]["launcher"], "joblib.yaml", raising=False)
+
+    done = run_train("-m", *TINY, "seed=0,1", "launcher=joblib")
+
+    assert done.code == 1
+    assert done.err == "error: hydra/launcher/joblib is not installed: pip install 'aetransfer[parallel]'.\n"
+
+
+@pytest.mark.slow
+def test_each_rank_of_each_job_trains_that_jobs_configuration(tmp_path):
+    """Metrics are averaged over the ranks: one that trained another seed would show."""
+    words = ("transfer=scratch", "trainer=ddp_sim", *TINY[-5:])
+
+    swept = sweep(tmp_path, *words, "seed=0,1", f"paths.output_dir={tmp_path / 'swept'}")
+    assert swept.returncode == 0, swept.stderr
+    for seed in (0, 1):
+        alone = subprocess.run(
+            [sys.executable, "-m", "aetransfer.train", *TINY, *words, f"seed={seed}"],
+            cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+        )  # fmt: skip
+        assert alone.returncode == 0, alone.stderr
+
+    assert len(results(tmp_path / "swept")) == 2
+    assert results(tmp_path / "swept") == results(tmp_path / "outputs")
