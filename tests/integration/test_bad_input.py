@@ -90,7 +90,7 @@ UNKNOWN_ON_THE_COMMAND_LINE = [
     ("transfer=froze", "transfer=froze is no choice of transfer (did you mean frozen): there are finetune, frozen, random_frozen, scratch."),
     ("data=cifar", f"data=cifar is no choice of data (did you mean cifar10): there are {DATA_SETS}."),
     ("data@pretrain.data=mnst", f"in pretrain/ae.yaml, data=mnst is no choice of data (did you mean mnist): there are {DATA_SETS}."),
-    ("hydra/launcher=slurm", "hydra/launcher=slurm is no choice of hydra/launcher: there are basic."),
+    ("hydra/env=x", "hydra/env=x is no choice of hydra/env: there are default."),
     ("pretrain=vea", "pretrain=vea is no choice of pretrain (did you mean vae): there are ae, vae, or the path of a run directory, checkpoint or encoder."),
     ("data=null", f"data=null is no choice of data: there are {DATA_SETS}."),
     ("experiment=null", "experiment=null chooses nothing: to leave experiment out, write ~experiment."),
