@@ -1,11 +1,15 @@
 """A run's identity: the same for the same numbers, another for others."""
 
+import re
+
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from aetransfer.config.compose import checked, composed
 from aetransfer.config.schema import Job
+from aetransfer.errors import UserError
 from aetransfer.runs.identity import identity, run_name
 from aetransfer.transfer.settle import pretraining_of, settle
 
@@ -80,15 +84,111 @@ def test_a_pretraining_is_shared_by_accelerators_and_device_counts():
     assert len(names) == 1
 
 
-@settings(max_examples=15, deadline=None)
-@given(data=st.data())
-def test_the_order_of_overrides_makes_no_difference(data):
-    pool = ["seed=3", "encoder.latent_dim=32", "head.hidden=[8]", "data.batch_size=16", "pretrain.trainer.max_epochs=2",
-            "model.optimizer.lr=0.01", "trainer.max_epochs=4"]  # fmt: skip
-    chosen = data.draw(st.lists(st.sampled_from(pool), unique=True, min_size=2))
-    shuffled = data.draw(st.permutations(chosen))
+PLAIN = OmegaConf.to_container(composed("train", [*TRANSFER, "data.labels_per_class=9"]), resolve=True)
+# Keys below these decide no number of a run, or only restate what another one says.
+LOOKS_ONLY = re.compile(
+    r"(paths|logger|callbacks|allow|rerun|reuse|sweep|transfer\.(name|control|channels|linear_head|unfrozen_by|layer_decay))\b"
+    r"|trainer\.(strategy|profiler|detect_anomaly|log_every_n_steps|progress)$"
+    r"|.*(workers|max_memory_gb|root|cache_dir|digest|_target_)$"
+    r"|pretrain\.encoder\b"
+)
 
-    assert identity_of(*chosen) == identity_of(*shuffled)
+
+def job_from(plain):
+    return settle(Job.model_validate(plain), [])
+
+
+def leaves(node, place=()):
+    if isinstance(node, dict):
+        return [leaf for key, value in node.items() for leaf in leaves(value, (*place, key))]
+    return [(place, node)]
+
+
+def with_value(node, place, value):
+    if not place:
+        return value
+    return {**node, place[0]: with_value(node.get(place[0]), place[1:], value)}
+
+
+def reordered(node, draw):
+    if not isinstance(node, dict):
+        return node
+    return {key: reordered(node[key], draw) for key in draw(st.permutations(list(node)))}
+
+
+def another(value, draw):
+    """A value of the same kind that is not the same."""
+    match value:
+        case bool():
+            return not value
+        case int():
+            return value + draw(st.integers(1, 3))
+        case float():
+            return value * draw(st.sampled_from([0.5, 0.75])) + 1e-4
+        case str():
+            return draw(st.sampled_from(["vae", "adam", "adamw", "sgd", "none", "cosine", "one_cycle", "gaussian", "torch",
+                                         "bernoulli", "frozen", "trained", "pretrained", "bf16-mixed", "other"]))  # fmt: skip
+        case list():
+            return [*value, 8]
+    return draw(st.integers(1, 9))
+
+
+BASE = job_from(PLAIN)
+DECISIVE = [(place, value) for place, value in leaves(PLAIN) if not LOOKS_ONLY.match(".".join(map(str, place)))]
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_the_same_meaning_written_otherwise_is_the_same_run(data):
+    plain = PLAIN
+    for place, value in data.draw(st.lists(st.sampled_from(leaves(PLAIN)), unique_by=str, max_size=8)):
+        if isinstance(value, int) and not isinstance(value, bool):
+            plain = with_value(plain, place, float(value))
+    for place, value in data.draw(st.lists(st.sampled_from(ONLY_LOOKED_AT), unique_by=str)):
+        plain = with_value(plain, place, value)
+    for group, key in data.draw(st.lists(st.sampled_from(DEFAULTS), unique=True)):
+        plain = {**plain, group: {name: value for name, value in plain[group].items() if name != key}}
+
+    assert identity(job_from(reordered(plain, data.draw))) == identity(BASE)
+
+
+ONLY_LOOKED_AT = [
+    (("paths", "output_dir"), "/elsewhere"),
+    (("paths", "data_dir"), "/images"),
+    (("logger",), {}),
+    (("callbacks",), {}),
+    (("trainer", "progress"), False),
+    (("trainer", "log_every_n_steps"), 7),
+    (("trainer", "profiler"), "simple"),
+    (("data", "workers"), 5),
+    (("data", "max_memory_gb"), 0.5),
+    (("pretrain", "data", "workers"), 5),
+    (("pretrain", "seed"), 0),
+    (("rerun",), True),
+    (("reuse",), "same_code"),
+    (("sweep",), {"params": {"seed": "0,1"}}),
+]
+# Written out in the files, and what the schema would take them for if they were not.
+DEFAULTS = [("encoder", "batch_norm"), ("encoder", "hidden"), ("encoder", "init"), ("data", "pad"), ("data", "workers"),
+            ("trainer", "accumulate_grad_batches"), ("trainer", "compile"), ("transfer", "layer_decay")]  # fmt: skip
+DEFAULTS = [(group, key) for group, key in DEFAULTS if key in PLAIN[group]]
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_other_numbers_are_another_run(data):
+    place, value = data.draw(st.sampled_from(DECISIVE))
+    try:
+        changed = job_from(with_value(PLAIN, place, another(value, data.draw)))
+    except (ValueError, UserError):
+        assume(False)  # a value that no run can have
+
+    assume(changed != BASE)
+    assert identity(changed) != identity(BASE)
+
+
+def test_an_interpolation_and_the_value_it_stands_for_are_the_same():
+    assert identity_of("seed=3", "pretrain.seed=${seed}") == identity_of("seed=3", "pretrain.seed=3")
 
 
 def test_a_name_says_what_the_run_is():
