@@ -37,8 +37,8 @@ lint: setup
 	$(BIN)/ruff check
 	$(BIN)/mypy
 
-tensorboard: setup  ## look at all runs
-	$(BIN)/tensorboard --host 127.0.0.1 --logdir $${AETRANSFER_OUTPUT_DIR:-outputs}/runs
+tensorboard: setup  ## look at all runs, and at sweeps in the HPARAMS tab
+	$(BIN)/tensorboard --host 127.0.0.1 --logdir $${AETRANSFER_OUTPUT_DIR:-outputs}
 
 benchmark: setup
 	$(BIN)/python benchmarks/data_path.py
