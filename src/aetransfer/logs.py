@@ -19,8 +19,9 @@ NO_NEWS = (
 
 
 def to_terminal() -> None:
-    """Print what is logged at level info and above, in this process, to standard output."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
+    """Print what this program has to say, and the warnings of others, to standard output."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout, force=True)
+    logging.getLogger("aetransfer").setLevel(logging.INFO)
 
 
 def quiet_lightning() -> None:
