@@ -24,10 +24,10 @@ quickstart: setup  ## the main job on embedded data: four arms, three seeds, a t
 	OMP_NUM_THREADS=1 $(BIN)/python -m aetransfer.train -m experiment=quickstart transfer=scratch,random_frozen,frozen,finetune seed=0,1,2
 
 test: setup  ## what a change must pass before anything else; at most ten minutes on two cores
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
 
-test-slow: setup
-	$(BIN)/python -m pytest -m slow
+test-slow: setup  ## several processes each: one after another
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
 
 test-real: setup  ## with AETRANSFER_TEST_DATA=DIR, which holds the real MNIST and CIFAR-10
 	$(BIN)/python -m pytest -m real
