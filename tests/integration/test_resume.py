@@ -1,6 +1,9 @@
 """Runs that were cut off: whatever the moment, what they end in is what an undisturbed run ends in, bit for bit."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -117,3 +120,19 @@ def test_a_run_that_stopped_early_and_was_killed_before_its_test_does_not_train_
 
 def killed(*_):
     raise KeyboardInterrupt
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_at_several_moments_ends_in_the_same_bits(run_train, monkeypatch, tmp_path):
+    words = (*TINY_PRETRAINING, "model=ae", "trainer.max_epochs=8", "trainer.limit_train_batches=20", "logger=none")
+    whole = run_train(*words)
+
+    monkeypatch.setenv("AETRANSFER_OUTPUT_DIR", str(tmp_path / "cut"))
+    for epoch in (1, 4, 7):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "aetransfer.train", *words], stdout=subprocess.PIPE, text=True, env=os.environ
+        )
+        assert any(f"epoch {epoch}/8" in line for line in process.stdout)
+        process.kill()
+        process.wait()
+    assert_same(run_train(*words), whole)
