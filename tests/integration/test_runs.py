@@ -15,6 +15,8 @@ from aetransfer.models.autoencoder import AutoEncoder
 from aetransfer.models.classifier import Classifier
 from aetransfer.models.vae import VAE
 from aetransfer.runs import __main__ as runs
+from aetransfer.runs.directory import RunDirectory
+from aetransfer.runs.lock import RunLock
 from tests.integration.conftest import TINY
 
 
@@ -51,13 +53,20 @@ def make_run(store, name, *, status="finished", data="mnist", arm=None, seed=0, 
 
 @pytest.fixture
 def store(tmp_path):
-    """A pretraining, a transfer that started from it, a control that failed and one that is running."""
+    """A pretraining, a transfer that started from it, a control that failed and one that is running: this process."""
     store = tmp_path / "outputs"
     source = make_run(store, "pretrain-mnist-ae-d64-s0-aaaa")
     make_run(store, "transfer-cifar10-frozen-s0-bbbb", data="cifar10", arm="frozen", source=source)
     make_run(store, "transfer-cifar10-scratch-s1-cccc", data="cifar10", arm="scratch", seed=1, status="failed")
-    make_run(store, "transfer-digits-scratch-s2-dddd", data="digits", arm="scratch", seed=2, status="running")
-    return store
+    running = make_run(store, "transfer-digits-scratch-s2-dddd", data="digits", arm="scratch", seed=2, status="running")
+    with RunLock(RunDirectory(running).locks).held():
+        yield store
+
+
+def test_a_run_whose_process_is_gone_is_not_running(run_runs, tmp_path):
+    make_run(tmp_path / "outputs", "transfer-digits-scratch-s2-dddd", arm="scratch", status="running")
+
+    assert "interrupted" in run_runs("list").out
 
 
 def names(done):

@@ -54,7 +54,7 @@ class Classifier(LightningModule):
     def _freeze_for_epoch(self) -> None:
         """Freeze what a gradual arm has not reached in this epoch: a function of the epoch, so a resume finds it."""
         if self.transfer.encoder == "gradual":
-            layers, epochs = self.encoder.layers(), self.trainer.max_epochs or 1
+            layers, epochs = self.encoder.layers_from_input(), self.trainer.max_epochs or 1
             reached = layers_reached(self.trainer.current_epoch, epochs, len(layers), self.transfer.unfrozen_by)
             self.frozen_layers = [module for layer in layers[: len(layers) - reached] for module in layer]
             self.train()
@@ -95,7 +95,7 @@ class Classifier(LightningModule):
         rate, decay = self.optimizer_config.encoder_lr or self.optimizer_config.lr, self.transfer.layer_decay
         if decay == 1:
             return {"encoder": (self.encoder.parameters(), rate)}
-        layers = self.encoder.layers()
+        layers = self.encoder.layers_from_input()
         return {
             f"encoder_{place}": (
                 [parameter for module in layer for parameter in module.parameters(recurse=False)],

@@ -51,8 +51,8 @@ class Encoder(nn.Module, ABC):
         """Return a module from codes (N, latent_dim) to logits (N, in_channels, image_size, image_size)."""
         return ConvDecoder(out_channels=self.in_channels, image_size=self.image_size, latent_dim=self.latent_dim)
 
-    def layers(self) -> list[list[nn.Module]]:
-        """List what is trained from the input on, the bottleneck last: each layer with its normalisation."""
+    def layers_from_input(self) -> list[list[nn.Module]]:
+        """List what is trained, the bottleneck last: each layer with its normalisation."""
         layers: list[list[nn.Module]] = []
         for module in self.modules():
             own = list(module.parameters(recurse=False))
