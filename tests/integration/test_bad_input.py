@@ -474,22 +474,22 @@ def of_another_program(path):
 
 
 def without_architecture(path):
-    save_file(load_file(path), path, metadata={"format": "aetransfer-encoder-1"})
+    save_file(load_file(path), path, metadata={"aetransfer-encoder-1": ""})
 
 
 def with_half_an_architecture(path):
-    save_file(load_file(path), path, metadata={"format": "aetransfer-encoder-1", "architecture": '{"in_channels": 1}'})
+    save_file(load_file(path), path, metadata={"aetransfer-encoder-1": '{"in_channels": 1}'})
 
 
 def that_calls_something_else(path):
     architecture = {"_target_": "os.system", "latent_dim": 8, "in_channels": 1, "image_size": 32}
-    metadata = {"format": "aetransfer-encoder-1", "architecture": json.dumps(architecture)}
+    metadata = {"aetransfer-encoder-1": json.dumps(architecture)}
     save_file(load_file(path), path, metadata=metadata)
 
 
 def that_contradicts_the_schema(path):
     architecture = {"_target_": f"{CONV4}.Conv4", "latent_dim": -8, "in_channels": 1, "image_size": 32}
-    metadata = {"format": "aetransfer-encoder-1", "architecture": json.dumps(architecture)}
+    metadata = {"aetransfer-encoder-1": json.dumps(architecture)}
     save_file(load_file(path), path, metadata=metadata)
 
 

@@ -37,7 +37,8 @@ def write_encoder(path: Path, encoder: "Encoder", architecture: dict[str, Any]) 
 
     partial = path.with_name(f".{path.name}")
     state = {key: value.detach().cpu().contiguous() for key, value in encoder.state_dict().items()}
-    save_file(state, partial, metadata={"format": FORMAT, "architecture": json.dumps(architecture)})
+    # One key: safetensors writes several in an order that changes, and the same encoder shall be the same file.
+    save_file(state, partial, metadata={FORMAT: json.dumps(architecture)})
     partial.replace(path)
 
 
@@ -81,11 +82,11 @@ def _header(file: Path) -> dict[str, Any]:
             metadata = opened.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise UserError(f"{file} is truncated or no safetensors file ({error}).") from error
-    if metadata.get("format") != FORMAT:
+    if FORMAT not in metadata:
         raise UserError(f"{file} is no encoder of this program: its header does not say {FORMAT}.")
     try:
-        architecture = json.loads(metadata["architecture"])
-    except (KeyError, json.JSONDecodeError) as error:
+        architecture = json.loads(metadata[FORMAT])
+    except json.JSONDecodeError as error:
         raise UserError(f"{file} is damaged: its header does not say which encoder it holds.") from error
     return _complete(architecture, file)
 
