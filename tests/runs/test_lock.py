@@ -108,7 +108,15 @@ def test_a_claim_that_was_left_half_written_counts_as_dead_after_a_while(tmp_pat
         assert lock.number == 4
 
 
-def test_a_holder_that_was_taken_over_is_stopped_and_writes_no_more(tmp_path):
+@pytest.fixture
+def heeds_interrupts():
+    """Where tests run on several cores, their processes ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_holder_that_was_taken_over_is_stopped_and_writes_no_more(tmp_path, heeds_interrupts):
     lock = RunLock(tmp_path, poll=0.01, dead=60, beat=0.01)
     with pytest.raises(KeyboardInterrupt), lock.held():
         write_claim(tmp_path, 2, replace(Claim.mine(), machine="elsewhere"))

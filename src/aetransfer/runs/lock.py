@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import platform
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -66,6 +67,13 @@ def _machine() -> str:
     if boot.is_file():
         parts += [boot.read_text().strip(), str(processes.readlink())]
     return " ".join(parts)
+
+
+def _stop_main() -> None:
+    """Interrupt the main thread; where Ctrl-C is ignored, as in the background of a script, end the process."""
+    if signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None):
+        os.kill(os.getpid(), signal.SIGTERM)
+    _thread.interrupt_main()
 
 
 class RunLock:
@@ -139,7 +147,7 @@ class RunLock:
     def _keep_beating(self) -> None:
         while not self._stop.wait(self.every):
             if self.lost:
-                _thread.interrupt_main()
+                _stop_main()
                 return
             for beat in self.beats:
                 try:
