@@ -1,7 +1,6 @@
 """The two stages, as one story: find or make the pretraining a transfer declares, train, test, write it down."""
 
 import logging
-from dataclasses import dataclass
 from typing import Any
 
 from pytorch_lightning import seed_everything
@@ -15,8 +14,8 @@ from aetransfer.errors import UserError
 from aetransfer.networks.encoder import Encoder
 from aetransfer.runs import distributed
 from aetransfer.runs.directory import RunDirectory
+from aetransfer.runs.finished import Run, check_begun, finished_run, is_finished
 from aetransfer.runs.lock import RunLock
-from aetransfer.runs.provenance import code_version
 from aetransfer.runs.record import Record
 from aetransfer.transfer.carry import carry
 from aetransfer.transfer.controls import keep_moments_, shuffle_
@@ -26,20 +25,10 @@ from aetransfer.transfer.settle import pretraining_of
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Run:
-    """A finished run: where it lies and what its result.json says."""
-
-    directory: RunDirectory
-    result: dict[str, Any]
-
-
 def run(job: Job, overrides: list[str]) -> Run:
-    """Do a settled job, and before it the pretraining it carries; what is finished already is not done again."""
+    """Do a settled job, and before it the pretraining it carries, unless another job does so meanwhile."""
     logs.quiet_lightning()
     directory = RunDirectory.of(job)
-    if (earlier := _earlier(directory, job)) is not None:
-        return earlier
     source = _source(job, overrides)
     try:
         directory.locks.mkdir(parents=True, exist_ok=True)
@@ -47,10 +36,11 @@ def run(job: Job, overrides: list[str]) -> Run:
         raise UserError(f"paths.output_dir={job.paths.output_dir} can't be written ({error.strerror}).") from error
     with RunLock(directory.locks).held() as lock:
         # Another job may have finished it while this one waited.
-        if (earlier := _earlier(directory, job)) is not None:
-            return earlier
-        if job.rerun and _finished(directory) is not None:
+        if (done := finished_run(directory, job)) is not None:
+            return done
+        if is_finished(directory):
             log.info("The run that was there is now %s.", directory.move_aside().name)
+        check_begun(directory, job)
         directory.path.mkdir(exist_ok=True)
         directory.write_config(job)
         return _recorded(job, directory, source, overrides, lock)
@@ -132,7 +122,7 @@ def evaluate(request: EvaluationRequest) -> dict[str, float]:
     Returns metrics by name. Raises UserError for a run without a checkpoint, or data of another shape.
     """
     directory = RunDirectory.existing(request.run)
-    if _finished(directory) is None:
+    if not is_finished(directory):
         raise UserError(f"{request.run} has not finished: the command that began it goes on where it stopped.")
     if not directory.best.is_file():
         raise UserError(f"{directory.best} does not exist: a run can't be measured without its weights.")
@@ -184,34 +174,11 @@ def _source(job: Job, overrides: list[str]) -> str | None:
     if isinstance(job.pretrain, GivenEncoder):
         return job.pretrain.path
     pretraining = pretraining_of(job)
-    if _finished(RunDirectory.of(pretraining)) is None:
+    done = finished_run(RunDirectory.of(pretraining), pretraining)
+    if done is None:
         _rehearse(job)
-    return str(run(pretraining, overrides).directory.path)
-
-
-def _earlier(directory: RunDirectory, job: Job) -> Run | None:
-    """Return the run if it is finished and may be used. Raises UserError for other code where reuse=same_code."""
-    result = directory.result()
-    if result is None:
-        return None
-    finished = result["status"] == "finished"
-    if finished and job.rerun:
-        return None
-    theirs, ours = result.get("code"), code_version()
-    if theirs != ours:
-        what = f"{directory.path.name} was {'made' if finished else 'begun'} by aetransfer {theirs}, this is {ours}"
-        if job.reuse == "same_code":
-            raise UserError(f"{what}: rerun=true makes it afresh, reuse=any_code uses it.")
-        log.warning("%s: it is %s all the same.", what, "used" if finished else "continued")
-    if not finished:
-        return None
-    log.info("%s is finished: its result is used.", directory.path.name)
-    return Run(directory, result)
-
-
-def _finished(directory: RunDirectory) -> dict[str, Any] | None:
-    result = directory.result()
-    return result if result is not None and result["status"] == "finished" else None
+        done = run(pretraining, overrides)
+    return str(done.directory.path)
 
 
 def _rehearse(job: Job) -> None:

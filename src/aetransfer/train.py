@@ -8,6 +8,7 @@ from aetransfer import command_line
 from aetransfer.config.compose import checked
 from aetransfer.config.schema import Job, Pretraining
 from aetransfer.runs.directory import RunDirectory
+from aetransfer.runs.finished import finished_run
 from aetransfer.runs.identity import identity
 from aetransfer.runs.store import read
 from aetransfer.transfer.settle import pretraining_of, settle
@@ -34,10 +35,13 @@ def _describe(config: DictConfig, overrides: list[str]) -> None:
 
 
 def _train(config: DictConfig, overrides: list[str]) -> Path:
-    # torch takes seconds to import, and a config error must not.
-    from aetransfer.stages import run
+    job = _job(config, overrides)
+    done = finished_run(RunDirectory.of(job), job)
+    if done is None:
+        # torch takes seconds to import, and neither a config error nor a finished run must.
+        from aetransfer.stages import run
 
-    done = run(_job(config, overrides), overrides)
+        done = run(job, overrides)
     for name, value in done.result["metrics"].items():
         print(f"{name:<20}{value:.6g}")
     print(f"run: {done.directory.path}")

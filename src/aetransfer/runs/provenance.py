@@ -1,17 +1,17 @@
 """What is needed to reproduce a run, or to doubt it: versions, commit, command, hardware."""
 
-import hashlib
 import os
 import platform
 import socket
 import subprocess
 import sys
-from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from aetransfer.runs.finished import code_version
 
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf", "numpy")
 
@@ -25,16 +25,6 @@ def provenance() -> dict[str, Any]:
         "command": sys.argv,
         "hardware": _hardware(),
     }
-
-
-@cache
-def code_version() -> str:
-    """Name this code: the package's version and a digest of its sources, which two states of one version differ in."""
-    package = Path(__file__).parents[1]
-    digest = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
-        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
-    return f"{version('aetransfer')}+{digest.hexdigest()[:10]}"
 
 
 def _versions() -> dict[str, str]:
