@@ -1,6 +1,47 @@
-"""Hypothesis without a deadline: how long an example takes says nothing on a machine that trains beside the tests."""
+"""Class folders to read, with and without decoding; and hypothesis without a deadline.
 
+How long an example takes says nothing on a machine that trains beside the tests.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
 from hypothesis import settings
+
+from aetransfer.data import folder as folder_module
+from aetransfer.data.folder import read_folder
+from aetransfer.data.images import Images
+from tests.made import write_class_folder
 
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "pets"
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def pets(root: Path) -> dict[str, np.ndarray]:
+    """Seven cats and five dogs to train on, two of each to test on. Returns the training images' pixels by path."""
+    written = write_class_folder(root / "train", {"cat": 7, "dog": 5})
+    write_class_folder(root / "test", {"cat": 2, "dog": 2}, seed=1)
+    return written
+
+
+def read(root: Path, split: str = "train", image_size: int = 8) -> Images:
+    return read_folder(str(root), split, image_size, str(root.parent / "cache"))
+
+
+def forbid_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def decode(path: Path, image_size: int) -> np.ndarray:
+        raise AssertionError(f"{path} was decoded")
+
+    monkeypatch.setattr(folder_module, "_decode", decode)

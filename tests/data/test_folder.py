@@ -1,10 +1,8 @@
-"""Anybody's images in class folders: what is accepted, what is refused by name, when the cache saves the decoding."""
+"""Anybody's images in class folders: what is accepted, and what is refused by name."""
 
 import logging
 import os
-import threading
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,37 +10,15 @@ import pytest
 import torch
 from PIL import Image
 
-from aetransfer.data import folder as folder_module
 from aetransfer.data.folder import read_folder
 from aetransfer.data.images import Images
 from aetransfer.errors import UserError
+from tests.data.conftest import forbid_decoding, read
 from tests.made import names_in, stack, write_class_folder, write_image
 
 RED = np.array([255, 0, 0], np.uint8)
 GREEN = np.array([0, 255, 0], np.uint8)
 BLUE = np.array([0, 0, 255], np.uint8)
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "pets"
-
-
-@pytest.fixture
-def cache(tmp_path: Path) -> Path:
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def pets(root: Path) -> dict[str, np.ndarray]:
-    """Seven cats and five dogs to train on, two of each to test on. Returns the training images' pixels by path."""
-    written = write_class_folder(root / "train", {"cat": 7, "dog": 5})
-    write_class_folder(root / "test", {"cat": 2, "dog": 2}, seed=1)
-    return written
-
-
-def read(root: Path, split: str = "train", image_size: int = 8) -> Images:
-    return read_folder(str(root), split, image_size, str(root.parent / "cache"))
 
 
 def refused(root: Path, split: str = "train") -> str:
@@ -55,13 +31,6 @@ def labelled(images: Images) -> list[tuple[bytes, str]]:
     """Each image's bytes and its class's name."""
     names = [images.class_names[label] for label in images.labels]
     return list(zip(map(bytes, images.images.numpy()), names, strict=True))
-
-
-def forbid_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
-    def decode(path: Path, image_size: int) -> np.ndarray:
-        raise AssertionError(f"{path} was decoded")
-
-    monkeypatch.setattr(folder_module, "_decode", decode)
 
 
 def read_alone(root: Path, pixels: Image.Image, name: str = "only.png", image_size: int = 8) -> torch.Tensor:
@@ -133,91 +102,6 @@ def test_hidden_files_and_folders_are_no_images_and_no_classes(root: Path, pets:
 @pytest.mark.skipif(os.name != "posix", reason="only POSIX has file names that are no text")
 def test_a_file_name_that_is_no_text_is_still_a_file_name(root: Path, pets: dict[str, np.ndarray]) -> None:
     (root / "train" / "cat" / "0000.png").rename(root / "train" / "cat" / os.fsdecode(b"0000-caf\xe9.png"))
-    assert torch.equal(read(root).images, stack(pets.values()))
-
-
-def test_a_second_start_decodes_nothing(
-    root: Path, pets: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = {split: read(root, split) for split in ("train", "test")}
-    forbid_decoding(monkeypatch)
-    for split, expected in first.items():
-        again = read(root, split)
-        assert torch.equal(again.images, expected.images)
-        assert torch.equal(again.labels, expected.labels)
-
-
-def test_sizes_and_folders_have_caches_of_their_own(
-    root: Path, pets: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    other = root.parent / "elsewhere" / "pets"
-    write_class_folder(other / "train", {"cat": 3, "dog": 3}, seed=5)
-    write_class_folder(other / "test", {"cat": 1, "dog": 1}, seed=6)
-    asked = [(root, 8), (root, 4), (other, 8)]
-    cache = str(root.parent / "cache")
-    first = [read_folder(str(place), "train", size, cache).images for place, size in asked]
-    assert [tuple(images.shape) for images in first] == [(12, 3, 8, 8), (12, 3, 4, 4), (6, 3, 8, 8)]
-    forbid_decoding(monkeypatch)
-    for (place, size), expected in zip(asked, first, strict=True):
-        assert torch.equal(read_folder(str(place), "train", size, cache).images, expected)
-
-
-@pytest.mark.parametrize("name", ["pets", "pets [2024]", "v1.0"])
-@pytest.mark.parametrize("change", ["replaced", "touched", "added", "removed", "renamed"])
-def test_a_changed_folder_is_decoded_again_into_the_only_cache_that_is_left(
-    tmp_path: Path, cache: Path, name: str, change: str
-) -> None:
-    root = tmp_path / name
-    written = write_class_folder(root / "train", {"cat": 3, "dog": 3})
-    write_class_folder(root / "test", {"cat": 1, "dog": 1}, seed=1)
-    read(root)
-    before = names_in(cache)
-
-    path = root / "train" / "cat" / "0001.png"
-    if change == "replaced":
-        written["cat/0001.png"] = np.full((8, 8, 3), 9, np.uint8)
-        write_image(path, written["cat/0001.png"])
-    elif change == "touched":
-        os.utime(path, ns=(1, 1))
-    elif change == "added":
-        written["cat/0001b.png"] = np.full((8, 8, 3), 9, np.uint8)
-        write_image(path.with_name("0001b.png"), written["cat/0001b.png"])
-    elif change == "removed":
-        path.unlink()
-        del written["cat/0001.png"]
-    else:
-        path.rename(path.with_name("9999.png"))
-        written["cat/9999.png"] = written.pop("cat/0001.png")
-
-    assert torch.equal(read(root).images, stack(written[path] for path in sorted(written)))
-    after = names_in(cache)
-    assert len(before) == len(after) == 1
-    assert before != after
-
-
-def test_a_renamed_image_is_read_in_its_new_place_even_where_all_are_of_one_size_and_moment(root: Path) -> None:
-    for number in range(3):
-        for split in ("train", "test"):
-            path = root / split / "cat" / f"{number}.bmp"
-            write_image(path, np.full((8, 8, 3), number, np.uint8))
-            os.utime(path, ns=(1, 1))
-    assert read(root).images[:, 0, 0, 0].tolist() == [0, 1, 2]
-    (root / "train" / "cat" / "0.bmp").rename(root / "train" / "cat" / "9.bmp")
-    assert read(root).images[:, 0, 0, 0].tolist() == [1, 2, 0]
-
-
-def test_a_new_training_image_leaves_the_cache_of_the_test_split_alone(
-    root: Path, pets: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    expected = read(root, "test").images
-    write_image(root / "train" / "cat" / "new.png", np.zeros((8, 8, 3), np.uint8))
-    read(root, "train")
-    forbid_decoding(monkeypatch)
-    assert torch.equal(read(root, "test").images, expected)
-
-
-def test_what_is_done_to_the_images_in_memory_does_not_reach_the_cache(root: Path, pets: dict[str, np.ndarray]) -> None:
-    read(root).images.zero_()
     assert torch.equal(read(root).images, stack(pets.values()))
 
 
@@ -342,46 +226,3 @@ class TestWithoutATestFolder:
         train = read(root)
         assert len(train) == 25
         assert any(str(path) in Path("/proc/self/maps").read_text() for path in cache.iterdir())
-
-
-def test_two_readers_at_once_leave_one_whole_cache(
-    root: Path, cache: Path, pets: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    both_decode = threading.Barrier(2, timeout=20)
-    decode = folder_module._decode
-
-    def wait_then_decode(path: Path, image_size: int) -> np.ndarray:
-        if path.name == "0004.png" and path.parent.name == "cat":
-            both_decode.wait()
-        return decode(path, image_size)
-
-    monkeypatch.setattr(folder_module, "_decode", wait_then_decode)
-    with ThreadPoolExecutor(2) as pool:
-        for images in pool.map(read, [root, root]):
-            assert torch.equal(images.images, stack(pets.values()))
-    assert len(names_in(cache)) == 1
-    forbid_decoding(monkeypatch)
-    assert torch.equal(read(root).images, stack(pets.values()))
-
-
-@pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt])
-def test_a_reader_that_dies_while_decoding_leaves_nothing_that_is_later_read(
-    root: Path,
-    cache: Path,
-    pets: dict[str, np.ndarray],
-    monkeypatch: pytest.MonkeyPatch,
-    failure: type[BaseException],
-) -> None:
-    decode = folder_module._decode
-
-    def die_in_the_middle(path: Path, image_size: int) -> np.ndarray:
-        if path.parent.name == "dog":
-            raise failure
-        return decode(path, image_size)
-
-    with monkeypatch.context() as dying:
-        dying.setattr(folder_module, "_decode", die_in_the_middle)
-        with pytest.raises(failure):
-            read(root)
-    assert names_in(cache) == set()
-    assert torch.equal(read(root).images, stack(pets.values()))

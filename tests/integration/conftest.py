@@ -12,6 +12,10 @@ from safetensors.torch import load_file
 
 from aetransfer import evaluate, train
 from aetransfer.callbacks.progress import Throughput
+from aetransfer.config.compose import checked, composed
+from aetransfer.config.schema import Job
+from aetransfer.transfer.settle import settle
+from tests.commands import TorchlessProcess
 
 # A few batches of the embedded digits: the whole way in a second or two.
 TINY = (
@@ -20,6 +24,14 @@ TINY = (
     *("trainer.limit_train_batches=3", "logger=none", "callbacks=none"),
 )
 TINY_PRETRAINING = ("data=digits", "encoder.widths=[4,8,8,8]", "encoder.latent_dim=8", "trainer.max_epochs=2")
+
+# As sentences name them.
+DATA_SETS = "cifar10, cifar100, digits, fashion_mnist, image_folder, mnist, photo_digits"
+ALLOWED = "aetransfer, pytorch_lightning.callbacks, pytorch_lightning.loggers"
+
+
+def job_of(*overrides):
+    return settle(checked(composed("train", list(overrides)), Job), list(overrides))
 
 
 @dataclass(frozen=True)
@@ -94,3 +106,37 @@ def interrupted_at(monkeypatch):
             yield
 
     return cut
+
+
+def assert_refused(done, sentence):
+    """One line, one period, no traceback, exit code 1."""
+    assert done.err == f"error: {sentence}\n"
+    assert done.code == 1
+    assert_is_one_sentence(done.err)
+
+
+def assert_is_one_sentence(err):
+    assert err.count("\n") == 1
+    assert err.startswith("error: ")
+    assert err.endswith(".\n") and not err.endswith("..\n")
+    assert not {part for part in ("?.", "?:", "::", "Traceback") if part in err}
+
+
+@pytest.fixture(scope="module")
+def torchless(tmp_path_factory):
+    with TorchlessProcess(tmp_path_factory.mktemp("cwd")) as process:
+        yield process
+
+
+@pytest.fixture
+def write_config(tmp_path):
+    """Write config files by name; returns the words that make them known."""
+
+    def write(**files):
+        for name, content in files.items():
+            path = tmp_path / "configs" / f"{name}.yaml"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return "--config-dir", str(tmp_path / "configs")
+
+    return write

@@ -3,19 +3,13 @@
 import pytest
 
 from aetransfer.assemble import make_data, make_encoder, make_model
-from aetransfer.config.compose import checked, composed
 from aetransfer.config.groups import config_directory
 from aetransfer.config.instantiate import locate
-from aetransfer.config.schema import Job
-from aetransfer.transfer.settle import pretraining_of, settle
-from tests.integration.conftest import TINY
+from aetransfer.transfer.settle import pretraining_of
+from tests.integration.conftest import TINY, job_of
 
 EXPERIMENTS = sorted(path.stem for path in (config_directory() / "experiment").glob("*.yaml"))
 LOGGERS = sorted(path.stem for path in (config_directory() / "logger").glob("*.yaml"))
-
-
-def job_of(*overrides):
-    return settle(checked(composed("train", list(overrides)), Job), list(overrides))
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)

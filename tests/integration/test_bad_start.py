@@ -1,0 +1,98 @@
+"""What only shows once something is built or read: said in one sentence before anything is trained."""
+
+import pytest
+import torch
+from PIL import Image
+from torchvision import datasets
+
+from aetransfer import stages
+from tests.integration.conftest import TINY, assert_is_one_sentence, assert_refused, job_of
+
+# Nothing listens at the discard port, so that this is what no network looks like, at once.
+UNREACHABLE = "http://127.0.0.1:9/"
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("+callbacks.mine={_target_: aetransfer.callbacks.mine.Mine}", "_target_: aetransfer.callbacks.mine.Mine can't be imported (No module named 'aetransfer.callbacks.mine'): correct its name."),
+        ("data.classes=12", "photo_digits has 10 classes, but data.classes=12: correct it."),
+        ("data.image_size=16", "The source's encoder takes 32x32 images, but photo_digits gives 16x16: set pretrain.data.pad or data.pad so that both agree."),
+        ("data.labels_per_class=4000", "data.labels_per_class=4000, but class '0' has 128 training images beside 14 for validation: lower it or data.val_fraction."),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_transfer_is_said_before_its_pretraining(run_train, tmp_path, word, sentence):
+    assert_refused(run_train(*TINY, "transfer=frozen", "callbacks=default", word), sentence)
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_an_output_directory_that_can_not_be_written_is_refused(run_train, tmp_path):
+    (tmp_path / "taken").touch()
+    done = run_train("model=ae", "data=digits", "debug=fast_dev_run", f"paths.output_dir={tmp_path}/taken")
+
+    assert_refused(done, f"paths.output_dir={tmp_path}/taken can't be written (Not a directory).")
+
+
+@pytest.fixture(scope="module")
+def finished_run(tmp_path_factory):
+    job = job_of(*TINY, "transfer=scratch", f"paths.output_dir={tmp_path_factory.mktemp('outputs')}")
+    return stages.run(job, []).directory
+
+
+def test_a_run_that_does_not_exist_or_has_not_finished_is_not_evaluated(run_evaluate, finished_run, tmp_path):
+    assert_refused(run_evaluate(f"run={tmp_path}/run"), f"{tmp_path}/run is no run directory: it has no config.yaml.")
+
+    result = finished_run.result()
+    finished_run.write_result(result | {"status": "interrupted"})
+    try:
+        done = run_evaluate(f"run={finished_run.path}")
+    finally:
+        finished_run.write_result(result)
+    assert_refused(done, f"{finished_run.path} has not finished: the command that began it goes on where it stopped.")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["data=digits", "data.pad=2"], "The run takes 32x32 images, but digits gives 36x36: set data.pad or data.image_size to fit."),
+        (["data=image_folder", "data.root={}"], "The run tells 10 classes apart, but image_folder has 3: choose other data."),
+    ],
+)  # fmt: skip
+def test_a_run_is_not_evaluated_on_data_of_another_shape(run_evaluate, finished_run, tmp_path, words, sentence):
+    write_image_folder(tmp_path / "images")
+    words = [word.format(tmp_path / "images") for word in words]
+
+    assert_refused(run_evaluate(f"run={finished_run.path}", *words), sentence)
+
+
+def write_image_folder(root):
+    for split in ("train", "test"):
+        for name in ("cat", "dog", "emu"):
+            (root / split / name).mkdir(parents=True)
+            for number in range(2):
+                Image.new("RGB", (32, 32)).save(root / split / name / f"{number}.png")
+
+
+def test_a_gpu_where_there_is_none_is_refused_before_a_transfer_pretrains(run_train, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+
+    assert_refused(
+        run_train(*TINY, "transfer=frozen", "trainer=gpu"),
+        "trainer.accelerator=gpu with devices=1 is not to be had on this machine (No supported gpu backend found!): "
+        "choose auto or cpu.",
+    )
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_data_that_is_neither_there_nor_to_be_downloaded_is_refused_with_where_to_put_it(
+    run_train, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(datasets.MNIST, "mirrors", [UNREACHABLE])
+    (tmp_path / "data").mkdir()
+    done = run_train("model=ae", "data=mnist")
+
+    assert done.code == 1
+    assert_is_one_sentence(done.err)
+    assert done.err.startswith(f"error: No MNIST under {tmp_path}/data, and downloading it failed (")
+    assert f"train-images-idx3-ubyte[.gz] and its three siblings in {tmp_path}/data/MNIST/raw" in done.err
+    assert not list(tmp_path.glob("outputs/**/*.ckpt"))
