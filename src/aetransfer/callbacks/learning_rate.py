@@ -4,14 +4,14 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from aetransfer.models.curve import is_kept
+
 
 class LearningRate(Callback):
     """Log lr/<group> at the steps at which metrics are logged."""
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        # The module's own `log` costs a millisecond at each step, kept or not.
-        every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning sets it from elsewhere
-        if (trainer.global_step + 1) % every:
+        if not is_kept(trainer):
             return
         (optimizer,) = trainer.optimizers
         rates = {f"lr/{group['name']}": group["lr"] for group in optimizer.param_groups}

@@ -9,6 +9,7 @@ from torchmetrics import MeanMetric
 from aetransfer.config.schema import Optimizer
 from aetransfer.data.batches import Batch
 from aetransfer.models.content import content
+from aetransfer.models.curve import log_step
 from aetransfer.models.optimisers import configure
 from aetransfer.networks.encoder import Encoder
 
@@ -38,7 +39,7 @@ class AutoEncoder(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss = self.squared_error(batch[0]).mean()
-        self.log("train/mse", loss)
+        log_step(self, {"train/mse": loss})
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from aetransfer.config.schema import Optimizer, Transfer
 from aetransfer.data.batches import Batch
+from aetransfer.models.curve import log_step
 from aetransfer.models.metrics import ClassifierMetrics
 from aetransfer.models.optimisers import configure
 from aetransfer.networks.encoder import Encoder
@@ -73,7 +74,7 @@ class Classifier(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, labels = batch
         loss = F.cross_entropy(self(images), labels)
-        self.log("train/nll", loss)
+        log_step(self, {"train/nll": loss})
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from aetransfer.config.schema import Optimizer
 from aetransfer.data.batches import Batch
 from aetransfer.models.content import content
+from aetransfer.models.curve import log_step
 from aetransfer.models.likelihoods import LIKELIHOODS
 from aetransfer.models.metrics import ElboMetrics
 from aetransfer.models.noise import step_generator
@@ -106,7 +107,7 @@ class VAE(LightningModule):
         paid_rate = terms.kl.mean(0).clamp_min(self.free_bits).sum()
         distortion = terms.distortion.mean()
         rate = terms.rate.mean()
-        self.log_dict({"train/neg_elbo": distortion + rate, "train/distortion": distortion, "train/rate": rate})
+        log_step(self, {"train/neg_elbo": distortion + rate, "train/distortion": distortion, "train/rate": rate})
         return distortion + self.beta() * paid_rate
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
