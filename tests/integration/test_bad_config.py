@@ -143,6 +143,8 @@ WRONG_VALUES = [
     (["trainer.max_epochs=0"], "trainer.max_epochs=0 should be greater than 0."),
     (["trainer.devices=two"], "trainer.devices=two should be a valid integer or 'auto'."),
     (["trainer.accelerator=cuda"], "trainer.accelerator=cuda should be 'auto', 'cpu', 'gpu', 'mps' or 'tpu'."),
+    (["model=vae", "model.sigma=0.1"], "model has sigma=0.1, which belongs to likelihood=gaussian, not to bernoulli."),
+    (["model=vae", "model.sigma=0"], "model.sigma=0 should be greater than 0."),
     (["model.optimizer.lr=0"], "model.optimizer.lr=0 should be greater than 0."),
     (["model.optimizer.lr=inf"], "model.optimizer.lr=inf should be a finite number."),
     (["model.optimizer.lr=nan"], "model.optimizer.lr=nan should be a finite number."),

@@ -103,6 +103,29 @@ def test_both_kinds_of_pretraining_reach_the_classifier(run_train, model):
     assert f"from-digits-{model}" in done.run.name
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("model.likelihood=continuous_bernoulli", "model.kl_cycles=2", "model.kl_warmup_epochs=1"),
+        ("model.likelihood=gaussian", "model.sigma=0.1"),
+        ("encoder=conv", "encoder.hidden=[16]"),
+    ],
+    ids=["continuous_bernoulli", "fixed_sigma", "conv"],
+)
+def test_a_vae_of_every_kind_trains(run_train, words):
+    done = run_train(
+        *TINY_PRETRAINING[:3],
+        "model=vae",
+        "trainer.max_epochs=2",
+        "trainer.limit_train_batches=2",
+        "logger=none",
+        *words,
+    )
+
+    metrics = done.result["metrics"]
+    assert metrics["test/neg_elbo"] == pytest.approx(metrics["test/distortion"] + metrics["test/rate"], rel=1e-5)
+
+
 def test_an_interrupted_run_says_so_and_ends_in_the_same_bits(run_train, interrupted_at, monkeypatch, tmp_path):
     words = (*TINY_PRETRAINING, "model=vae", "trainer.limit_train_batches=4", "logger=none", "callbacks=none")
     whole = run_train(*words)

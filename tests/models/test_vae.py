@@ -6,7 +6,7 @@ import torch
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from aetransfer.config.schema import Optimizer
-from aetransfer.models.likelihoods import LIKELIHOODS
+from aetransfer.models.likelihoods import Gaussian, make_likelihood
 from aetransfer.models.metrics import ActiveUnits
 from aetransfer.models.noise import step_generator
 from aetransfer.models.vae import VAE
@@ -18,7 +18,8 @@ CPU = torch.device("cpu")
 def make_vae(**settings):
     torch.manual_seed(0)
     encoder = Conv4(in_channels=1, image_size=16, latent_dim=6, widths=[4, 8])
-    defaults = {"likelihood": "bernoulli", "kl_weight": 1.0, "kl_warmup_epochs": 0, "free_bits": 0.0}
+    defaults = {"likelihood": "bernoulli", "sigma": None, "kl_weight": 1.0, "kl_warmup_epochs": 0, "kl_cycles": 1}
+    defaults |= {"free_bits": 0.0}
     vae = VAE(encoder, margin=2, seed=0, optimizer=Optimizer(name="adam", lr=1e-3), **(defaults | settings))
     torch.nn.init.normal_(vae.log_variance.weight, std=0.1)
     return vae
@@ -28,11 +29,43 @@ def test_bernoulli_nats_are_summed_over_pixels():
     logits, pixels = torch.randn(4, 1, 5, 5), torch.rand(4, 1, 5, 5).round()
     expected = -Bernoulli(logits=logits).log_prob(pixels).sum((1, 2, 3))
 
-    torch.testing.assert_close(LIKELIHOODS["bernoulli"]().nll(logits, pixels), expected)
+    torch.testing.assert_close(make_likelihood("bernoulli", None).nll(logits, pixels), expected)
+
+
+def continuous_bernoulli_by_quadrature(logit):
+    """Return the normaliser and the mean of l^x (1 - l)^(1 - x) on [0, 1], from 200,001 points."""
+    rate = 1 / (1 + np.exp(-logit))
+    points = np.linspace(0, 1, 200_001)
+    density = rate**points * (1 - rate) ** (1 - points)
+    total = np.trapezoid(density, points)
+    return total, np.trapezoid(points * density, points) / total
+
+
+@pytest.mark.parametrize("logit", [-6.0, -1.0, -1e-3, 0.0, 0.3, 4.0])
+def test_continuous_bernoulli_nats_are_normalised_on_grey_pixels(logit):
+    likelihood = make_likelihood("continuous_bernoulli", None)
+    normaliser, mean = continuous_bernoulli_by_quadrature(logit)
+    pixels = torch.linspace(0, 1, 9).view(1, 1, 3, 3)
+    logits = torch.full_like(pixels, logit)
+    unnormalised = torch.nn.functional.binary_cross_entropy_with_logits(logits, pixels, reduction="sum").item()
+
+    assert likelihood.nll(logits, pixels).item() == pytest.approx(
+        unnormalised + 9 * np.log(normaliser), rel=1e-4, abs=1e-5
+    )
+    torch.testing.assert_close(likelihood.mean(logits), torch.full_like(pixels, mean), rtol=1e-3, atol=1e-4)
+
+
+def test_a_fixed_sigma_is_kept_and_counts_as_no_parameter():
+    likelihood = make_likelihood("gaussian", 0.1)
+    logits, pixels = torch.randn(4, 3, 5, 5), torch.rand(4, 3, 5, 5)
+
+    assert not list(likelihood.parameters())
+    expected = -Normal(logits.sigmoid(), 0.1).log_prob(pixels).sum((1, 2, 3))
+    torch.testing.assert_close(likelihood.nll(logits, pixels), expected)
 
 
 def test_gaussian_nats_are_those_of_a_normal_density_with_the_learnt_sigma():
-    likelihood = LIKELIHOODS["gaussian"]()
+    likelihood = Gaussian()
     torch.nn.init.constant_(likelihood.log_sigma, -1.5)
     logits, pixels = torch.randn(4, 3, 5, 5), torch.rand(4, 3, 5, 5)
     expected = -Normal(logits.sigmoid(), np.exp(-1.5)).log_prob(pixels).sum((1, 2, 3))
@@ -41,7 +74,7 @@ def test_gaussian_nats_are_those_of_a_normal_density_with_the_learnt_sigma():
 
 
 def test_the_best_sigma_is_the_root_mean_square_error():
-    likelihood = LIKELIHOODS["gaussian"]()
+    likelihood = Gaussian()
     logits, pixels = torch.zeros(8, 1, 6, 6), torch.rand(8, 1, 6, 6)
     optimizer = torch.optim.LBFGS(likelihood.parameters(), max_iter=50)
 
@@ -57,7 +90,7 @@ def test_the_best_sigma_is_the_root_mean_square_error():
 
 def test_binarisation_is_dynamic_and_follows_the_grey_values():
     images = torch.full((1, 1, 100, 100), 0.3)
-    likelihood = LIKELIHOODS["bernoulli"]()
+    likelihood = make_likelihood("bernoulli", None)
     first, second = (likelihood.observe(images, step_generator("train", 0, step, CPU)) for step in (0, 1))
 
     assert set(first.unique().tolist()) == {0.0, 1.0}
@@ -121,13 +154,24 @@ def test_prior_samples_are_pixels():
 class TrainerStub:
     """What the VAE asks of its Trainer in a training step."""
 
-    world_size, num_training_batches = 1, 10
+    world_size, num_training_batches, max_epochs = 1, 10, 8
     global_step, log_every_n_steps, is_last_batch = 0, 20, False
 
 
 @pytest.mark.parametrize(("step", "expected"), [(0, 0.0), (10, 1.0), (20, 2.0), (35, 2.0)])
 def test_the_weight_of_the_rate_rises_linearly_over_the_warm_up(monkeypatch, step, expected):
     vae = make_vae(kl_weight=2.0, kl_warmup_epochs=2)
+    monkeypatch.setattr(VAE, "global_step", step)
+    monkeypatch.setattr(VAE, "trainer", TrainerStub())
+
+    assert vae.beta() == expected
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"), [(0, 0.0), (10, 0.5), (20, 1.0), (39, 1.0), (40, 0.0), (50, 0.5), (79, 1.0)]
+)
+def test_the_weight_of_the_rate_falls_back_at_the_start_of_each_cycle(monkeypatch, step, expected):
+    vae = make_vae(kl_warmup_epochs=2, kl_cycles=2)
     monkeypatch.setattr(VAE, "global_step", step)
     monkeypatch.setattr(VAE, "trainer", TrainerStub())
 

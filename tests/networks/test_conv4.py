@@ -17,12 +17,14 @@ from aetransfer.networks.initialisation import he_
     channels=st.sampled_from([1, 3]),
     widths=st.lists(st.integers(1, 6), min_size=1, max_size=3),
     hidden=st.lists(st.integers(1, 8), max_size=2),
+    kernel_size=st.sampled_from([3, 4]),
     batch_norm=st.booleans(),
 )
-def test_a_decoder_gives_back_the_size_its_encoder_took(size, channels, widths, hidden, batch_norm):
+def test_a_decoder_gives_back_the_size_its_encoder_took(size, channels, widths, hidden, kernel_size, batch_norm):
     encoder = Conv4(
-        in_channels=channels, image_size=size, latent_dim=5, widths=widths, hidden=hidden, batch_norm=batch_norm
-    )
+        in_channels=channels, image_size=size, latent_dim=5, widths=widths, hidden=hidden,
+        kernel_size=kernel_size, batch_norm=batch_norm,
+    )  # fmt: skip
     images = torch.rand(2, channels, size, size)
     codes = encoder(images)
 
@@ -36,6 +38,18 @@ def test_the_articles_network_has_1024_features_at_28_and_at_32_pixels_and_tells
         assert encoder.num_features == 1024
         with pytest.raises(AssertionError, match=rf"\(1, {size}, {size}\).*\(1, {other}, {other}\)"):
             encoder(torch.rand(1, 1, other, other))
+
+
+@pytest.mark.parametrize(("kernel_size", "even"), [(3, False), (4, True)])
+def test_a_kernel_of_4_reaches_every_pixel_as_often_and_one_of_3_draws_a_checkerboard(kernel_size, even):
+    decoder = Conv4(in_channels=1, image_size=32, widths=[2, 2], kernel_size=kernel_size).make_decoder()
+    for layer in decoder.upsample:
+        if isinstance(layer, nn.ConvTranspose2d):
+            nn.init.ones_(layer.weight)
+            nn.init.zeros_(layer.bias)
+    inside = decoder.upsample(torch.ones(1, *decoder.smallest))[..., 4:-4, 4:-4]
+
+    assert (inside.std() < 1e-4) == even
 
 
 def test_hidden_layers_stand_between_the_maps_and_the_bottleneck():

@@ -103,6 +103,7 @@ class Conv4Encoder(Node):
     latent_dim: PositiveInt = 128
     widths: Annotated[list[PositiveInt], Field(min_length=1)] = [32, 64, 128, 256]
     hidden: list[PositiveInt] = []
+    kernel_size: Annotated[Literal[3, 4], BeforeValidator(_no_bool)] = 3
     batch_norm: bool = False
     init: Literal["he", "torch"] = "he"
 
@@ -145,11 +146,21 @@ class AutoEncoderModel(Node):
 
 class VAEModel(Node):
     name: Literal["vae"]
-    likelihood: Literal["bernoulli", "gaussian"] = "bernoulli"
+    likelihood: Literal["bernoulli", "continuous_bernoulli", "gaussian"] = "bernoulli"
+    sigma: PositiveFloat | None = None
     kl_weight: NonNegativeFloat = 1.0
     kl_warmup_epochs: NonNegativeInt = 0
+    kl_cycles: PositiveInt = 1
     free_bits: NonNegativeFloat = 0.0
     optimizer: Optimizer
+
+    @model_validator(mode="after")
+    def _sigma_is_a_gaussians(self) -> Self:
+        if self.sigma is not None and self.likelihood != "gaussian":
+            raise ValueError(
+                f"has sigma={self.sigma:g}, which belongs to likelihood=gaussian, not to {self.likelihood}"
+            )
+        return self
 
 
 class ClassifierModel(Node):

@@ -15,7 +15,7 @@ from aetransfer.config.schema import Optimizer
 from aetransfer.data.batches import Batch
 from aetransfer.models.content import content
 from aetransfer.models.curve import log_step
-from aetransfer.models.likelihoods import LIKELIHOODS
+from aetransfer.models.likelihoods import make_likelihood
 from aetransfer.models.metrics import ElboMetrics
 from aetransfer.models.noise import step_generator
 from aetransfer.models.optimisers import configure
@@ -51,12 +51,17 @@ class VAE(LightningModule):
         margin: int,
         optimizer: Optimizer,
         seed: int,
-        likelihood: Literal["bernoulli", "gaussian"],
+        likelihood: Literal["bernoulli", "continuous_bernoulli", "gaussian"],
+        sigma: float | None,
         kl_weight: float,
         kl_warmup_epochs: int,
+        kl_cycles: int,
         free_bits: float,
     ) -> None:
-        """kl_weight: beta. free_bits: nats a latent may cost, averaged over the batch, before the KL pulls on it."""
+        """sigma: of a gaussian likelihood, None to learn it. kl_weight: beta. kl_cycles: see `beta`.
+
+        free_bits: nats a latent may cost, averaged over the batch, before the KL pulls on it.
+        """
         super().__init__()
         self.encoder = encoder
         self.log_variance = nn.Linear(encoder.num_features, encoder.latent_dim)
@@ -64,9 +69,10 @@ class VAE(LightningModule):
         nn.init.zeros_(self.log_variance.weight)
         nn.init.zeros_(self.log_variance.bias)
         self.decoder = encoder.make_decoder()
-        self.likelihood = LIKELIHOODS[likelihood]()
+        self.likelihood = make_likelihood(likelihood, sigma)
         self.margin, self.optimizer_config, self.seed = margin, optimizer, seed
-        self.kl_weight, self.kl_warmup_epochs, self.free_bits = kl_weight, kl_warmup_epochs, free_bits
+        self.kl_weight, self.kl_warmup_epochs, self.kl_cycles = kl_weight, kl_warmup_epochs, kl_cycles
+        self.free_bits = free_bits
         self.val_metrics, self.test_metrics = ElboMetrics(encoder.latent_dim), ElboMetrics(encoder.latent_dim)
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -86,19 +92,25 @@ class VAE(LightningModule):
 
     def reconstruct(self, images: Tensor) -> Tensor:
         """Map (N, C, S, S) in [0, 1] to pixel means decoded from mu, of the same shape and range."""
-        return self.decoder(self.encoder(images)).sigmoid()
+        return self.likelihood.mean(self.decoder(self.encoder(images)))
 
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
         """Draw pixel means (count, C, S, S) from the prior."""
         codes = torch.randn(count, self.encoder.latent_dim, generator=generator, device=self.device)
-        return self.decoder(codes).sigmoid()
+        return self.likelihood.mean(self.decoder(codes))
 
     def beta(self) -> float:
-        """Return the weight of the rate now: it rises linearly to `kl_weight` over the warm-up."""
+        """Return the weight of the rate now: it rises linearly to `kl_weight` over the warm-up.
+
+        With several cycles it falls back to 0 and rises again at the start of each (Fu et al. 2019); they are equally
+        long.
+        """
         if self.kl_warmup_epochs == 0:
             return self.kl_weight
-        done = self.global_step / (self.kl_warmup_epochs * max(1, self.trainer.num_training_batches))
-        return self.kl_weight * min(1.0, done)
+        epochs = self.global_step / max(1, self.trainer.num_training_batches)
+        if self.kl_cycles > 1:
+            epochs %= (self.trainer.max_epochs or 1) / self.kl_cycles
+        return self.kl_weight * min(1.0, epochs / self.kl_warmup_epochs)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         step = self.global_step * self.trainer.world_size + self.global_rank

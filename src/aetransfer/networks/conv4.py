@@ -1,6 +1,7 @@
 """The article's encoder: 3x3 convolutions of stride 2, flattened, linear to the bottleneck.
 
-Its text names two fully connected layers, its code has one; `hidden` adds them.
+Its text names two fully connected layers, its code has one; `hidden` adds them. `kernel_size=4` is for its decoder's
+sake, see there.
 """
 
 from collections.abc import Sequence
@@ -25,22 +26,24 @@ class Conv4(Encoder):
         latent_dim: int = 128,
         widths: Sequence[int] = (32, 64, 128, 256),
         hidden: Sequence[int] = (),
+        kernel_size: Literal[3, 4] = 3,
         batch_norm: bool = False,
         init: Literal["he", "torch"] = "he",
     ) -> None:
         """hidden: widths of fully connected ReLU layers between the flattened maps and the bottleneck."""
-        flat = widths[-1] * halved_sizes(image_size, len(widths))[-1] ** 2
+        flat = widths[-1] * halved_sizes(image_size, len(widths), kernel_size)[-1] ** 2
         super().__init__(
             in_channels=in_channels,
             image_size=image_size,
             latent_dim=latent_dim,
             num_features=hidden[-1] if hidden else flat,
         )
-        self.widths, self.hidden, self.batch_norm, self.init = tuple(widths), tuple(hidden), batch_norm, init
+        self.widths, self.hidden, self.kernel_size = tuple(widths), tuple(hidden), kernel_size
+        self.batch_norm, self.init = batch_norm, init
         self.convolutions = nn.Sequential()
         channels = [in_channels, *widths]
         for before, after in pairwise(channels):
-            self.convolutions.append(nn.Conv2d(before, after, kernel_size=3, stride=2, padding=1))
+            self.convolutions.append(nn.Conv2d(before, after, kernel_size, stride=2, padding=1))
             if batch_norm:
                 self.convolutions.append(nn.BatchNorm2d(after))
             self.convolutions.append(nn.ReLU())
@@ -61,6 +64,7 @@ class Conv4(Encoder):
             latent_dim=self.latent_dim,
             widths=self.widths,
             hidden=self.hidden,
+            kernel_size=self.kernel_size,
             batch_norm=self.batch_norm,
             init=self.init,
         )

@@ -9,11 +9,14 @@ from torch import Tensor, nn
 from aetransfer.networks.initialisation import he_
 
 
-def halved_sizes(image_size: int, halvings: int) -> list[int]:
-    """Sizes of a square map before and after each stride-2 convolution (k3, padding 1): [32, 16, 8, 4, 2]."""
+def halved_sizes(image_size: int, halvings: int, kernel_size: int = 3) -> list[int]:
+    """Sizes of a square map before and after each stride-2 convolution of padding 1: [32, 16, 8, 4, 2].
+
+    kernel_size: 3 rounds the half of an odd size up, 4 rounds it down.
+    """
     sizes = [image_size]
     for _ in range(halvings):
-        sizes.append((sizes[-1] + 1) // 2)
+        sizes.append((sizes[-1] + 4 - kernel_size) // 2)
     return sizes
 
 
@@ -32,12 +35,17 @@ class ConvDecoder(nn.Module):
         latent_dim: int,
         widths: Sequence[int] = (32, 64, 128, 256),
         hidden: Sequence[int] = (),
+        kernel_size: Literal[3, 4] = 3,
         batch_norm: bool = False,
         init: Literal["he", "torch"] = "he",
     ) -> None:
-        """widths, hidden: the encoder's, from its input on; they are mirrored here."""
+        """widths, hidden: the encoder's, from its input on; they are mirrored here.
+
+        kernel_size: of 3 and stride 2, an output pixel is reached from 1, 2 or 4 input pixels by turns, which shows as
+        a checkerboard (Odena et al. 2016); of 4, each is reached from 4.
+        """
         super().__init__()
-        sizes = halved_sizes(image_size, len(widths))
+        sizes = halved_sizes(image_size, len(widths), kernel_size)
         self.smallest = (widths[-1], sizes[-1], sizes[-1])
         dims = [latent_dim, *reversed(hidden), widths[-1] * sizes[-1] ** 2]
         self.dense = nn.Sequential()
@@ -48,11 +56,9 @@ class ConvDecoder(nn.Module):
         targets = list(reversed(sizes))
         self.upsample = nn.Sequential()
         for level, (before, after) in enumerate(pairwise(channels)):
-            # A stride of 2 gives 2 s - 1 pixels; output padding adds the one that an even size needs.
-            extra = targets[level + 1] - (2 * targets[level] - 1)
-            self.upsample.append(
-                nn.ConvTranspose2d(before, after, kernel_size=3, stride=2, padding=1, output_padding=extra)
-            )
+            # A stride of 2 gives 2 s - 1 pixels (kernel 4: 2 s); output padding adds the one that may be missing.
+            extra = targets[level + 1] - (2 * targets[level] + kernel_size - 4)
+            self.upsample.append(nn.ConvTranspose2d(before, after, kernel_size, 2, padding=1, output_padding=extra))
             if level < len(widths) - 1:
                 if batch_norm:
                     self.upsample.append(nn.BatchNorm2d(after))
