@@ -24,10 +24,10 @@ from aetransfer.config.groups import config_directory
 from aetransfer.config.sentences import COMPLAINTS, said
 from aetransfer.config.sweep_file import expanded
 from aetransfer.errors import UserError
+from aetransfer.runs import stopping
 from aetransfer.sweeps.jobs import note_lost, note_planned, read_jobs
 from aetransfer.sweeps.task import SweepTask
 
-INTERRUPTED = 130
 IDENTITY = "--identity"
 
 
@@ -42,7 +42,7 @@ def main(
     check: raises for a config that can't run; it sees every choice of a sweep before the first job starts. task: gets
     the config and the overrides that made it, and returns the run's directory. describe: takes its place, for every job
     of a sweep, where --identity is given. Exits with 1 after one sentence on standard error for what the user can mend,
-    with a traceback for anything else, with 130 on Ctrl-C.
+    with a traceback for anything else, with 130 on Ctrl-C and the other signals that ask for a stop.
     """
     load_dotenv(find_dotenv(usecwd=True))
     # Hydra would print its own account of an error and exit; raised, it can be said in a sentence.
@@ -50,35 +50,47 @@ def main(
     words = sys.argv[1:]
     described = describe if IDENTITY in words else None
     try:
-        words = [word for word in words if word != IDENTITY or described is None]
-        words = [rewritten for word in words for rewritten in with_path_of_pretraining(word)]
-        arguments = _arguments(words)
-        if arguments.help or arguments.hydra_help or arguments.info or arguments.cfg or arguments.shell_completion:
-            _launch(config_name, words, lambda config: None)
-            return
-        multirun, folder = arguments.multirun, arguments.config_dir
-        sweep = expanded(config_name, arguments.overrides, multirun, folder)
-        alternatives = alternatives_of(config_name, sweep.overrides, multirun, folder)
-        if described is not None:
-            for choice in jobs_of(alternatives):
-                described(composed(config_name, choice, folder), choice)
-            return
-        for choice in each_value_once([*alternatives, *sweep.bounds]):
-            config = composed(config_name, choice, folder)
-            check(config, choice)
-        # Hydra's own parser wants the overrides side by side.
-        words = [*(word for word in words if word not in arguments.overrides), *sweep.overrides]
-        if multirun:
-            output_dir = Path(config.paths.output_dir)
-            # Which jobs a search has shows while it goes on.
-            _sweep(config_name, words, task, output_dir, None if sweep.bounds else jobs_of(alternatives))
-        else:
-            _single(config_name, words, task)
+        with stopping.heeded():
+            _answer(
+                config_name, [word for word in words if word != IDENTITY or described is None], check, task, described
+            )
     except KeyboardInterrupt:
-        print("Interrupted: the same command goes on where it stopped.", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        print(stopping.SENTENCE, file=sys.stderr)
+        sys.exit(stopping.INTERRUPTED)
     except (UserError, *COMPLAINTS) as error:
         sys.exit(f"error: {said(error, config_name)}")
+
+
+def _answer(
+    config_name: str,
+    words: list[str],
+    check: Callable[[DictConfig, list[str]], object],
+    task: Callable[[DictConfig, list[str]], Path | None],
+    described: Callable[[DictConfig, list[str]], None] | None,
+) -> None:
+    words = [rewritten for word in words for rewritten in with_path_of_pretraining(word)]
+    arguments = _arguments(words)
+    if arguments.help or arguments.hydra_help or arguments.info or arguments.cfg or arguments.shell_completion:
+        _launch(config_name, words, lambda config: None)
+        return
+    multirun, folder = arguments.multirun, arguments.config_dir
+    sweep = expanded(config_name, arguments.overrides, multirun, folder)
+    alternatives = alternatives_of(config_name, sweep.overrides, multirun, folder)
+    if described is not None:
+        for choice in jobs_of(alternatives):
+            described(composed(config_name, choice, folder), choice)
+        return
+    for choice in each_value_once([*alternatives, *sweep.bounds]):
+        config = composed(config_name, choice, folder)
+        check(config, choice)
+    # Hydra's own parser wants the overrides side by side.
+    words = [*(word for word in words if word not in arguments.overrides), *sweep.overrides]
+    if multirun:
+        output_dir = Path(config.paths.output_dir)
+        # Which jobs a search has shows while it goes on.
+        _sweep(config_name, words, task, output_dir, None if sweep.bounds else jobs_of(alternatives))
+    else:
+        _single(config_name, words, task)
 
 
 def _arguments(words: list[str]) -> Namespace:

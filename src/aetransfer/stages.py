@@ -12,7 +12,7 @@ from aetransfer.config.schema import Data, EvaluationRequest, GivenEncoder, Job,
 from aetransfer.data.module import ImageDataModule
 from aetransfer.errors import UserError
 from aetransfer.networks.encoder import Encoder
-from aetransfer.runs import distributed
+from aetransfer.runs import distributed, stopping
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.finished import Run, check_begun, finished_run, is_finished
 from aetransfer.runs.lock import RunLock
@@ -26,7 +26,15 @@ log = logging.getLogger(__name__)
 
 
 def run(job: Job, overrides: list[str]) -> Run:
-    """Do a settled job, and before it the pretraining it carries, unless another job does so meanwhile."""
+    """Do a settled job, and before it the pretraining it carries, unless another job does so meanwhile.
+
+    Raises KeyboardInterrupt where a signal asked for a stop, once the run is left so that it can go on.
+    """
+    with stopping.heeded():
+        return _run(job, overrides)
+
+
+def _run(job: Job, overrides: list[str]) -> Run:
     logs.quiet_lightning()
     directory = RunDirectory.of(job)
     source = _source(job, overrides)
@@ -52,18 +60,22 @@ def _recorded(job: Job, directory: RunDirectory, source: str | None, overrides: 
         lock.beats.append(record.beat)
         try:
             facts = execute(job, directory, source)
-        except (KeyboardInterrupt, SystemExit) as stop:
+        except (stopping.Stopped, KeyboardInterrupt, SystemExit) as stop:
             if lock.lost:
                 raise UserError(
                     f"{directory.path.name} was taken over by another job, because nothing was heard of this one."
                 ) from stop
-            # Lightning turns Ctrl-C into an exit; a caller that runs a whole sweep must still learn what it was.
-            record.close("interrupted")
-            raise KeyboardInterrupt from stop
+            with stopping.deferred():
+                record.close("interrupted")
+            if isinstance(stop, SystemExit):
+                # Lightning turns a KeyboardInterrupt into an exit; who runs a whole sweep must still learn what it was.
+                raise KeyboardInterrupt from stop
+            raise
         except Exception as error:
             record.close("failed", error=f"{type(error).__name__}: {error}")
             raise
-        return Run(directory, record.close("finished", **facts))
+        with stopping.deferred():
+            return Run(directory, record.close("finished", **facts))
 
 
 def execute(job: Job, directory: RunDirectory, source: str | None) -> dict[str, Any]:
@@ -87,6 +99,7 @@ def execute(job: Job, directory: RunDirectory, source: str | None) -> dict[str, 
     model = make_model(job, encoder, classes)
     throughput = Throughput()
     trainer = make_trainer(job, directory, model, throughput)
+    stopping.keep_from_lightning(trainer)
 
     log.info("%s: %d images, %d epochs", directory.path.name, data.count("train"), job.trainer.max_epochs)
     resumed = directory.last if directory.last.is_file() else None
@@ -177,7 +190,7 @@ def _source(job: Job, overrides: list[str]) -> str | None:
     done = finished_run(RunDirectory.of(pretraining), pretraining)
     if done is None:
         _rehearse(job)
-        done = run(pretraining, overrides)
+        done = _run(pretraining, overrides)
     return str(done.directory.path)
 
 

@@ -60,3 +60,12 @@ def test_commands_on_the_store_do_what_is_shown(run_train, command, monkeypatch,
         done = command(runs.main, *words)
         assert done.code == 0, done.err
     assert "photo_digits" in (tmp_path / "runs.csv").read_text()
+
+
+def test_each_fault_that_a_run_survives_has_its_test():
+    rows = [line for line in (DOCS / "reliability.md").read_text().splitlines() if line.startswith("| ")][1:]
+    sources = "\n".join(path.read_text() for path in Path(__file__).parents[1].rglob("test_*.py"))
+    named = [re.findall(r"`(test_\w+)`", row) for row in rows]
+
+    assert all(named), "a row names no test"
+    assert [name for names in named for name in names if f"def {name}(" not in sources] == []

@@ -5,6 +5,7 @@ ours, like the dropout of somebody's encoder.
 """
 
 import io
+import logging
 import random
 import time
 from pathlib import Path
@@ -16,10 +17,17 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
+from aetransfer.runs import stopping
 from aetransfer.runs.files import replace_file
+
+log = logging.getLogger(__name__)
 
 # A cut costs at most so much work; a checkpoint of the article's network takes a hundredth of a second.
 SECONDS_BETWEEN_CHECKPOINTS = 120.0
+# The state after an epoch's last step can only be kept once the epoch is validated: worth waiting for so long.
+PATIENCE_WITH_VALIDATION = 10.0
+# Several processes must agree on when to save and when to stop, and agreeing at each step would slow every step.
+STEPS_BETWEEN_AGREEMENTS = 10
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
@@ -35,7 +43,8 @@ class AtomicCheckpoints(TorchCheckpointIO):
 
 
 class Resume(Checkpoint):
-    """Save the last state after each epoch, and every two minutes within one; set what Lightning does not restore.
+    """Save the last state after each epoch, every two minutes within one and when a signal asks for a stop, which is
+    then obeyed; set what Lightning does not restore.
 
     Beside the random states that is whether early stopping had spoken. A ModelCheckpoint keeps its last checkpoint only
     when it was also the best.
@@ -57,29 +66,53 @@ class Resume(Checkpoint):
         if self._restored is not None:
             _set_random_states(self._restored["random"])
             trainer.should_stop = self._restored["stopping"]
+        stopping.defer()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        stopping.undefer()
+        stopping.stop_if_asked()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        stopping.undefer()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         # Collected gradients are in no checkpoint, and the end of an epoch has one of its own.
-        whole = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        if whole and batch_idx + 1 < trainer.num_training_batches and self._is_due(trainer, batch_idx):
+        steps, rest = divmod(batch_idx + 1, trainer.accumulate_grad_batches)
+        if rest or batch_idx + 1 >= trainer.num_training_batches:
+            return
+        if trainer.world_size > 1 and steps % STEPS_BETWEEN_AGREEMENTS:
+            return
+        due = time.monotonic() - self._saved > SECONDS_BETWEEN_CHECKPOINTS
+        if _any(trainer, due or stopping.asked() is not None):
             self._save(trainer)
+            _stop_if_asked(trainer)
+
+    def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        # Processes need not have equally many batches here, so that several could not agree to stop.
+        if trainer.world_size == 1 and stopping.seconds_since_asked() > PATIENCE_WITH_VALIDATION:
+            stopping.stop_if_asked()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._stopping = trainer.should_stop
         self._save(trainer)
+        _stop_if_asked(trainer)
 
     def _save(self, trainer: Trainer) -> None:
         trainer.save_checkpoint(self.last)
         self._saved = time.monotonic()
 
-    def _is_due(self, trainer: Trainer, batch_idx: int) -> bool:
-        due = time.monotonic() - self._saved > SECONDS_BETWEEN_CHECKPOINTS
-        if trainer.world_size == 1:
-            return due
-        # All processes save together, and asking the first one each step would slow every step.
-        return batch_idx % 10 == 9 and bool(trainer.strategy.broadcast(due))
+
+def _any(trainer: Trainer, mine: bool) -> bool:
+    """Tell whether it is so in any of the processes; all of them must ask at the same step."""
+    return bool(trainer.strategy.reduce_boolean_decision(mine, all=False))
+
+
+def _stop_if_asked(trainer: Trainer) -> None:
+    if _any(trainer, stopping.asked() is not None):
+        log.info("Stopped by %s after step %d, which is saved.", stopping.name(), trainer.global_step)
+        raise stopping.Stopped
 
 
 def _random_states() -> dict[str, Any]:

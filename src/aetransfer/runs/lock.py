@@ -6,12 +6,10 @@ released, when its process is gone from this machine, or when the beat has stood
 own clock. No two clocks are ever compared, so theirs need not agree, and a jump of either does no harm.
 """
 
-import _thread
 import json
 import logging
 import os
 import platform
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +19,7 @@ from pathlib import Path
 
 import psutil
 
+from aetransfer.runs import stopping
 from aetransfer.runs.files import replace_file
 
 log = logging.getLogger(__name__)
@@ -69,13 +68,6 @@ def _machine() -> str:
     return " ".join(parts)
 
 
-def _stop_main() -> None:
-    """Interrupt the main thread; where Ctrl-C is ignored, as in the background of a script, end the process."""
-    if signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None):
-        os.kill(os.getpid(), signal.SIGTERM)
-    _thread.interrupt_main()
-
-
 class RunLock:
     """The claims on one run, in a directory beside it: removing or renaming the run leaves them alone."""
 
@@ -94,10 +86,11 @@ class RunLock:
         try:
             yield self
         finally:
-            self._stop.set()
-            beating.join()
-            if not self.lost:
-                self._write(replace(self.claim, released=True))
+            with stopping.deferred():
+                self._stop.set()
+                beating.join()
+                if not self.lost:
+                    self._write(replace(self.claim, released=True))
 
     @property
     def lost(self) -> bool:
@@ -147,7 +140,7 @@ class RunLock:
     def _keep_beating(self) -> None:
         while not self._stop.wait(self.every):
             if self.lost:
-                _stop_main()
+                stopping.abandon()
                 return
             for beat in self.beats:
                 try:
