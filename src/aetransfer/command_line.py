@@ -3,6 +3,7 @@ Hydra, and turns what goes wrong into one sentence and an exit code.
 """
 
 import os
+import shutil
 import sys
 from argparse import Namespace
 from collections.abc import Callable
@@ -26,9 +27,14 @@ from aetransfer.config.sweep_file import expanded
 from aetransfer.errors import UserError
 from aetransfer.runs import stopping
 from aetransfer.sweeps.jobs import note_lost, note_planned, read_jobs
+from aetransfer.sweeps.queue import read_queued
+from aetransfer.sweeps.status import note_process
+from aetransfer.sweeps.submitting import as_submitted, check_submittable, print_queued
 from aetransfer.sweeps.task import SweepTask
 
 IDENTITY = "--identity"
+# Where one's own config files are, unless --config-dir says so.
+CONFIG_DIR = "AETRANSFER_CONFIG_DIR"
 
 
 def main(
@@ -36,24 +42,25 @@ def main(
     check: Callable[[DictConfig, list[str]], object],
     task: Callable[[DictConfig, list[str]], Path | None],
     describe: Callable[[DictConfig, list[str]], None] | None = None,
+    submit: bool = False,
 ) -> None:
     """Run `task` on the config that the command line composes, or once for each choice of a sweep (-m).
 
     check: raises for a config that can't run; it sees every choice of a sweep before the first job starts. task: gets
     the config and the overrides that made it, and returns the run's directory. describe: takes its place, for every job
-    of a sweep, where --identity is given. Exits with 1 after one sentence on standard error for what the user can mend,
-    with a traceback for anything else, with 130 on Ctrl-C and the other signals that ask for a stop.
+    of a sweep, where --identity is given. submit: leave the jobs to a cluster and return. Exits with 1 after one
+    sentence on standard error for what the user can mend, with a traceback for anything else, with 130 on Ctrl-C and
+    the other signals that ask for a stop.
     """
     load_dotenv(find_dotenv(usecwd=True))
     # Hydra would print its own account of an error and exit; raised, it can be said in a sentence.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    words = sys.argv[1:]
+    words = as_submitted(sys.argv[1:]) if submit else sys.argv[1:]
     described = describe if IDENTITY in words else None
     try:
         with stopping.heeded():
-            _answer(
-                config_name, [word for word in words if word != IDENTITY or described is None], check, task, described
-            )
+            words = [word for word in words if word != IDENTITY or described is None]
+            _answer(config_name, words, check, task, described, submit)
     except KeyboardInterrupt:
         print(stopping.SENTENCE, file=sys.stderr)
         sys.exit(stopping.INTERRUPTED)
@@ -67,9 +74,13 @@ def _answer(
     check: Callable[[DictConfig, list[str]], object],
     task: Callable[[DictConfig, list[str]], Path | None],
     described: Callable[[DictConfig, list[str]], None] | None,
+    submit: bool,
 ) -> None:
     words = [rewritten for word in words for rewritten in with_path_of_pretraining(word)]
     arguments = _arguments(words)
+    if arguments.config_dir is None and os.environ.get(CONFIG_DIR):
+        arguments.config_dir = str(Path(os.environ[CONFIG_DIR]).expanduser())
+        words = ["--config-dir", arguments.config_dir, *words]
     if arguments.help or arguments.hydra_help or arguments.info or arguments.cfg or arguments.shell_completion:
         _launch(config_name, words, lambda config: None)
         return
@@ -83,12 +94,14 @@ def _answer(
     for choice in each_value_once([*alternatives, *sweep.bounds]):
         config = composed(config_name, choice, folder)
         check(config, choice)
+    if submit:
+        check_submittable(config_name, choice, folder, search=bool(sweep.bounds))
     # Hydra's own parser wants the overrides side by side.
     words = [*(word for word in words if word not in arguments.overrides), *sweep.overrides]
     if multirun:
         output_dir = Path(config.paths.output_dir)
         # Which jobs a search has shows while it goes on.
-        _sweep(config_name, words, task, output_dir, None if sweep.bounds else jobs_of(alternatives))
+        _sweep(config_name, words, task, output_dir, None if sweep.bounds else jobs_of(alternatives), submit)
     else:
         _single(config_name, words, task)
 
@@ -110,7 +123,7 @@ def _arguments(words: list[str]) -> Namespace:
     return arguments
 
 
-def _launch(config_name: str, words: list[str], job: Callable[[DictConfig], None]) -> None:
+def _launch(config_name: str, words: list[str], job: Callable[[DictConfig], object]) -> None:
     sys.argv[1:] = words
     try:
         hydra.main(version_base="1.3", config_path=str(config_directory()), config_name=config_name)(job)()
@@ -143,6 +156,7 @@ def _sweep(
     task: Callable[[DictConfig, list[str]], Path | None],
     output_dir: Path,
     jobs: list[list[str]] | None,
+    submit: bool,
 ) -> None:
     # The time to the microsecond: two sweeps of one second must not share a directory.
     directory = (output_dir / "sweeps" / datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")).absolute()
@@ -150,17 +164,23 @@ def _sweep(
         directory,
         [] if jobs is None else [[word for word in job if not word.startswith(("hydra.", "hydra/"))] for job in jobs],
     )
+    note_process(directory)
     try:
         _launch(
             config_name,
             [*words, f"hydra.sweep.dir='{directory}'"],
-            SweepTask(config_name, task, directory, sys.argv[:]),
+            SweepTask(config_name, task, directory, sys.argv[:], detached=submit),
         )
     except (UserError, *COMPLAINTS):
+        # The launcher or the sweeper as a whole: no job began.
+        shutil.rmtree(directory)
         raise
     except Exception as error:
         # Jobs don't raise: a launcher does that lost a worker. The other jobs are still worth a table.
         print(f"error: {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}", file=sys.stderr)
+    if submit and (queued := read_queued(directory)) is not None:
+        print_queued(directory, queued)
+        return
     note_lost(directory)
     if jobs is not None:  # a search has a table of its own, without the test split
         # scipy and matplotlib take seconds to import, and a config error must not.

@@ -56,10 +56,11 @@ def _run(job: Job, overrides: list[str]) -> Run:
 
 def _recorded(job: Job, directory: RunDirectory, source: str | None, overrides: list[str], lock: RunLock) -> Run:
     with logs.to_file(directory.log):
-        record = Record(directory, job, source, overrides)
+        throughput = Throughput()
+        record = Record(directory, job, source, overrides, throughput.progress)
         lock.beats.append(record.beat)
         try:
-            facts = execute(job, directory, source)
+            facts = execute(job, directory, source, throughput)
         except (stopping.Stopped, KeyboardInterrupt, SystemExit) as stop:
             if lock.lost:
                 raise UserError(
@@ -78,11 +79,14 @@ def _recorded(job: Job, directory: RunDirectory, source: str | None, overrides: 
             return Run(directory, record.close("finished", **facts))
 
 
-def execute(job: Job, directory: RunDirectory, source: str | None) -> dict[str, Any]:
+def execute(
+    job: Job, directory: RunDirectory, source: str | None, throughput: Throughput | None = None
+) -> dict[str, Any]:
     """Train, then test the best epoch. Each of a run's processes does this; the first one exports the encoder.
 
-    source: run directory, checkpoint or exported encoder that is carried; None for a control or a pretraining. Returns
-    `metrics`, `counts` and `timing` for result.json. Raises UserError for data, hardware or an encoder that don't fit.
+    source: run directory, checkpoint or exported encoder that is carried; None for a control or a pretraining.
+    throughput: the one that others ask how far training is. Returns `metrics`, `counts` and `timing` for result.json. Raises
+    UserError for data, hardware or an encoder that don't fit.
     """
     logs.quiet_lightning()
     seed_everything(job.seed, verbose=False)
@@ -97,7 +101,7 @@ def execute(job: Job, directory: RunDirectory, source: str | None) -> dict[str, 
         _strip(job, encoder)
         log.info("Carried the encoder of %s", source)
     model = make_model(job, encoder, classes)
-    throughput = Throughput()
+    throughput = throughput or Throughput()
     trainer = make_trainer(job, directory, model, throughput)
     stopping.keep_from_lightning(trainer)
 

@@ -14,8 +14,8 @@ from aetransfer.runs.store import read
 from aetransfer.transfer.settle import pretraining_of, settle
 
 
-def main() -> None:
-    command_line.main("train", check=_job, task=_train, describe=_describe)
+def main(submit: bool = False) -> None:
+    command_line.main("train", check=_job, task=_train, describe=_describe, submit=submit)
 
 
 def _job(config: DictConfig, overrides: list[str]) -> Job:

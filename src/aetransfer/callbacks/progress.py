@@ -20,10 +20,20 @@ class Throughput(Callback):
         self.images = 0
         self.seconds = 0.0
         self._since = 0.0
+        self._began = 0.0
+        self._batches = 0
+        self._progress: dict[str, Any] = {}
 
     @property
     def images_per_second(self) -> float:
         return self.images / self.seconds if self.seconds else 0.0
+
+    def progress(self) -> dict[str, Any]:
+        """Return `epoch`, `epochs`, `images_per_second` and `seconds_left`; nothing before the first batch.
+
+        The seconds are those of the clock, validation and checkpoints included.
+        """
+        return self._progress
 
     def state_dict(self) -> dict[str, Any]:
         return {"images": self.images, "seconds": self.seconds}
@@ -32,7 +42,7 @@ class Throughput(Callback):
         self.images, self.seconds = state_dict["images"], state_dict["seconds"]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._since = time.perf_counter()
+        self._since = self._began = time.perf_counter()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if batch_idx == 0:
@@ -48,6 +58,15 @@ class Throughput(Callback):
         now = time.perf_counter()
         self.seconds += now - self._since
         self._since = now
+        self._batches += 1
+        epochs, in_epoch = trainer.max_epochs or 0, int(trainer.num_training_batches)
+        left = epochs * in_epoch - (trainer.current_epoch * in_epoch + batch_idx + 1)
+        self._progress = {
+            "epoch": trainer.current_epoch + 1,
+            "epochs": epochs,
+            "images_per_second": round(self.images_per_second, 1),
+            "seconds_left": round((now - self._began) / self._batches * left),
+        }
 
 
 def _finish_device_work(device: torch.device) -> None:

@@ -14,8 +14,13 @@ from aetransfer.errors import UserError
 Schema = TypeVar("Schema", Job, EvaluationRequest)
 
 
-def composed(config_name: str, overrides: list[str], config_dir: str | None = None) -> DictConfig:
-    """Compose a config as Hydra would for a single job. config_dir: a further folder of groups, as in --config-dir."""
+def composed(
+    config_name: str, overrides: list[str], config_dir: str | None = None, with_hydra: bool = False
+) -> DictConfig:
+    """Compose a config as Hydra would for a single job.
+
+    config_dir: a further folder of groups, as in --config-dir. with_hydra: keep Hydra's own part of it.
+    """
     more = []
     if config_dir is not None:
         folder = Path(config_dir).absolute()
@@ -24,7 +29,7 @@ def composed(config_name: str, overrides: list[str], config_dir: str | None = No
         more = [f"hydra.searchpath=['file://{folder}']"]
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(config_directory())):
-            return compose(config_name, overrides=[*overrides, *more])
+            return compose(config_name, overrides=[*overrides, *more], return_hydra_config=with_hydra)
     except COMPLAINTS:
         raise
     except ValueError as error:

@@ -1,5 +1,6 @@
-"""What is in the store of runs: python -m aetransfer.runs list|show|rm|export [FILTER ...].
+"""What is in the store of runs: python -m aetransfer.runs status|list|show|rm|export [FILTER ...].
 
+status                        how far the newest sweep is, or status outputs/sweeps/TIME
 list stage=transfer data=cifar10 status=failed
 show transfer-cifar10-frozen
 rm status=failed,interrupted --yes
@@ -44,8 +45,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"Filters: key=value,value with a key of {', '.join(SHORT)}, or a dotted one of the config "
         "(encoder.latent_dim=64). name= takes * and ?. paths.output_dir=DIR: another store than AETRANSFER_OUTPUT_DIR.",
     )
-    commands = parser.add_subparsers(required=True, metavar="list|show|rm|export", parser_class=_Parser)
+    commands = parser.add_subparsers(required=True, metavar="status|list|show|rm|export", parser_class=_Parser)
     for name, do, takes, summary in (
+        ("status", _status, "SWEEP", "a row for each job of a sweep, the newest unless one is named"),
         ("list", _list, "FILTER", "a row for each run"),
         ("show", _show, "NAME", "one run: its name, a unique part of it, or a path"),
         ("rm", _remove, "FILTER|NAME", "remove runs from the store; says which, and does it with --yes"),
@@ -67,6 +69,17 @@ def _output_dir(words: list[str]) -> tuple[Path, list[str]]:
     if given and not directory.is_dir():
         raise UserError(f"paths.output_dir={directory} is no folder.")
     return directory, [word for word in words if not word.startswith("paths.output_dir=")]
+
+
+def _status(output_dir: Path, words: list[str], _: argparse.Namespace) -> int:
+    from aetransfer.sweeps.status import newest_sweep, status_of
+    from aetransfer.sweeps.status_page import print_status
+
+    if len(words) > 1:
+        raise UserError("status takes one sweep's directory, or none for the newest.")
+    sweep = Path(words[0]).expanduser() if words else newest_sweep(output_dir)
+    print_status(sweep, status_of(sweep))
+    return 0
 
 
 def _list(output_dir: Path, words: list[str], _: argparse.Namespace) -> int:

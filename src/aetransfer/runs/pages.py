@@ -16,7 +16,14 @@ from aetransfer.runs.files import replace_file
 from aetransfer.runs.filters import flat, setting
 from aetransfer.runs.store import StoredRun
 
-COLOURS = {"finished": "green", "running": "cyan", "failed": "red", "damaged": "red", "interrupted": "yellow"}
+COLOURS = {
+    "finished": "green",
+    "running": "cyan",
+    "queued": "blue",
+    "failed": "red",
+    "damaged": "red",
+    "interrupted": "yellow",
+}
 # What one asks first about a run; the rest is in its config.yaml.
 ESSENTIAL = (
     *("seed", "data.name", "data.labels_per_class", "data.epoch_images", "encoder._target_", "encoder.latent_dim"),
@@ -35,13 +42,13 @@ def print_list(runs: list[StoredRun], output_dir: Path) -> None:
     for run in sorted(runs, key=_started):
         status = Text(run.status, COLOURS.get(run.status, ""))
         table.add_row(Text(run.name), status, *(Text(cell) for cell in _cells(run)))
-    console = _console()
+    page = console()
     if runs:
-        console.print(table)
-    console.print(f"{len(runs)} run(s) in {output_dir / 'runs'}", markup=False, highlight=False, soft_wrap=True)
+        page.print(table)
+    page.print(f"{len(runs)} run(s) in {output_dir / 'runs'}", markup=False, highlight=False, soft_wrap=True)
     for run in runs:
         if run.damage:
-            console.print(f"damaged: {run.name}: {run.damage}", markup=False, highlight=False, soft_wrap=True)
+            page.print(f"damaged: {run.name}: {run.damage}", markup=False, highlight=False, soft_wrap=True)
 
 
 def print_run(run: StoredRun, children: list[StoredRun]) -> None:
@@ -88,7 +95,7 @@ def size(count: int) -> str:
     return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
 
 
-def _console() -> Console:
+def console() -> Console:
     # A pipe has no width; wrapping a table at 80 columns there makes it unreadable.
     return Console() if Console().is_terminal else Console(width=160)
 

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,8 +15,16 @@ from aetransfer.runs.provenance import provenance
 class Record:
     """Writes a run's result.json: running, then finished, failed or interrupted."""
 
-    def __init__(self, directory: RunDirectory, job: Job, source: str | None, overrides: list[str]) -> None:
+    def __init__(
+        self,
+        directory: RunDirectory,
+        job: Job,
+        source: str | None,
+        overrides: list[str],
+        progress: Callable[[], dict[str, Any]],
+    ) -> None:
         self.directory = directory
+        self._progress = progress
         self._writing = threading.Lock()
         self._since = time.perf_counter()
         self.content: dict[str, Any] = {
@@ -35,10 +44,10 @@ class Record:
         self.beat()
 
     def beat(self) -> None:
-        """Write that the run goes on."""
+        """Write that the run goes on, and how far it is."""
         with self._writing:
             if self.content["status"] == "running":
-                self.content["heartbeat"] = _now()
+                self.content |= {"heartbeat": _now(), "progress": self._progress()}
                 self.directory.write_result(self.content)
 
     def close(self, status: str, **more: Any) -> dict[str, Any]:
@@ -46,7 +55,9 @@ class Record:
         timing = self.content["timing"] | more.pop("timing", {})
         timing["seconds"] = round(time.perf_counter() - self._since, 3)
         with self._writing:
-            self.content |= {"status": status, **more, "timing": timing}
+            self.content |= {"status": status, "progress": self._progress(), **more, "timing": timing}
+            if status == "finished":
+                del self.content["progress"]
             self.directory.write_result(self.content)
         return self.content
 

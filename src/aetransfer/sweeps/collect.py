@@ -91,8 +91,7 @@ def collect_sweep(sweep: Path, filters: Sequence[str] = ()) -> Collection:
 
     filters: see `aetransfer.runs.filters`. Raises UserError for one that asks for a key no run has.
     """
-    # <output>/sweeps/<time> stands beside <output>/runs, wherever the store was moved since.
-    store = sweep.absolute().parent.parent / "runs"
+    store = store_of(sweep)
     found: dict[str, StoredRun] = {}
     unfinished = []
     jobs = {str(job.number): job for job in read_jobs(sweep)}
@@ -101,7 +100,7 @@ def collect_sweep(sweep: Path, filters: Sequence[str] = ()) -> Collection:
         if job.run is None:
             unfinished.append(Unfinished(words, "failed", job.error or ""))
             continue
-        run = read(_moved(job.run, store))
+        run = read(moved(job.run, store))
         if run.status == "finished":
             found[run.name] = run
         else:
@@ -128,12 +127,17 @@ def _collection(finished: Iterable[StoredRun], unfinished: list[Unfinished], sto
     sources = {
         run.name: CollectedRun(run)
         for path in {collected.stored.source for collected in runs if collected.stored.source is not None}
-        if (run := read(_moved(path, store))).damage is None
+        if (run := read(moved(path, store))).damage is None
     }
     return Collection(runs, unfinished, [sources[name] for name in sorted(sources)])
 
 
-def _moved(path: str, store: Path) -> Path:
+def store_of(sweep: Path) -> Path:
+    """<output>/sweeps/<time> stands beside <output>/runs, wherever the store was moved since."""
+    return sweep.absolute().parent.parent / "runs"
+
+
+def moved(path: str, store: Path) -> Path:
     """Return where a run lies: in the store, else where it was said to be, from the folder of that command."""
     inside = store / Path(path).name
     return inside if inside.is_dir() else Path(path)

@@ -17,14 +17,18 @@ from aetransfer.sweeps.jobs import SweepJob, note_job
 
 @dataclass(frozen=True)
 class SweepTask:
-    """Runs `task` on a job's config and notes in the sweep's directory how it ended. command: what the user typed."""
+    """Runs `task` on a job's config and notes in the sweep's directory how it ended.
+
+    command: what the user typed. detached: a launcher that can queue jobs shall not wait for them.
+    """
 
     config_name: str
     task: Callable[[DictConfig, list[str]], Path | None]
     sweep: Path
     command: list[str]
+    detached: bool = False
 
-    def __call__(self, config: DictConfig) -> None:
+    def __call__(self, config: DictConfig) -> SweepJob:
         # A worker process has words of its own there, of which a run's record must know nothing.
         sys.argv[:] = self.command
         logs.to_terminal()
@@ -39,4 +43,6 @@ class SweepTask:
             print(f"error: {error}", file=sys.stderr)
             if not mendable:
                 traceback.print_exception(raised)
-        note_job(self.sweep, SweepJob(settings.job.num, overrides, str(run) if run else None, error))
+        noted = SweepJob(settings.job.num, overrides, str(run) if run else None, error)
+        note_job(self.sweep, noted)
+        return noted

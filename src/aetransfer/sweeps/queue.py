@@ -1,0 +1,92 @@
+"""Which of a sweep's jobs a Slurm cluster has, and what its queue says of them."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from aetransfer.errors import UserError
+from aetransfer.runs.files import replace_file
+from aetransfer.sweeps.jobs import note_lost
+
+
+@dataclass(frozen=True)
+class Queued:
+    """jobs: Slurm's id of each queued job, by the job's number in the sweep. report: that of the job that reports."""
+
+    jobs: dict[str, str]
+    report: str | None = None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """state: Slurm's word, such as PENDING. reason: why a job waits."""
+
+    state: str
+    reason: str = ""
+
+
+def note_queued(sweep: Path, queued: Queued) -> None:
+    """Note what was queued, beside what an earlier batch of the sweep was."""
+    before = read_queued(sweep)
+    jobs = (before.jobs if before else {}) | queued.jobs
+    replace_file(sweep / "queued.json", json.dumps(asdict(Queued(jobs, queued.report)), indent=2) + "\n")
+
+
+def read_queued(sweep: Path) -> Queued | None:
+    """Return what was queued; None for a sweep that no cluster has."""
+    path = sweep / "queued.json"
+    return Queued(**json.loads(path.read_text())) if path.is_file() else None
+
+
+def conclude_queued(sweep: Path) -> None:
+    """End a sweep whose jobs have all ended, one way or another: the job that a sweep's report depends on."""
+    from aetransfer.sweeps.conclude import conclude
+
+    note_lost(sweep)
+    conclude(sweep)
+
+
+def check_slurm() -> None:
+    """Raise UserError where no job can be queued from this machine."""
+    if shutil.which("sbatch") is None:
+        raise UserError(
+            "There is no sbatch on this machine: queue from a login node of the Slurm cluster, or run the sweep here "
+            "with python -m aetransfer.train -m and launcher=local."
+        )
+    if find_spec("submitit") is None:
+        raise UserError("launcher=slurm needs submitit: pip install 'aetransfer[slurm]'.")
+
+
+def standings(ids: Iterable[str]) -> dict[str, Standing]:
+    """Ask Slurm about jobs: squeue for those it still has, sacct for the others. Empty where there is no Slurm."""
+    wanted = sorted(ids)
+    if not wanted or shutil.which("squeue") is None:
+        return {}
+    found = {job: standing for job, standing in _in_queue(wanted).items() if job in wanted}
+    return found | _ended([job for job in wanted if job not in found])
+
+
+def _in_queue(ids: list[str]) -> dict[str, Standing]:
+    arrays = ",".join(sorted({job.partition("_")[0] for job in ids}))
+    # squeue fails for a job that it has forgotten.
+    asked = ["squeue", "--noheader", "--array", "--format=%i|%T|%r", f"--jobs={arrays}"]
+    rows = subprocess.run(asked, capture_output=True, text=True).stdout.splitlines()
+    return {job: Standing(state, reason) for job, state, reason in (row.split("|") for row in rows)}
+
+
+def _ended(ids: list[str]) -> dict[str, Standing]:
+    if not ids or shutil.which("sacct") is None:
+        return {}
+    from submitit.slurm.slurm import SlurmInfoWatcher
+
+    watcher = SlurmInfoWatcher()
+    for job in ids:
+        watcher.register_job(job)
+    watcher.update()
+    # "CANCELLED by 1000"
+    states = {job: watcher.get_state(job, mode="cache").partition(" ")[0] for job in ids}
+    return {job: Standing(state) for job, state in states.items() if state != "UNKNOWN"}

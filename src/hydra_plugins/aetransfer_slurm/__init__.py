@@ -1,0 +1,214 @@
+"""The launcher `slurm`: a sweep's jobs as one job array, through submitit.
+
+A job's config is composed when it is queued, so that a file edited meanwhile changes no job that waits, and what is
+finished is not queued. Found by Hydra through the namespace package; submitit is imported when the launcher is used.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
+
+from aetransfer.config.compose import checked
+from aetransfer.config.schema import Job
+from aetransfer.errors import UserError
+from aetransfer.runs.directory import RunDirectory
+from aetransfer.runs.finished import is_finished
+from aetransfer.sweeps.queue import Queued, check_slurm, conclude_queued, note_queued
+from aetransfer.sweeps.task import SweepTask
+from aetransfer.transfer.settle import settle
+
+if TYPE_CHECKING:
+    import submitit
+
+# What submitit calls the same for every kind of cluster; all else is Slurm's.
+OF_ANY_CLUSTER = ("name", "timeout_min", "mem_gb", "nodes", "cpus_per_task", "gpus_per_node", "tasks_per_node")
+# The report needs none of these.
+OF_TRAINING = ("nodes", "tasks_per_node", "cpus_per_task", "gpus_per_node", "mem_gb", "timeout_min")
+REPORT = {"nodes": 1, "tasks_per_node": 1, "cpus_per_task": 1, "mem_gb": 4, "timeout_min": 60}
+
+
+@dataclass
+class SlurmQueue:
+    """What a job may ask of the cluster: types alone, for configs/launcher/slurm.yaml sets and explains each."""
+
+    name: str = MISSING
+    partition: str | None = MISSING
+    account: str | None = MISSING
+    qos: str | None = MISSING
+    constraint: str | None = MISSING
+    timeout_min: int = MISSING
+    mem_gb: float | None = MISSING
+    cpus_per_task: int | None = MISSING
+    gpus_per_node: int | None = MISSING
+    nodes: int = MISSING
+    tasks_per_node: int = MISSING
+    array_parallelism: int = MISSING
+    signal_delay_s: int = MISSING
+    max_num_timeout: int = MISSING
+    setup: list[str] | None = MISSING
+    srun_args: list[str] | None = MISSING
+    additional_parameters: dict[str, str | int | float | bool | None] = MISSING
+    report: dict[str, str | int | float | bool | None] = MISSING
+    submitit_folder: str = MISSING
+    _target_: str = "hydra_plugins.aetransfer_slurm.SlurmLauncher"
+
+
+ConfigStore.instance().store(group="hydra/launcher", name="aetransfer_slurm", node=SlurmQueue)
+
+
+class SlurmLauncher(Launcher):
+    """Queues what is not finished, and waits for it unless the sweep is to go on by itself."""
+
+    def __init__(self, submitit_folder: str, report: dict[str, Any], **settings: Any) -> None:
+        check_slurm()
+        self._folder, self._report, self._settings = submitit_folder, _plain(report), _plain(settings)
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        assert isinstance(task_function, SweepTask)
+        self._context, self._task, self._config = hydra_context, task_function, config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        jobs = [self._job(list(overrides), number) for number, overrides in enumerate(job_overrides, initial_job_idx)]
+        waiting = []
+        for job in jobs:
+            if job.is_finished():
+                # It answers at once, as under any launcher.
+                job.run()
+            else:
+                waiting.append(job)
+        if waiting:
+            queued = self._queue(waiting)
+            if not self._task.detached:
+                _wait(queued)
+        return [JobReturn(overrides=job.overrides, status=JobStatus.COMPLETED) for job in jobs]
+
+    def _job(self, overrides: list[str], number: int) -> "QueuedJob":
+        config = self._context.config_loader.load_sweep_config(self._config, overrides)
+        with open_dict(config):
+            config.hydra.job.id = str(number)
+            config.hydra.job.num = number
+        # What the environment says now counts, wherever and whenever the job begins.
+        OmegaConf.resolve(config)
+        return QueuedJob(self._context, self._task, config, overrides, Singleton.get_state())
+
+    def _queue(self, jobs: list["QueuedJob"]) -> list["submitit.Job[None]"]:
+        executor = _executor(self._folder, self._settings)
+        queued: list[submitit.Job[None]] = []
+        try:
+            with _refusals_said():
+                queued += executor.submit_array(jobs)
+                report = self._queue_report(queued[0]) if self._task.detached else None
+            numbers = [str(job.config.hydra.job.num) for job in jobs]
+            ids = {number: job.job_id for number, job in zip(numbers, queued, strict=True)}
+            note_queued(self._task.sweep, Queued(ids, report))
+        except BaseException:
+            _cancel(queued)
+            raise
+        return queued
+
+    def _queue_report(self, job: "submitit.Job[None]") -> str:
+        """Queue the job that reports when all of the array that `job` is of have ended, whatever became of them."""
+        settings = {key: value for key, value in self._settings.items() if key not in OF_TRAINING} | REPORT
+        known = SlurmQueue.__annotations__
+        settings |= {key: value for key, value in self._report.items() if key in known}
+        others = {key: value for key, value in self._report.items() if key not in known}
+        others["dependency"] = f"afterany:{job.job_id.partition('_')[0]}"
+        settings["additional_parameters"] = self._settings["additional_parameters"] | others
+        return _executor(self._folder, settings).submit(conclude_queued, self._task.sweep).job_id
+
+
+@dataclass(frozen=True)
+class QueuedJob:
+    """One job of a sweep, as submitit takes it to a node and, when it was preempted, there again."""
+
+    context: HydraContext
+    task: SweepTask
+    config: DictConfig
+    overrides: list[str]
+    singletons: dict[Any, Any]
+
+    def __call__(self) -> None:
+        Singleton.set_state(self.singletons)
+        setup_globals()
+        error = self.run()
+        if error is not None:
+            # It is noted already. Raised, it makes Slurm call the job failed, and mail what it mails then.
+            raise RuntimeError(error)
+
+    def run(self) -> str | None:
+        """Do the job in this process. Returns why it failed, None where it did not."""
+        returned = run_job(
+            hydra_context=self.context,
+            task_function=self.task,
+            config=self.config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+        return returned.return_value.error
+
+    def checkpoint(self) -> Any:
+        """Return what submitit shall run after a requeue: the same, for a run knows how far it is."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+    def is_finished(self) -> bool:
+        config = self.config.copy()
+        with open_dict(config):
+            del config["hydra"]
+        job = settle(checked(config, Job), self.overrides)
+        return not job.rerun and is_finished(RunDirectory.of(job))
+
+
+def _executor(folder: str, settings: dict[str, Any]) -> "submitit.AutoExecutor":
+    import submitit
+
+    given = {key: value for key, value in settings.items() if value is not None}
+    executor = submitit.AutoExecutor(folder, cluster="slurm", slurm_max_num_timeout=given.pop("max_num_timeout"))
+    executor.update_parameters(
+        **{key if key in OF_ANY_CLUSTER else f"slurm_{key}": value for key, value in given.items()}
+    )
+    return executor
+
+
+@contextmanager
+def _refusals_said() -> Iterator[None]:
+    """Turn what sbatch refuses into a sentence; submitit would print it as it is, and raise."""
+    from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+    try:
+        with redirect_stderr(StringIO()):
+            yield
+    except (FailedJobError, FailedSubmissionError) as error:
+        said = " ".join(line.removeprefix("sbatch: ").removeprefix("error: ") for line in str(error).splitlines())
+        raise UserError(f"Nothing was queued, for sbatch refused it ({said}): correct hydra.launcher.") from error
+
+
+def _wait(queued: list["submitit.Job[None]"]) -> None:
+    try:
+        for job in queued:
+            # How it ended stands in its note; one that was cancelled has none, and is noted as lost.
+            job.wait()
+    except KeyboardInterrupt:
+        _cancel(queued)
+        raise
+
+
+def _cancel(queued: list["submitit.Job[None]"]) -> None:
+    for job in queued:
+        job.cancel(check=False)
+
+
+def _plain(node: dict[str, Any]) -> dict[str, Any]:
+    """Return a copy with dicts and lists where OmegaConf's own were."""
+    plain: Any = OmegaConf.to_container(OmegaConf.create(node))
+    return plain
