@@ -6,6 +6,7 @@ import torch
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from aetransfer.config.schema import Optimizer
+from aetransfer.data.batches import Batch, Share
 from aetransfer.models.likelihoods import LIKELIHOODS
 from aetransfer.models.metrics import ActiveUnits
 from aetransfer.models.noise import step_generator
@@ -95,6 +96,19 @@ def test_a_step_draws_the_same_noise_again():
     assert not torch.equal(first.distortion, other.distortion)
 
 
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
+@pytest.mark.parametrize("whole", [8, 7, 1])
+def test_three_processes_draw_the_noise_that_one_would(likelihood, whole):
+    vae = make_vae(likelihood=likelihood)
+    images = torch.rand(whole, 1, 16, 16)
+    alone = vae.terms(images, step_generator("train", 0, 5, CPU))
+    for rank in range(3):
+        share = Share(whole, rank, 3)
+        terms = vae.terms(share.part(images), step_generator("train", 0, 5, CPU), share)
+        torch.testing.assert_close(terms.distortion, share.part(alone.distortion))
+        torch.testing.assert_close(terms.kl, share.part(alone.kl))
+
+
 def test_seeds_streams_and_steps_have_noise_of_their_own():
     keys = [("train", 0, 5), ("train", 1, 5), ("val", 0, 5), ("train", 0, 6)]
     draws = [torch.rand(4, generator=step_generator(*key, CPU)) for key in keys]
@@ -121,28 +135,25 @@ def test_prior_samples_are_pixels():
 class TrainerStub:
     """What the VAE asks of its Trainer in a training step."""
 
-    world_size, num_training_batches = 1, 10
+    current_epoch, num_training_batches = 0, 10
 
 
-@pytest.mark.parametrize(("step", "expected"), [(0, 0.0), (10, 1.0), (20, 2.0), (35, 2.0)])
-def test_the_weight_of_the_rate_rises_linearly_over_the_warm_up(monkeypatch, step, expected):
+@pytest.mark.parametrize(("batches", "expected"), [(0, 0.0), (10, 1.0), (20, 2.0), (35, 2.0)])
+def test_the_weight_of_the_rate_rises_linearly_over_the_warm_up(monkeypatch, batches, expected):
     vae = make_vae(kl_weight=2.0, kl_warmup_epochs=2)
-    monkeypatch.setattr(VAE, "global_step", step)
     monkeypatch.setattr(VAE, "trainer", TrainerStub())
 
-    assert vae.beta() == expected
+    assert vae.beta(batches) == expected
 
 
 def test_free_bits_let_a_latent_cost_that_much_for_nothing(monkeypatch):
-    monkeypatch.setattr(VAE, "global_step", 0)
     monkeypatch.setattr(VAE, "trainer", TrainerStub())
-    monkeypatch.setattr(VAE, "global_rank", 0)
     images = torch.rand(8, 1, 16, 16)
     losses = {}
     for free_bits in (0.0, 50.0):
         vae = make_vae(free_bits=free_bits)
         monkeypatch.setattr(vae, "log_dict", lambda values: None)
-        losses[free_bits] = vae.training_step((images, torch.zeros(8)), 0).item()
+        losses[free_bits] = vae.training_step(Batch(images, torch.zeros(8), Share(8)), 0).item()
         terms = vae.terms(images, step_generator("train", 0, 0, CPU))
 
     distortion = terms.distortion.mean().item()

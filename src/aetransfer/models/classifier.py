@@ -16,6 +16,7 @@ from aetransfer.config.schema import Optimizer, Transfer
 from aetransfer.data.batches import Batch
 from aetransfer.models.metrics import ClassifierMetrics
 from aetransfer.models.optimisers import configure
+from aetransfer.models.processes import mean_over_processes
 from aetransfer.networks.encoder import Encoder
 
 
@@ -71,19 +72,18 @@ class Classifier(LightningModule):
         return self.head(codes)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        images, labels = batch
-        loss = F.cross_entropy(self(images), labels)
-        self.log("train/nll", loss)
+        loss = batch.share.mean(F.cross_entropy(self(batch.images), batch.labels, reduction="none"))
+        self.log("train/nll", mean_over_processes(loss))
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        images, labels = batch
-        self.val_metrics.update(self(images), labels)
+        counted = batch.share.counted
+        self.val_metrics.update(self(batch.images)[:counted], batch.labels[:counted])
         self.log_dict(self.val_metrics.named("val"))
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        images, labels = batch
-        self.test_metrics.update(self(images), labels)
+        counted = batch.share.counted
+        self.test_metrics.update(self(batch.images)[:counted], batch.labels[:counted])
         self.log_dict(self.test_metrics.named("test"))
 
     def configure_optimizers(self) -> Any:
