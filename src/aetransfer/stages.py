@@ -85,8 +85,8 @@ def execute(
     """Train, then test the best epoch. Each of a run's processes does this; the first one exports the encoder.
 
     source: run directory, checkpoint or exported encoder that is carried; None for a control or a pretraining.
-    throughput: the one that others ask how far training is. Returns `metrics`, `counts` and `timing` for result.json. Raises
-    UserError for data, hardware or an encoder that don't fit.
+    throughput: the one that others ask how far training is. Returns `metrics`, `counts` and `timing` for result.json.
+    Raises UserError for data, hardware or an encoder that don't fit.
     """
     logs.quiet_lightning()
     seed_everything(job.seed, verbose=False)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from aetransfer.data.batches import Augment, Batch, Epochs, Plan, Preparation, ResidentBatches, StreamedBatches, take
+from aetransfer.data.batches import Augment, Epochs, Plan, Preparation, ResidentBatches, Share, StreamedBatches, take
 from aetransfer.data.images import Images, to_channels
 from tests.made import make_images
 
@@ -36,6 +36,7 @@ def resident(
     prepare: Preparation = AS_IT_IS,
     rank: int = 0,
     world_size: int = 1,
+    epoch_images: int | None = None,
 ) -> ResidentBatches:
     """Augmented for training, untouched for evaluation, unless told otherwise."""
     if augment is None:
@@ -44,10 +45,12 @@ def resident(
         images.images,
         images.labels,
         prepare=prepare,
-        epochs=Epochs(len(images), shuffle, augment, seed, rank, world_size),
+        epochs=Epochs(len(images), shuffle, augment, seed, epoch_images),
         epoch=lambda: epoch,
         batch_size=batch_size,
         device=CPU,
+        rank=rank,
+        world_size=world_size,
     )
 
 
@@ -57,11 +60,11 @@ def numbered(count: int) -> Images:
 
 
 def seen(batches: ResidentBatches) -> list[int]:
-    return [label for _, labels in batches for label in labels.tolist()]
+    return [label for _, labels, share in batches for label in labels[: share.counted].tolist()]
 
 
-def everything(batches: ResidentBatches | StreamedBatches) -> Batch:
-    images, labels = zip(*batches, strict=True)
+def everything(batches: ResidentBatches | StreamedBatches) -> tuple[Tensor, Tensor]:
+    images, labels, _ = zip(*batches, strict=True)
     return torch.cat(images), torch.cat(labels)
 
 
@@ -71,31 +74,47 @@ def test_an_epoch_has_every_image_once_whatever_the_batch_size(
 ) -> None:
     batches = resident(numbered(count), shuffle=shuffle, seed=seed, epoch=epoch, batch_size=batch_size)
     assert sorted(seen(batches)) == list(range(count))
-    filled = [len(labels) for _, labels in batches]
+    filled = [len(batch.labels) for batch in batches]
     assert len(batches) == len(filled)
     assert all(size == batch_size for size in filled[:-1])
 
 
-@given(counts, sizes, worlds, seeds, epoch_numbers)
-def test_processes_that_train_together_take_equally_many_steps_and_miss_no_image(
-    count: int, batch_size: int, world_size: int, seed: int, epoch: int
+@given(counts, sizes, worlds, st.none() | counts, st.booleans(), seeds, epoch_numbers)
+@example(count=9, batch_size=8, world_size=4, epoch_images=None, shuffle=True, seed=0, epoch=0)  # one image is left
+@example(count=1, batch_size=1, world_size=3, epoch_images=None, shuffle=False, seed=0, epoch=0)
+def test_what_processes_hold_of_each_batch_is_together_the_batch_of_one_process(
+    count: int, batch_size: int, world_size: int, epoch_images: int | None, shuffle: bool, seed: int, epoch: int
 ) -> None:
-    images = numbered(count)
-    shares = [
-        resident(images, seed=seed, epoch=epoch, batch_size=batch_size, rank=rank, world_size=world_size)
-        for rank in range(world_size)
-    ]
-    assert len({len(share) for share in shares}) == 1
-    assert len({len(seen(share)) for share in shares}) == 1
-    times = np.bincount([number for share in shares for number in seen(share)], minlength=count)
-    assert times.min() >= 1
-    assert times.max() - times.min() <= 1
-    assert times.sum() < count + world_size
+    images = make_images(count, size=4)
+    common = {"seed": seed, "epoch": epoch, "batch_size": batch_size, "shuffle": shuffle}
+    common["epoch_images"] = epoch_images if shuffle else None
+    alone = resident(images, **common)
+    shares = [resident(images, rank=rank, world_size=world_size, **common) for rank in range(world_size)]
+
+    assert {len(share) for share in shares} == {len(alone)}
+    for whole, *parts in zip(alone, *shares, strict=True):
+        assert sum(part.share.counted for part in parts) == len(whole.labels)
+        # Pixels, so crops and flips as well, in the order of the one process.
+        again = sum(part.share.of_whole(part.images) for part in parts if part.share.counted)
+        assert torch.equal(again, whole.images)
+        for part in parts:
+            assert len(part.images) == len(part.labels) == max(1, part.share.counted)
+            assert torch.equal(part.labels, part.share.part(whole.labels))
+
+
+@given(counts, worlds, seeds)
+def test_the_processes_means_average_to_the_mean_of_the_batch(whole: int, world_size: int, seed: int) -> None:
+    values = torch.randn(whole, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    shares = [Share(whole, rank, world_size) for rank in range(world_size)]
+
+    together = sum(share.mean(share.part(values)) for share in shares) / world_size
+
+    torch.testing.assert_close(together, values.mean(0))
 
 
 @given(counts, sizes, worlds)
 @example(count=1, batch_size=1, world_size=3)  # more processes than images
-def test_processes_that_evaluate_together_see_every_image_exactly_once(
+def test_processes_that_evaluate_together_count_every_image_exactly_once(
     count: int, batch_size: int, world_size: int
 ) -> None:
     images = numbered(count)
@@ -175,7 +194,7 @@ def test_crops_and_flips_are_what_a_loop_over_the_images_makes_of_them(
 def test_every_image_has_a_crop_and_a_flip_of_its_own() -> None:
     ramp = torch.arange(1, 65, dtype=torch.uint8).view(1, 1, 8, 8)
     same = Images(ramp.repeat(400, 1, 1, 1), torch.zeros(400, dtype=torch.int64), ("ramp",))
-    ((pixels, _),) = resident(same, batch_size=400)
+    ((pixels, *_),) = resident(same, batch_size=400)
 
     padded = np.pad(ramp[0, 0].numpy(), 2)
     windows = {(top, left): padded[top : top + 8, left : left + 8] for top in range(5) for left in range(5)}
@@ -240,11 +259,14 @@ def test_streamed_batches_are_those_from_memory_to_the_bit(
         batch_size=5,
         device=CPU,
         workers=1,
+        rank=rank,
+        world_size=world_size,
     )
     assert len(streamed) == len(from_memory)
-    for (pixels, labels), (expected_pixels, expected_labels) in zip(streamed, from_memory, strict=True):
-        assert torch.equal(pixels, expected_pixels)
-        assert torch.equal(labels, expected_labels)
+    for batch, expected in zip(streamed, from_memory, strict=True):
+        assert torch.equal(batch.images, expected.images)
+        assert torch.equal(batch.labels, expected.labels)
+        assert batch.share == expected.share
 
 
 def test_grey_is_pillows_grey_to_within_one() -> None:

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
-from aetransfer.data.batches import Augment, Batch
+from aetransfer.data.batches import Augment
 from aetransfer.data.images import Images
 from aetransfer.data.module import ImageDataModule, Loader
 from aetransfer.data.split import cut
@@ -58,8 +59,8 @@ def fitted(**changes: Any) -> ImageDataModule:
     return module
 
 
-def everything(loader: Loader) -> Batch:
-    images, labels = zip(*loader, strict=True)
+def everything(loader: Loader) -> tuple[Tensor, Tensor]:
+    images, labels, _ = zip(*loader, strict=True)
     return torch.cat(images), torch.cat(labels)
 
 
@@ -70,9 +71,9 @@ def loaders(module: ImageDataModule) -> dict[str, Loader]:
 
 
 def assert_same(first: Loader, second: Loader) -> None:
-    for (images, labels), (other_images, other_labels) in zip(first, second, strict=True):
-        assert torch.equal(images, other_images)
-        assert torch.equal(labels, other_labels)
+    for batch, other in zip(first, second, strict=True):
+        assert torch.equal(batch.images, other.images)
+        assert torch.equal(batch.labels, other.labels)
 
 
 def test_the_test_split_is_not_read_before_it_is_tested_on() -> None:

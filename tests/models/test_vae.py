@@ -6,6 +6,7 @@ import torch
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from aetransfer.config.schema import Optimizer
+from aetransfer.data.batches import Batch, Share
 from aetransfer.models.likelihoods import Gaussian, make_likelihood
 from aetransfer.models.metrics import ActiveUnits
 from aetransfer.models.noise import step_generator
@@ -128,6 +129,19 @@ def test_a_step_draws_the_same_noise_again():
     assert not torch.equal(first.distortion, other.distortion)
 
 
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
+@pytest.mark.parametrize("whole", [8, 7, 1])
+def test_three_processes_draw_the_noise_that_one_would(likelihood, whole):
+    vae = make_vae(likelihood=likelihood)
+    images = torch.rand(whole, 1, 16, 16)
+    alone = vae.terms(images, step_generator("train", 0, 5, CPU))
+    for rank in range(3):
+        share = Share(whole, rank, 3)
+        terms = vae.terms(share.part(images), step_generator("train", 0, 5, CPU), share)
+        torch.testing.assert_close(terms.distortion, share.part(alone.distortion))
+        torch.testing.assert_close(terms.kl, share.part(alone.kl))
+
+
 def test_seeds_streams_and_steps_have_noise_of_their_own():
     keys = [("train", 0, 5), ("train", 1, 5), ("val", 0, 5), ("train", 0, 6)]
     draws = [torch.rand(4, generator=step_generator(*key, CPU)) for key in keys]
@@ -154,39 +168,35 @@ def test_prior_samples_are_pixels():
 class TrainerStub:
     """What the VAE asks of its Trainer in a training step."""
 
-    world_size, num_training_batches, max_epochs = 1, 10, 8
+    current_epoch, num_training_batches, max_epochs = 0, 10, 8
     global_step, log_every_n_steps, is_last_batch = 0, 20, False
 
 
-@pytest.mark.parametrize(("step", "expected"), [(0, 0.0), (10, 1.0), (20, 2.0), (35, 2.0)])
-def test_the_weight_of_the_rate_rises_linearly_over_the_warm_up(monkeypatch, step, expected):
+@pytest.mark.parametrize(("batches", "expected"), [(0, 0.0), (10, 1.0), (20, 2.0), (35, 2.0)])
+def test_the_weight_of_the_rate_rises_linearly_over_the_warm_up(monkeypatch, batches, expected):
     vae = make_vae(kl_weight=2.0, kl_warmup_epochs=2)
-    monkeypatch.setattr(VAE, "global_step", step)
     monkeypatch.setattr(VAE, "trainer", TrainerStub())
 
-    assert vae.beta() == expected
+    assert vae.beta(batches) == expected
 
 
 @pytest.mark.parametrize(
-    ("step", "expected"), [(0, 0.0), (10, 0.5), (20, 1.0), (39, 1.0), (40, 0.0), (50, 0.5), (79, 1.0)]
+    ("batches", "expected"), [(0, 0.0), (10, 0.5), (20, 1.0), (39, 1.0), (40, 0.0), (50, 0.5), (79, 1.0)]
 )
-def test_the_weight_of_the_rate_falls_back_at_the_start_of_each_cycle(monkeypatch, step, expected):
+def test_the_weight_of_the_rate_falls_back_at_the_start_of_each_cycle(monkeypatch, batches, expected):
     vae = make_vae(kl_warmup_epochs=2, kl_cycles=2)
-    monkeypatch.setattr(VAE, "global_step", step)
     monkeypatch.setattr(VAE, "trainer", TrainerStub())
 
-    assert vae.beta() == expected
+    assert vae.beta(batches) == expected
 
 
 def test_free_bits_let_a_latent_cost_that_much_for_nothing(monkeypatch):
-    monkeypatch.setattr(VAE, "global_step", 0)
     monkeypatch.setattr(VAE, "trainer", TrainerStub())
-    monkeypatch.setattr(VAE, "global_rank", 0)
     images = torch.rand(8, 1, 16, 16)
     losses = {}
     for free_bits in (0.0, 50.0):
         vae = make_vae(free_bits=free_bits)
-        losses[free_bits] = vae.training_step((images, torch.zeros(8)), 0).item()
+        losses[free_bits] = vae.training_step(Batch(images, torch.zeros(8), Share(8)), 0).item()
         terms = vae.terms(images, step_generator("train", 0, 0, CPU))
 
     distortion = terms.distortion.mean().item()

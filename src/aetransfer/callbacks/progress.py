@@ -52,7 +52,7 @@ class Throughput(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self.images += len(batch[1]) * trainer.world_size
+        self.images += batch.share.whole
         if batch_idx == trainer.num_training_batches - 1:
             _finish_device_work(pl_module.device)
         now = time.perf_counter()

@@ -4,12 +4,16 @@ What an epoch draws (order, crop offsets, flips) is a pure function of seed and 
 epoch on the CPU. So batches don't depend on the device or on whether they stream, and any batch of any epoch can be
 had again.
 
+Several processes share each batch: `batch_size` is that of all of them together, and what they hold of the n-th batch
+are the images, crops and flips that one process would hold alone.
+
 A random crop of a padded image is a window; `Tensor.unfold` gives all windows of all images as one view, from which
 one indexing call picks a window per image.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,7 +23,58 @@ from torch.utils.data import DataLoader, Dataset
 from aetransfer.data.images import to_channels
 from aetransfer.data.seeds import mixed_seed
 
-Batch = tuple[Tensor, Tensor]  # (B, C, H, W) float32 in [0, 1]; (B,) int64
+
+@dataclass(frozen=True)
+class Share:
+    """What one process has of a batch of `whole` images: every `world_size`-th, from `rank` on.
+
+    No process goes without a forward pass, for the others would wait for it: where there are fewer images than
+    processes, the last ones get the batch's first image as well, and it does not count.
+    """
+
+    whole: int
+    rank: int = 0
+    world_size: int = 1
+
+    @property
+    def counted(self) -> int:
+        """Images here that count; 0 for a process whose only image does not."""
+        return len(range(self.rank, self.whole, self.world_size))
+
+    @property
+    def rows(self) -> slice:
+        """The places of this process's images within the batch."""
+        return slice(self.rank, None, self.world_size) if self.counted else slice(0, 1)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Return what this process adds to a mean over the batch: the processes' average is that mean.
+
+        values: (B, ...), one for each image here. Returns (...).
+        """
+        return values[: self.counted].sum(0) * (self.world_size / self.whole)
+
+    def of_whole(self, images: Tensor) -> Tensor:
+        """Put images (B, ...) in their places within the batch, (whole, ...); what others have is zero here.
+
+        What is drawn for the whole batch is then the same whatever the number of processes.
+        """
+        if self.world_size == 1:
+            return images
+        whole = images.new_zeros((self.whole, *images.shape[1:]))
+        whole[self.rows] = images
+        return whole
+
+    def part(self, whole: Tensor) -> Tensor:
+        """Return what belongs to this process's images of (whole, ...)."""
+        return whole if self.world_size == 1 else whole[self.rows]
+
+
+class Batch(NamedTuple):
+    """What one process sees in a step. images (B, C, H, W) float32 in [0, 1]; labels (B,) int64."""
+
+    images: Tensor
+    labels: Tensor
+    share: Share
 
 
 @dataclass(frozen=True)
@@ -53,7 +108,12 @@ class Plan:
     flip: Tensor | None
 
     def batch(self, number: int, size: int) -> "Plan":
-        part = slice(number * size, (number + 1) * size)
+        return self._rows(slice(number * size, (number + 1) * size))
+
+    def part(self, share: Share) -> "Plan":
+        return self._rows(share.rows)
+
+    def _rows(self, part: slice) -> "Plan":
         return Plan(
             self.rows[part],
             None if self.crop is None else self.crop[part],
@@ -72,10 +132,9 @@ class Plan:
 
 @dataclass(frozen=True)
 class Epochs:
-    """Which of `count` images one of `world_size` processes sees in an epoch, and what is drawn for them.
+    """Which of `count` images an epoch shows, in which order, and what is drawn for them.
 
-    Training: shuffled and augmented, the same number for every process (the last ones begin again at the front of the
-    order where that is no multiple); `epoch_images` makes an epoch longer or shorter than the data. Evaluation (shuffle
+    Training: shuffled and augmented; `epoch_images` makes an epoch longer or shorter than the data. Evaluation (shuffle
     false): each image exactly once, in order, untouched.
     """
 
@@ -83,34 +142,45 @@ class Epochs:
     shuffle: bool
     augment: Augment
     seed: int
-    rank: int = 0
-    world_size: int = 1
     epoch_images: int | None = None
 
-    @property
-    def shown(self) -> int:
-        """Images that one training epoch shows, over all processes."""
-        return self.epoch_images or self.count
-
     def __len__(self) -> int:
-        if self.shuffle:
-            return -(-self.shown // self.world_size)
-        return len(range(self.rank, self.count, self.world_size))
+        return self.epoch_images or self.count
 
     def plan(self, epoch: int) -> Plan:
         if not self.shuffle:
-            return Plan(torch.arange(self.count)[self.rank :: self.world_size], None, None)
+            return Plan(torch.arange(self.count), None, None)
         generator = torch.Generator().manual_seed(mixed_seed("order", self.seed, epoch))
-        shuffles = -(-self.shown // self.count)
-        rows = torch.cat([torch.randperm(self.count, generator=generator) for _ in range(shuffles)])[: self.shown]
-        crop = torch.randint(2 * self.augment.crop_padding + 1, (self.shown, 2), generator=generator)
-        flip = torch.rand(self.shown, generator=generator) < 0.5
-        share = torch.arange(self.rank, len(self) * self.world_size, self.world_size) % self.shown
+        shuffles = -(-len(self) // self.count)
+        rows = torch.cat([torch.randperm(self.count, generator=generator) for _ in range(shuffles)])[: len(self)]
+        crop = torch.randint(2 * self.augment.crop_padding + 1, (len(self), 2), generator=generator)
+        flip = torch.rand(len(self), generator=generator) < 0.5
         return Plan(
-            rows[share],
-            crop[share] if self.augment.crop_padding else None,
-            flip[share] if self.augment.flip else None,
+            rows,
+            crop if self.augment.crop_padding else None,
+            flip if self.augment.flip else None,
         )
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How `world_size` processes divide the batches of an epoch of `images`; batch_size: of all of them together."""
+
+    images: int
+    batch_size: int
+    rank: int = 0
+    world_size: int = 1
+
+    def __len__(self) -> int:
+        return -(-self.images // self.batch_size)
+
+    def __getitem__(self, number: int) -> Share:
+        whole = min(self.batch_size, self.images - number * self.batch_size)
+        return Share(whole, self.rank, self.world_size)
+
+    def part(self, plan: Plan, number: int) -> Plan:
+        """Return this process's part of an epoch's batch."""
+        return plan.batch(number, self.batch_size).part(self[number])
 
 
 def take(padded: Tensor, chosen: Plan, size: int) -> Tensor:
@@ -147,9 +217,11 @@ class ResidentBatches:
         epoch: Callable[[], int],
         batch_size: int,
         device: torch.device,
+        rank: int = 0,
+        world_size: int = 1,
         first: Callable[[], int] = _from_the_start,
     ) -> None:
-        """images: (N, C, H, W) uint8; labels: (N,) int64.
+        """images: (N, C, H, W) uint8; labels: (N,) int64. batch_size: of all processes together.
 
         At the start of an epoch `epoch` is asked which it is, and `first` with which batch it goes on.
         """
@@ -157,17 +229,17 @@ class ResidentBatches:
         self.size = images.shape[-1] + 2 * prepare.pad
         self.padded = prepare(images, epochs.augment.crop_padding).contiguous().to(device)
         self.labels = labels.to(device)
-        self.epochs, self.epoch, self.batch_size, self.device = epochs, epoch, batch_size, device
-        self.first = first
+        self.epochs, self.epoch, self.device, self.first = epochs, epoch, device, first
+        self.shares = Shares(len(epochs), batch_size, rank, world_size)
 
     def __len__(self) -> int:
-        return -(-len(self.epochs) // self.batch_size)
+        return len(self.shares)
 
     def __iter__(self) -> Iterator[Batch]:
         plan = self.epochs.plan(self.epoch())
         for number in range(self.first(), len(self)):
-            chosen = plan.batch(number, self.batch_size).to(self.device)
-            yield take(self.padded, chosen, self.size), self.labels[chosen.rows]
+            chosen = self.shares.part(plan, number).to(self.device)
+            yield Batch(take(self.padded, chosen, self.size), self.labels[chosen.rows], self.shares[number])
 
 
 class StreamedBatches:
@@ -185,22 +257,24 @@ class StreamedBatches:
         batch_size: int,
         device: torch.device,
         workers: int,
+        rank: int = 0,
+        world_size: int = 1,
         first: Callable[[], int] = _from_the_start,
     ) -> None:
         """As ResidentBatches, but `images` is memory-mapped and only its rows at `positions` (N,) int64 are used."""
         assert epochs.count == len(positions), (epochs.count, len(positions))
         self.images, self.labels, self.positions, self.prepare = images, labels, positions, prepare
         self.size = images.shape[-1] + 2 * prepare.pad
-        self.epochs, self.epoch, self.batch_size, self.device = epochs, epoch, batch_size, device
-        self.workers, self.first = workers, first
+        self.epochs, self.epoch, self.device, self.first = epochs, epoch, device, first
+        self.shares, self.workers = Shares(len(epochs), batch_size, rank, world_size), workers
 
     def __len__(self) -> int:
-        return -(-len(self.epochs) // self.batch_size)
+        return len(self.shares)
 
     def __iter__(self) -> Iterator[Batch]:
         plan = self.epochs.plan(self.epoch())
         numbers = range(self.first(), len(self))
-        reader = _RowReader(self.images, self.labels, self.positions, plan, self.batch_size)
+        reader = _RowReader(self.images, self.labels, self.positions, plan, self.shares)
         loader = DataLoader(
             reader,
             batch_size=None,
@@ -211,19 +285,20 @@ class StreamedBatches:
             generator=torch.Generator(),
         )
         for number, (raw, labels) in zip(numbers, loader, strict=True):
-            chosen = plan.batch(number, self.batch_size)
+            chosen = self.shares.part(plan, number)
             within = Plan(torch.arange(len(labels)), chosen.crop, chosen.flip).to(self.device)
             padded = self.prepare(raw.to(self.device, non_blocking=True), self.epochs.augment.crop_padding)
-            yield take(padded, within, self.size), labels.to(self.device, non_blocking=True)
+            labels = labels.to(self.device, non_blocking=True)
+            yield Batch(take(padded, within, self.size), labels, self.shares[number])
 
 
-class _RowReader(Dataset[Batch]):
-    """Item n is the n-th whole batch of a plan, as the raw uint8 rows."""
+class _RowReader(Dataset[tuple[Tensor, Tensor]]):
+    """Item n is this process's part of the n-th batch of a plan, as the raw uint8 rows."""
 
-    def __init__(self, images: Tensor, labels: Tensor, positions: Tensor, plan: Plan, batch_size: int) -> None:
+    def __init__(self, images: Tensor, labels: Tensor, positions: Tensor, plan: Plan, shares: Shares) -> None:
         self.images, self.labels, self.positions = images, labels, positions
-        self.plan, self.batch_size = plan, batch_size
+        self.plan, self.shares = plan, shares
 
-    def __getitem__(self, number: int) -> Batch:
-        rows = self.positions[self.plan.batch(number, self.batch_size).rows]
+    def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
+        rows = self.positions[self.shares.part(self.plan, number).rows]
         return self.images[rows], self.labels[rows]

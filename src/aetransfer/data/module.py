@@ -8,7 +8,7 @@ import torch
 from pytorch_lightning import LightningDataModule, Trainer
 from torch import Tensor
 
-from aetransfer.data.batches import Augment, Epochs, Preparation, ResidentBatches, StreamedBatches
+from aetransfer.data.batches import Augment, Batch, Epochs, Preparation, ResidentBatches, StreamedBatches
 from aetransfer.data.images import Images, Split
 from aetransfer.data.split import cut
 from aetransfer.errors import UserError
@@ -28,7 +28,10 @@ def data_of(trainer: Trainer) -> "ImageDataModule":
 
 
 class ImageDataModule(LightningDataModule):
-    """Batches of (B, channels, S, S) float32 in [0, 1] and (B,) int64 labels, with S = image_size + 2 pad."""
+    """Batches of (B, channels, S, S) float32 in [0, 1] and (B,) int64 labels, with S = image_size + 2 pad.
+
+    batch_size: images of a batch over all processes, of which each has its share.
+    """
 
     def __init__(
         self,
@@ -112,6 +115,10 @@ class ImageDataModule(LightningDataModule):
         images = self._read["test" if part == "test" else "train"].images[self._positions[part][:count]]
         return self.prepare(images).float() / 255
 
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Leave a batch where it is: it was made there."""
+        return batch
+
     def train_dataloader(self) -> Loader:
         return self._loader("train", shuffle=True)
 
@@ -132,8 +139,6 @@ class ImageDataModule(LightningDataModule):
             augment=self.augment if shuffle else NO_AUGMENT,
             seed=self.seed,
             epoch_images=self.epoch_images if shuffle else None,
-            rank=trainer.global_rank,
-            world_size=trainer.world_size,
         )
         common: dict[str, Any] = {
             "prepare": self.prepare,
@@ -141,6 +146,8 @@ class ImageDataModule(LightningDataModule):
             "epoch": lambda: trainer.current_epoch,
             "batch_size": self.batch_size,
             "device": trainer.strategy.root_device,
+            "rank": trainer.global_rank,
+            "world_size": trainer.world_size,
         }
         if shuffle:
             # A run that was cut off within an epoch goes on where it was.

@@ -38,16 +38,16 @@ class AutoEncoder(LightningModule):
         return difference.square().mean((1, 2, 3))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        loss = self.squared_error(batch[0]).mean()
+        loss = batch.share.mean(self.squared_error(batch.images))
         log_step(self, {"train/mse": loss})
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.val_mse(self.squared_error(batch[0]))
+        self.val_mse.update(self.squared_error(batch.images)[: batch.share.counted])
         self.log("val/mse", self.val_mse)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self.test_mse(self.squared_error(batch[0]))
+        self.test_mse.update(self.squared_error(batch.images)[: batch.share.counted])
         self.log("test/mse", self.test_mse)
 
     def configure_optimizers(self) -> Any:

@@ -72,19 +72,18 @@ class Classifier(LightningModule):
         return self.head(codes)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        images, labels = batch
-        loss = F.cross_entropy(self(images), labels)
+        loss = batch.share.mean(F.cross_entropy(self(batch.images), batch.labels, reduction="none"))
         log_step(self, {"train/nll": loss})
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        images, labels = batch
-        self.val_metrics.update(self(images), labels)
+        counted = batch.share.counted
+        self.val_metrics.update(self(batch.images)[:counted], batch.labels[:counted])
         self.log_dict(self.val_metrics.named("val"))
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        images, labels = batch
-        self.test_metrics.update(self(images), labels)
+        counted = batch.share.counted
+        self.test_metrics.update(self(batch.images)[:counted], batch.labels[:counted])
         self.log_dict(self.test_metrics.named("test"))
 
     def configure_optimizers(self) -> Any:

@@ -3,6 +3,8 @@
 from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor
 
+from aetransfer.models.processes import mean_over_processes
+
 
 def is_kept(trainer: Trainer) -> bool:
     """Tell whether loggers keep what is logged in this training step."""
@@ -11,6 +13,6 @@ def is_kept(trainer: Trainer) -> bool:
 
 
 def log_step(module: LightningModule, values: dict[str, Tensor]) -> None:
-    """Log a training step's scalars if they are kept, or are the last of their epoch."""
+    """Log the mean over processes of a training step's scalars, if they are kept or are the last of their epoch."""
     if is_kept(module.trainer) or module.trainer.is_last_batch:
-        module.log_dict(values)
+        module.log_dict({name: mean_over_processes(value) for name, value in values.items()})

@@ -68,7 +68,9 @@ class ClassifierMetrics(nn.Module):
         self.ece = MulticlassCalibrationError(classes, n_bins=CALIBRATION_BINS)
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
-        """Add a batch: logits (N, classes), labels (N,) int64."""
+        """Add a batch: logits (N, classes), labels (N,) int64. N may be 0, for a process without any image."""
+        if len(labels) == 0:
+            return
         probabilities = logits.softmax(1)
         for metric in (self.acc, self.f1, self.ece):
             metric.update(probabilities, labels)

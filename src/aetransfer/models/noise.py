@@ -6,5 +6,5 @@ from aetransfer.data.seeds import Stream, mixed_seed
 
 
 def step_generator(stream: Stream, seed: int, step: int, device: torch.device) -> torch.Generator:
-    """Return a generator on `device` for one step. Evaluation passes the batch's number, training the global step."""
+    """Return a generator on `device` for one step: the number of its batch, which training counts on over epochs."""
     return torch.Generator(device).manual_seed(mixed_seed(stream, seed, step))

@@ -12,13 +12,14 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
 from aetransfer.config.schema import Optimizer
-from aetransfer.data.batches import Batch
+from aetransfer.data.batches import Batch, Share
 from aetransfer.models.content import content
 from aetransfer.models.curve import log_step
 from aetransfer.models.likelihoods import make_likelihood
 from aetransfer.models.metrics import ElboMetrics
 from aetransfer.models.noise import step_generator
 from aetransfer.models.optimisers import configure
+from aetransfer.models.processes import mean_over_processes
 from aetransfer.networks.encoder import Encoder
 
 # exp of half a log-variance beyond this overflows long before it means anything.
@@ -80,11 +81,17 @@ class VAE(LightningModule):
         features = self.encoder.features(images)
         return self.encoder.bottleneck(features), self.log_variance(features).clamp_max(MAX_LOG_VARIANCE)
 
-    def terms(self, images: Tensor, generator: torch.Generator) -> Terms:
-        """Compute the ELBO's terms with one sample z an image. images: (N, C, S, S) in [0, 1]."""
-        observed = self.likelihood.observe(images, generator)
+    def terms(self, images: Tensor, generator: torch.Generator, share: Share | None = None) -> Terms:
+        """Compute the ELBO's terms with one sample z an image.
+
+        images: (N, C, S, S) in [0, 1]. share: of which batch they are a part, whose noise is drawn whole; None: they
+        are all of it.
+        """
+        share = share or Share(len(images))
+        observed = share.part(self.likelihood.observe(share.of_whole(images), generator))
         mean, log_variance = self.posterior(observed)
-        noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
+        shape = (share.whole, *mean.shape[1:])
+        noise = share.part(torch.randn(shape, generator=generator, device=mean.device, dtype=mean.dtype))
         logits = self.decoder(mean + noise * torch.exp(0.5 * log_variance))
         distortion = self.likelihood.nll(content(logits, self.margin), content(observed, self.margin))
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
@@ -99,38 +106,42 @@ class VAE(LightningModule):
         codes = torch.randn(count, self.encoder.latent_dim, generator=generator, device=self.device)
         return self.likelihood.mean(self.decoder(codes))
 
-    def beta(self) -> float:
-        """Return the weight of the rate now: it rises linearly to `kl_weight` over the warm-up.
+    def beta(self, batches: int) -> float:
+        """Return the weight of the rate after so many batches: it rises linearly to `kl_weight` over the warm-up.
 
         With several cycles it falls back to 0 and rises again at the start of each (Fu et al. 2019); they are equally
         long.
         """
         if self.kl_warmup_epochs == 0:
             return self.kl_weight
-        epochs = self.global_step / max(1, self.trainer.num_training_batches)
+        epochs = batches / max(1, self.trainer.num_training_batches)
         if self.kl_cycles > 1:
             epochs %= (self.trainer.max_epochs or 1) / self.kl_cycles
         return self.kl_weight * min(1.0, epochs / self.kl_warmup_epochs)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        step = self.global_step * self.trainer.world_size + self.global_rank
-        terms = self.terms(batch[0], step_generator("train", self.seed, step, self.device))
+        batches = self.trainer.current_epoch * int(self.trainer.num_training_batches) + batch_idx
+        noise = step_generator("train", self.seed, batches, self.device)
+        terms = self.terms(batch.images, noise, batch.share)
+        ours = batch.share.mean(torch.column_stack([terms.distortion, terms.kl]))
+        whole = mean_over_processes(ours)
         # Free bits as in Kingma et al. 2016, eq. 16: the minimum holds for a latent's average over the batch.
-        paid_rate = terms.kl.mean(0).clamp_min(self.free_bits).sum()
-        distortion = terms.distortion.mean()
-        rate = terms.rate.mean()
+        paid_rate = torch.where(whole[1:] >= self.free_bits, ours[1:], self.free_bits).sum()
+        distortion, rate = ours[0], ours[1:].sum()
         log_step(self, {"train/neg_elbo": distortion + rate, "train/distortion": distortion, "train/rate": rate})
-        return distortion + self.beta() * paid_rate
+        return distortion + self.beta(batches) * paid_rate
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        terms = self.terms(batch[0], step_generator("val", 0, batch_idx, self.device))
-        self.val_metrics.update(terms.distortion, terms.rate, terms.mean)
+        self._measure(self.val_metrics, batch, step_generator("val", 0, batch_idx, self.device))
         self.log_dict(self.val_metrics.named("val"))
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        terms = self.terms(batch[0], step_generator("test", 0, batch_idx, self.device))
-        self.test_metrics.update(terms.distortion, terms.rate, terms.mean)
+        self._measure(self.test_metrics, batch, step_generator("test", 0, batch_idx, self.device))
         self.log_dict(self.test_metrics.named("test"))
+
+    def _measure(self, metrics: ElboMetrics, batch: Batch, noise: torch.Generator) -> None:
+        terms, counted = self.terms(batch.images, noise, batch.share), batch.share.counted
+        metrics.update(terms.distortion[:counted], terms.rate[:counted], terms.mean[:counted])
 
     def configure_optimizers(self) -> Any:
         total_steps = int(self.trainer.estimated_stepping_batches)
