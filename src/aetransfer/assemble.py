@@ -12,7 +12,7 @@ from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfi
 from aetransfer.callbacks.history import History
 from aetransfer.callbacks.progress import Throughput, progress
 from aetransfer.callbacks.resume import AtomicCheckpoints, Resume
-from aetransfer.config.instantiate import bind, build
+from aetransfer.config.instantiate import Role, bind, build
 from aetransfer.config.schema import Data, Job, Target
 from aetransfer.data.batches import Augment
 from aetransfer.data.module import ImageDataModule
@@ -34,7 +34,7 @@ def make_data(data: Data, seed: int, allow: list[str]) -> ImageDataModule:
     """Build the data module; no file is opened before its `setup`."""
     settings = data.model_dump(exclude={"name", "reader", "root", "classes", "augment"})
     augment = Augment(**data.augment.model_dump())
-    return ImageDataModule(bind(data.reader, allow, later=["split"]), augment=augment, seed=seed, **settings)
+    return ImageDataModule(bind(data.reader, "reader", allow, later=["split"]), augment=augment, seed=seed, **settings)
 
 
 def architecture_of(job: Job) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def architecture_of(job: Job) -> dict[str, Any]:
 
 def make_encoder(job: Job) -> Encoder:
     """Build the job's encoder with fresh weights. Raises UserError where the target is no Encoder."""
-    encoder = build(architecture_of(job), job.allow)
+    encoder = build(architecture_of(job), "encoder", job.allow)
     if not isinstance(encoder, Encoder):
         raise UserError(f"_target_: {job.encoder.target} is no aetransfer.networks.encoder.Encoder: subclass it.")
     return encoder
@@ -86,10 +86,12 @@ def make_trainer(job: Job, directory: RunDirectory, model: Model, throughput: Th
         _best(directory, model),
         Resume(directory.last),
     ]
-    callbacks += [_built(node, places, job.allow) for node in job.callbacks.values() if node is not None]
+    callbacks += [_built(node, "callback", places, job.allow) for node in job.callbacks.values() if node is not None]
     if job.trainer.progress:
         callbacks.append(progress(throughput))
-    loggers: list[Logger] = [_built(node, places, job.allow) for node in job.logger.values() if node is not None]
+    loggers: list[Logger] = [
+        _built(node, "logger", places, job.allow) for node in job.logger.values() if node is not None
+    ]
     try:
         return Trainer(
             **job.trainer.model_dump(exclude=OWN_SETTINGS),
@@ -132,7 +134,7 @@ def _best(directory: RunDirectory, model: Model) -> ModelCheckpoint:
     )
 
 
-def _built(node: Target, places: dict[str, str], allow: list[str]) -> Any:
+def _built(node: Target, role: Role, places: dict[str, str], allow: list[str]) -> Any:
     """Fill {run_dir}, {run_name}, {monitor} and {monitor_mode} in, which no config can know when it is written."""
     plain = node.model_dump(by_alias=True)
     try:
@@ -140,6 +142,6 @@ def _built(node: Target, places: dict[str, str], allow: list[str]) -> Any:
     except (LookupError, ValueError) as error:
         raise UserError(f"{node.target}: braces may hold {', '.join(places)}, not {error}.") from error
     try:
-        return build(filled, allow)
+        return build(filled, role, allow)
     except MisconfigurationException as error:
         raise UserError(f"{node.target}: {error}.") from error

@@ -4,6 +4,7 @@ from omegaconf import DictConfig
 
 from aetransfer import command_line
 from aetransfer.config.compose import checked
+from aetransfer.config.instantiate import check_allow
 from aetransfer.config.schema import EvaluationRequest
 from aetransfer.runs.directory import RunDirectory
 
@@ -14,6 +15,7 @@ def main() -> None:
 
 def _request(config: DictConfig, overrides: list[str]) -> EvaluationRequest:
     request = checked(config, EvaluationRequest)
+    check_allow(request.allow, overrides)
     RunDirectory.existing(request.run)
     return request
 

@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 from pytorch_lightning import seed_everything
+from torch import Tensor
 
 from aetransfer import logs
 from aetransfer.assemble import Model, architecture_of, make_data, make_encoder, make_model, make_trainer
@@ -19,10 +20,15 @@ from aetransfer.runs.lock import RunLock
 from aetransfer.runs.record import Record
 from aetransfer.transfer.carry import carry
 from aetransfer.transfer.controls import keep_moments_, shuffle_
-from aetransfer.transfer.exported import read_checkpoint, read_state, write_encoder
+from aetransfer.transfer.exported import load_weights, read_checkpoint, read_state, write_encoder
 from aetransfer.transfer.settle import pretraining_of
 
 log = logging.getLogger(__name__)
+
+DOWNLOADED = {
+    f"aetransfer.data.{name}"
+    for name in ("idx.read_mnist", "idx.read_fashion_mnist", "cifar.read_cifar10", "cifar.read_cifar100")
+}
 
 
 def run(job: Job, overrides: list[str]) -> Run:
@@ -109,7 +115,7 @@ def execute(
     resumed = directory.last if directory.last.is_file() else None
     if resumed:
         log.info("Resuming from %s", resumed)
-    with distributed.children(directory, source):
+    with distributed.children(directory, source, job.allow):
         trainer.fit(model, datamodule=data, ckpt_path=resumed, weights_only=True)
         epochs, steps = trainer.current_epoch, trainer.global_step
         loggers, trainer.loggers = trainer.loggers, []  # the best epoch's validation is on the curve already
@@ -144,17 +150,22 @@ def evaluate(request: EvaluationRequest) -> dict[str, float]:
     if not directory.best.is_file():
         raise UserError(f"{directory.best} does not exist: a run can't be measured without its weights.")
     job = _to_evaluate(directory.read_config(), request)
+    content = read_checkpoint(directory.best)
+    # Somebody else's config may ask for a network that fills the memory; the weights that are there don't.
+    if content["hyper_parameters"]["architecture"] != architecture_of(job):
+        raise UserError(f"{directory.config} and {directory.best} are not of one run: their encoders differ.")
     logs.quiet_lightning()
     seed_everything(job.seed, verbose=False)
     data = make_data(job.data, job.seed, job.allow)
     data.setup("test" if request.split == "test" else "fit")
     classes = _check_classes(job.data, data)
     if job.stage == "transfer":
-        _check_head(directory, job.data.name, classes)
+        _check_head(job, content["state_dict"], classes)
     model = make_model(job, make_encoder(job), classes)
     trainer = make_trainer(job, directory, model, Throughput())
     evaluation = trainer.test if request.split == "test" else trainer.validate
-    evaluation(model, datamodule=data, ckpt_path=directory.best, weights_only=True, verbose=False)
+    load_weights(content, model, directory.best)
+    evaluation(model, datamodule=data, verbose=False)
     return _metrics(trainer.callback_metrics)
 
 
@@ -173,11 +184,16 @@ def _to_evaluate(job: Job, request: EvaluationRequest) -> Job:
         key: str(elsewhere.get(value, value)) if isinstance(value, str) else value
         for key, value in data.reader.model_dump(by_alias=True).items()
     }
+    # The run may be a stranger's: nothing is written where it says. Downloads go below a root, but that of a folder.
+    if "cache_dir" in reader:
+        reader["cache_dir"] = str(request.paths.cache_dir)
+    if "root" in reader and data.reader.target in DOWNLOADED:
+        reader["root"] = str(request.paths.data_dir)
     here = {"accelerator": request.accelerator or job.trainer.accelerator, "devices": 1, "num_nodes": 1}
     return job.model_copy(
         update={
             "data": data.model_copy(update={"reader": Target.model_validate(reader)}),
-            "trainer": job.trainer.model_copy(update={**here, "strategy": "auto", "progress": False}),
+            "trainer": job.trainer.model_copy(update={**here, "strategy": "auto", "progress": False, "profiler": None}),
             "allow": request.allow,
             "callbacks": {},
             "logger": {},
@@ -224,11 +240,15 @@ def _check_classes(config: Data, data: ImageDataModule) -> int:
     return classes
 
 
-def _check_head(directory: RunDirectory, data: str, classes: int) -> None:
-    state = read_checkpoint(directory.best)["state_dict"]
-    *_, bias = (tensor for name, tensor in state.items() if name.startswith("head."))
-    if len(bias) != classes:
-        raise UserError(f"The run tells {len(bias)} classes apart, but {data} has {classes}: choose other data.")
+def _check_head(job: Job, state: dict[str, Tensor], classes: int) -> None:
+    assert job.head is not None
+    biases = [len(tensor) for name, tensor in state.items() if name.startswith("head.") and tensor.ndim == 1]
+    if biases[:-1] != job.head.hidden or not biases:
+        raise UserError(f"The run's head is not the one of its config, head.hidden={job.head.hidden}: it is damaged.")
+    if biases[-1] != classes:
+        raise UserError(
+            f"The run tells {biases[-1]} classes apart, but {job.data.name} has {classes}: choose other data."
+        )
 
 
 def _metrics(logged: dict[str, Any]) -> dict[str, float]:

@@ -27,7 +27,7 @@ TINY_PRETRAINING = ("data=digits", "encoder.widths=[4,8,8,8]", "encoder.latent_d
 
 # As sentences name them.
 DATA_SETS = "cifar10, cifar100, digits, fashion_mnist, image_folder, mnist, photo_digits"
-ALLOWED = "aetransfer, pytorch_lightning.callbacks, pytorch_lightning.loggers"
+ALLOWED = {"encoder": "aetransfer.networks", "reader": "aetransfer.data"}
 
 
 def job_of(*overrides):

@@ -247,11 +247,12 @@ def test_a_pretraining_does_not_mind_what_its_own_unused_nodes_would_refuse():
     ["encoder._target_=os.system", "data.reader._target_=os.system", "pretrain.data.reader._target_=os.system"],
 )
 def test_a_target_outside_the_allowed_packages_is_refused_before_anything_is_imported(torchless, word):
+    role = "encoder" if word.startswith("encoder") else "reader"
     done = torchless("train", word)
 
     assert_refused(
         done,
-        f"_target_: os.system is outside the packages that a config may call ({ALLOWED}): "
+        f"_target_: os.system is outside the packages that the {role} of a config may come from ({ALLOWED[role]}): "
         "if it is yours, add allow=[os] to the command line.",
     )
     assert not done.torch

@@ -76,7 +76,7 @@ BAD_ENCODERS = [
     (of_another_program, "{} is no encoder of this program: its header does not say aetransfer-encoder-1."),
     (without_architecture, "{} is damaged: its header does not say which encoder it holds."),
     (with_half_an_architecture, "{} is damaged: what it says of its encoder lacks the class or the size of its images."),
-    (that_calls_something_else, f"_target_: os.system is outside the packages that a config may call ({ALLOWED}): if it is yours, add allow=[os] to the command line."),
+    (that_calls_something_else, f"_target_: os.system is outside the packages that the encoder of a config may come from ({ALLOWED['encoder']}): if it is yours, add allow=[os] to the command line."),
     (that_contradicts_the_schema, "encoder.latent_dim=-8 should be greater than 0."),
 ]  # fmt: skip
 

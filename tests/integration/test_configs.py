@@ -35,7 +35,7 @@ def test_every_experiment_says_its_command_cost_and_expected_numbers(experiment)
 @pytest.mark.parametrize("logger", LOGGERS)
 def test_every_logger_names_a_class_that_exists(logger):
     for node in job_of(f"logger={logger}").logger.values():
-        assert locate(node.target)
+        assert locate(node.target, "logger")
 
 
 @pytest.mark.parametrize("data", sorted(path.stem for path in (config_directory() / "data").glob("[a-z]*.yaml")))

@@ -1,7 +1,8 @@
-"""The one place that turns a `_target_` into an object. Only named packages may be called.
+"""The one place that turns a `_target_` into an object. Only named packages may be called, each for its own purpose.
 
 The name is checked twice: as it is written, and as the module that the found object really comes from, because
-`aetransfer.runs.result.os.system` begins with an allowed name too.
+`aetransfer.networks.conv4.os.system` begins with an allowed name too. Packages beside the program's own are named on
+the command line, by the user: no file that is loaded can allow itself anything.
 """
 
 import difflib
@@ -9,7 +10,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -17,21 +18,43 @@ from aetransfer.config.schema import Node
 from aetransfer.config.sentences import wrong_value
 from aetransfer.errors import UserError
 
-OWN = ("aetransfer", "pytorch_lightning.callbacks", "pytorch_lightning.loggers")
+Role = Literal["encoder", "reader", "callback", "logger"]
+
+# Where a config finds what. The rest of the program writes files and starts processes, and is nobody's building block.
+OWN: dict[Role, tuple[str, ...]] = {
+    "encoder": ("aetransfer.networks",),
+    "reader": ("aetransfer.data",),
+    "callback": ("aetransfer.callbacks", "pytorch_lightning.callbacks"),
+    "logger": ("pytorch_lightning.loggers",),
+}
 
 
-def check_allowed(target: str, allow: Sequence[str] = ()) -> None:
-    """Raise UserError for a name outside the allowed packages. Nothing is imported."""
-    if not _below(target, (*OWN, *allow)):
+def check_allow(allow: Sequence[str], overrides: Sequence[str]) -> None:
+    """Raise UserError for allowed packages that a file named, and not the command line's `overrides`."""
+    if allow and not any(map(sets_allow, overrides)):
         raise UserError(
-            f"_target_: {target} is outside the packages that a config may call ({', '.join((*OWN, *allow))}): "
-            f"if it is yours, add allow=[{target.split('.')[0]}] to the command line."
+            f"allow=[{','.join(allow)}] is set in a file, and no file may say whose code is run: if you trust these "
+            "packages, name them on the command line."
         )
 
 
-def locate(target: str, allow: Sequence[str] = ()) -> Callable[..., Any]:
+def sets_allow(override: str) -> bool:
+    return override.lstrip("+").partition("=")[0] == "allow"
+
+
+def check_allowed(target: str, role: Role, allow: Sequence[str] = ()) -> None:
+    """Raise UserError for a name outside the packages allowed for its role. Nothing is imported."""
+    packages = (*OWN[role], *allow)
+    if not _below(target, packages):
+        raise UserError(
+            f"_target_: {target} is outside the packages that the {role} of a config may come from "
+            f"({', '.join(packages)}): if it is yours, add allow=[{target.split('.')[0]}] to the command line."
+        )
+
+
+def locate(target: str, role: Role, allow: Sequence[str] = ()) -> Callable[..., Any]:
     """Import what `target` names. Raises UserError where it is not below an allowed package, or does not exist."""
-    check_allowed(target, allow)
+    check_allowed(target, role, allow)
     module_name, _, name = target.rpartition(".")
     try:
         module = importlib.import_module(module_name)
@@ -42,7 +65,7 @@ def locate(target: str, allow: Sequence[str] = ()) -> Callable[..., Any]:
         near = difflib.get_close_matches(name, dir(module), n=1)
         hint = f" (did you mean {near[0]})" if near else ""
         raise UserError(f"_target_: {module_name} has no {name}{hint}.")
-    if not callable(found) or not _below(getattr(found, "__module__", ""), (*OWN, *allow)):
+    if not callable(found) or not _below(getattr(found, "__module__", ""), (*OWN[role], *allow)):
         raise UserError(f"_target_: {target} is not a class or function of the packages that a config may call.")
     return found
 
@@ -51,13 +74,13 @@ def _below(name: str, packages: Sequence[str]) -> bool:
     return any(name == package or name.startswith(f"{package}.") for package in packages)
 
 
-def bind(node: Node | dict[str, Any], allow: Sequence[str] = (), later: Sequence[str] = ()) -> partial[Any]:
+def bind(node: Node | dict[str, Any], role: Role, allow: Sequence[str] = (), later: Sequence[str] = ()) -> partial[Any]:
     """Return the target of a node with its keys as arguments, ready to be called with those it gets `later`.
 
     Raises UserError for a key that the target does not take, with the nearest that it does, and for one that it needs.
     """
     keys = node.model_dump(by_alias=True) if isinstance(node, Node) else dict(node)
-    target = locate(keys.pop("_target_"), allow)
+    target = locate(keys.pop("_target_"), role, allow)
     name = f"{target.__module__}.{target.__qualname__}"
     signature = inspect.signature(target)
     parameters = signature.parameters
@@ -87,9 +110,9 @@ def _typed(key: str, value: Any, parameters: Mapping[str, inspect.Parameter], na
         raise UserError(f"{name}: {wrong_value(key, value, error.errors()[0]['msg'])}.") from error
 
 
-def build(node: Node | dict[str, Any], allow: Sequence[str] = ()) -> Any:
+def build(node: Node | dict[str, Any], role: Role, allow: Sequence[str] = ()) -> Any:
     """Call the target of a node. Raises UserError for keys or values that it refuses, or a package that it lacks."""
-    call = bind(node, allow)
+    call = bind(node, role, allow)
     try:
         return call()
     except (ValueError, ImportError) as error:

@@ -29,16 +29,23 @@ def _no_bool(value: Any) -> Any:
     return value
 
 
-PositiveInt = Annotated[int, BeforeValidator(_no_bool), Field(gt=0)]
-NonNegativeInt = Annotated[int, BeforeValidator(_no_bool), Field(ge=0)]
+# 32 bits: larger ones overflow somewhere in torch, and none has a meaning.
+PositiveInt = Annotated[int, BeforeValidator(_no_bool), Field(gt=0, lt=2**31)]
+NonNegativeInt = Annotated[int, BeforeValidator(_no_bool), Field(ge=0, lt=2**31)]
 PositiveFloat = Annotated[float, BeforeValidator(_no_bool), Field(gt=0)]
 NonNegativeFloat = Annotated[float, BeforeValidator(_no_bool), Field(ge=0)]
 Fraction = Annotated[float, BeforeValidator(_no_bool), Field(gt=0, lt=1)]
 # The noise of a VAE has 24 bits for it in its generator's seed (aetransfer.models.noise).
 Seed = Annotated[int, BeforeValidator(_no_bool), Field(ge=0, lt=2**24)]
 
+# Far beyond what is trained here, and short of what takes a machine's memory by a slip or by somebody's malice.
+Side = Annotated[int, BeforeValidator(_no_bool), Field(gt=0, le=4096)]
+Margin = Annotated[int, BeforeValidator(_no_bool), Field(ge=0, le=4096)]
+Width = Annotated[int, BeforeValidator(_no_bool), Field(gt=0, le=2**16)]
+Widths = Annotated[list[Width], Field(max_length=12)]
+
 # It becomes a part of directory names.
-Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
+Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$", max_length=80)]
 
 
 def _all(value: Any) -> Any:
@@ -65,7 +72,7 @@ def _get(node: Any, key: str, field: str) -> Any:
 
 
 class Augment(Node):
-    crop_padding: NonNegativeInt = 0
+    crop_padding: Margin = 0
     flip: bool = False
 
 
@@ -75,8 +82,8 @@ class Data(Node):
     root: str | None = None
     classes: PositiveInt | None = None
     channels: Annotated[Literal[1, 3], BeforeValidator(_no_bool)]
-    image_size: PositiveInt
-    pad: NonNegativeInt = 0
+    image_size: Side
+    pad: Margin = 0
     batch_size: PositiveInt = 128
     val_fraction: Fraction = 0.1
     labels_per_class: Annotated[PositiveInt | None, BeforeValidator(_all)] = None
@@ -84,7 +91,7 @@ class Data(Node):
     epoch_images: PositiveInt | None = None
     augment: Augment = Augment()
     max_memory_gb: NonNegativeFloat = 8.0
-    workers: PositiveInt = 2
+    workers: Annotated[PositiveInt, Field(le=1024)] = 2
 
     @property
     def input_size(self) -> int:
@@ -100,9 +107,9 @@ class Data(Node):
 
 class Conv4Encoder(Node):
     target: Literal["aetransfer.networks.conv4.Conv4"] = Field(alias="_target_")
-    latent_dim: PositiveInt = 128
-    widths: Annotated[list[PositiveInt], Field(min_length=1)] = [32, 64, 128, 256]
-    hidden: list[PositiveInt] = []
+    latent_dim: Width = 128
+    widths: Annotated[Widths, Field(min_length=1)] = [32, 64, 128, 256]
+    hidden: Widths = []
     kernel_size: Annotated[Literal[3, 4], BeforeValidator(_no_bool)] = 3
     batch_norm: bool = False
     init: Literal["he", "torch"] = "he"
@@ -118,7 +125,7 @@ class Conv4Encoder(Node):
 
 
 class CustomEncoder(Target):
-    latent_dim: PositiveInt
+    latent_dim: Width
 
     def check_image_size(self, size: int, data: str) -> None:
         """Only the encoder itself can know; it raises when it is built or first called."""
@@ -173,7 +180,7 @@ Model = Annotated[AutoEncoderModel | VAEModel | ClassifierModel, Field(discrimin
 
 
 class Head(Node):
-    hidden: list[PositiveInt] = [64]
+    hidden: Widths = [64]
 
 
 # What the names of the arms promise: the encoder's first weights, how it is trained, whether the head is linear, and

@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from aetransfer.config.choices import alternatives_of
 from aetransfer.config.compose import composed
+from aetransfer.config.instantiate import sets_allow
 from aetransfer.config.schema import Node, PositiveInt, Seed
 from aetransfer.config.sentences import sentence
 from aetransfer.errors import UserError
@@ -78,6 +79,8 @@ def expanded(config_name: str, overrides: list[str], multirun: bool, config_dir:
     own = [override for override in overrides if _key(override).split(".")[0] == "sweep"]
     alternatives_of(config_name, own, multirun, config_dir)
     file = sweep_file(composed(config_name, own, config_dir))
+    if any(sets_allow(key) for key in (*file.set, *file.params, *file.space)):
+        raise UserError(f"{chosen[-1]} sets allow, and no file may say whose code is run: set it on the command line.")
     given = {_key(override) for override in overrides}
     words = {**file.set, **file.params}
     more = [override_of(key, value) for key, value in words.items() if key not in given]

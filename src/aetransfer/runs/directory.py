@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 from aetransfer.config.schema import Job
 from aetransfer.errors import UserError
 from aetransfer.runs.files import replace_file
 from aetransfer.runs.identity import run_name
+from aetransfer.runs.plain import read_json, read_yaml
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,11 @@ class RunDirectory:
         if not self.result_path.is_file():
             return None
         try:
-            content = json.loads(self.result_path.read_text())
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            content = read_json(self.result_path)
+            if not isinstance(content, dict) or not isinstance(content.get("status"), str):
+                raise ValueError("it does not say the run's status")
+        except (OSError, ValueError) as error:
             raise UserError(f"{self.result_path} is damaged ({error}): remove {self.path} and run again.") from error
-        assert isinstance(content, dict)
         return content
 
     def move_aside(self) -> Path:
@@ -93,12 +96,18 @@ class RunDirectory:
         replace_file(self.result_path, json.dumps(result, indent=2) + "\n")
 
     def write_config(self, job: Job) -> None:
-        plain = job.model_dump(mode="json", by_alias=True)
+        # What may be called is the command line's to say, each time anew.
+        plain = job.model_dump(mode="json", by_alias=True, exclude={"allow"})
         replace_file(self.config, yaml.safe_dump(plain, sort_keys=False))
 
     def read_config(self) -> Job:
-        """Return the job this run was made from. Raises UserError for a config that can't be read."""
+        """Return the job this run was made from, with nothing allowed. Raises UserError where it can't be read."""
         try:
-            return Job.model_validate(yaml.safe_load(self.config.read_text()))
-        except (yaml.YAMLError, ValueError) as error:
-            raise UserError(f"{self.config} is not the config of a run: {' '.join(str(error).split())}") from error
+            job = Job.model_validate(read_yaml(self.config))
+        except (OSError, ValueError) as error:
+            # Sentences need Hydra, which takes a while to import, and most configs are sound.
+            from aetransfer.config.sentences import sentence
+
+            reason = sentence(error, "train") if isinstance(error, ValidationError) else f"{error}."
+            raise UserError(f"{self.config} is not the config of a run: {reason}") from error
+        return job.model_copy(update={"allow": []})

@@ -2,9 +2,10 @@
 ranks may train different configurations; here a child is told the one run directory it belongs to.
 """
 
+import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,9 +21,10 @@ SET_BY_LIGHTNING = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WO
 
 
 @contextmanager
-def children(directory: RunDirectory, source: str | None) -> Iterator[None]:
+def children(directory: RunDirectory, source: str | None, allow: Sequence[str]) -> Iterator[None]:
     """Let the processes that Lightning starts meanwhile be `python -m aetransfer.rank` on this run."""
-    command = [sys.executable, "-m", "aetransfer.rank", str(directory.path), *([source] if source else [])]
+    rank = [sys.executable, "-m", "aetransfer.rank"]
+    command = [*rank, str(directory.path), json.dumps(list(allow)), *([source] if source else [])]
     before = {name: os.environ.get(name) for name in SET_BY_LIGHTNING}
     original = getattr(launcher, CHILD_COMMAND)
     setattr(launcher, CHILD_COMMAND, lambda local_rank: (command, str(Path.cwd())))

@@ -3,21 +3,15 @@
 Nothing here imports torch or checks a config against today's schema: runs of older versions are listed as well.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from aetransfer.config.monitor import MONITORS
 from aetransfer.errors import UserError
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.lock import RunLock
-
-# libyaml reads 500 configs in a second, Python alone in ten.
-LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-UNREADABLE = (OSError, ValueError, yaml.YAMLError)
+from aetransfer.runs.plain import read_json, read_yaml
 
 
 @dataclass(frozen=True)
@@ -60,7 +54,8 @@ class StoredRun:
     @property
     def source(self) -> str | None:
         """The run directory, checkpoint or encoder that this run started from."""
-        return self.result.get("source")
+        source = self.result.get("source")
+        return source if isinstance(source, str) else None
 
     @property
     def files(self) -> list[Path]:
@@ -84,18 +79,18 @@ def read(path: Path) -> StoredRun:
     """Read a run directory, whatever state it is in."""
     directory = RunDirectory(path)
     try:
-        config = _mapping(yaml.load(directory.config.read_bytes(), LOADER), "config.yaml")
+        config = _mapping(read_yaml(directory.config), "config.yaml")
         str(config["model"]["name"])
     except FileNotFoundError:
         return StoredRun(path, {}, {}, "it has no config.yaml")
-    except (*UNREADABLE, LookupError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError) as error:
         return StoredRun(path, {}, {}, f"config.yaml can't be read: {_line(error)}")
     try:
-        result = _mapping(json.loads(directory.result_path.read_bytes()), "result.json")
+        result = _mapping(read_json(directory.result_path), "result.json")
         str(result["status"])
     except FileNotFoundError:
         return StoredRun(path, config, {}, "it has no result.json")
-    except (*UNREADABLE, LookupError) as error:
+    except (OSError, ValueError, LookupError) as error:
         return StoredRun(path, config, {}, f"result.json can't be read: {_line(error)}")
     return StoredRun(path, config, result)
 

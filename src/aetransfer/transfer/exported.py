@@ -7,6 +7,7 @@ import hashlib
 import json
 import pickle
 import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from aetransfer.errors import UserError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from aetransfer.networks.encoder import Encoder
 
@@ -64,6 +65,15 @@ def read_state(path: str) -> "dict[str, Tensor]":
     return {key.removeprefix("encoder."): value for key, value in state.items() if key.startswith("encoder.")}
 
 
+def load_weights(content: dict[str, Any], model: "nn.Module", file: Path) -> None:
+    """Set a model's weights to a checkpoint's. Raises UserError where they are not those of this model."""
+    try:
+        model.load_state_dict(content["state_dict"])
+    except RuntimeError as error:
+        reason = "; ".join(line.strip().rstrip(".") for line in str(error).splitlines()[1:3])
+        raise UserError(f"{file} does not fit the run's config ({reason}): one of them is another run's.") from error
+
+
 def _file(path: str) -> Path:
     given = Path(path).expanduser()
     if given.is_dir():
@@ -80,21 +90,30 @@ def _header(file: Path) -> dict[str, Any]:
     try:
         with safe_open(file, framework="np") as opened:
             metadata = opened.metadata() or {}
+            shapes = [opened.get_slice(key).get_shape() for key in opened.keys()]  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise UserError(f"{file} is truncated or no safetensors file ({error}).") from error
     if FORMAT not in metadata:
         raise UserError(f"{file} is no encoder of this program: its header does not say {FORMAT}.")
     try:
         architecture = json.loads(metadata[FORMAT])
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{file} is damaged: its header does not say which encoder it holds.") from error
-    return _complete(architecture, file)
+    return _complete(architecture, shapes, file)
 
 
-def _complete(architecture: Any, file: Path) -> dict[str, Any]:
-    if not isinstance(architecture, dict) or not {"_target_", "in_channels", "image_size"} <= set(architecture):
-        raise UserError(f"{file} is damaged: what it says of its encoder lacks the class or the size of its images.")
-    return architecture
+def _complete(architecture: Any, shapes: Iterable[Sequence[int]], file: Path) -> dict[str, Any]:
+    """Return the architecture where it says what it must, and claims no layer larger than any tensor in the file."""
+    match architecture:
+        case {"_target_": str(), "in_channels": 1 | 3, "image_size": int(), **sizes}:
+            largest = max((side for shape in shapes for side in shape), default=0)
+            for key in ("latent_dim", "widths", "hidden"):
+                claimed = sizes.get(key, 0)
+                each = claimed if isinstance(claimed, list) else [claimed]
+                if any(isinstance(side, int) and side > largest for side in each):
+                    raise UserError(f"{file} is damaged: it says {key}={claimed}, and none of its tensors is so large.")
+            return architecture
+    raise UserError(f"{file} is damaged: what it says of its encoder lacks the class or the size of its images.")
 
 
 def read_checkpoint(file: Path) -> dict[str, Any]:
@@ -114,6 +133,9 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
         raise UserError(f"{file} is damaged or no checkpoint ({type(error).__name__}: {error}).") from error
     match content:
         case {"hyper_parameters": {"architecture": architecture}, "state_dict": dict()}:
-            _complete(architecture, file)
+            state = content["state_dict"]
+            if not all(isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()):
+                raise UserError(f"{file} is damaged: what should be its weights are not tensors.")
+            _complete(architecture, [value.shape for value in state.values()], file)
             return content
     raise UserError(f"{file} is no checkpoint of this program: it does not say which encoder it holds.")

@@ -6,7 +6,7 @@ architecture replaces the config's. Two configs that mean the same job settle to
 
 from typing import Any
 
-from aetransfer.config.instantiate import check_allowed
+from aetransfer.config.instantiate import Role, check_allow, check_allowed
 from aetransfer.config.schema import GivenEncoder, Head, Job, Pretraining, Trainer, Training
 from aetransfer.errors import UserError
 from aetransfer.transfer.exported import read_description
@@ -17,11 +17,12 @@ ONLY_TRANSFER = ("transfer", "head", "pretrain")
 def settle(job: Job, overrides: list[str]) -> Job:
     """Return the job that a config means. `overrides`: what the command line set, which nothing may quietly undo.
 
-    Raises UserError where source and target don't fit together.
+    Raises UserError where source and target don't fit together, and for code that the command line does not allow.
     """
+    check_allow(job.allow, overrides)
     settled = _settle(job, overrides)
-    for target in _targets(settled):
-        check_allowed(target, settled.allow)
+    for target, role in _targets(settled):
+        check_allowed(target, role, settled.allow)
     return settled
 
 
@@ -74,11 +75,12 @@ def pretraining_of(job: Job) -> Job:
     )
 
 
-def _targets(job: Job) -> list[str]:
-    nodes = [job.encoder, job.data.reader, *job.callbacks.values(), *job.logger.values()]
+def _targets(job: Job) -> list[tuple[str, Role]]:
+    targets: list[tuple[str, Role]] = [(job.encoder.target, "encoder"), (job.data.reader.target, "reader")]
     if isinstance(job.pretrain, Pretraining):
-        nodes.append(job.pretrain.data.reader)
-    return [node.target for node in nodes if node is not None]
+        targets.append((job.pretrain.data.reader.target, "reader"))
+    targets += [(node.target, "callback") for node in job.callbacks.values() if node is not None]
+    return [*targets, *((node.target, "logger") for node in job.logger.values() if node is not None)]
 
 
 def _check_stage(job: Job, overrides: list[str]) -> None:
