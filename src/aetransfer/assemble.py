@@ -1,5 +1,6 @@
 """From a job's config to the objects Lightning trains: data, model, trainer."""
 
+import logging
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from aetransfer.callbacks.history import History
 from aetransfer.callbacks.progress import Throughput, progress
@@ -23,6 +25,9 @@ from aetransfer.models.vae import VAE
 from aetransfer.networks.encoder import Encoder
 from aetransfer.networks.head import Head
 from aetransfer.runs.directory import RunDirectory
+from aetransfer.runs.member import ALONE, Member
+
+log = logging.getLogger(__name__)
 
 Model = AutoEncoder | VAE | Classifier
 
@@ -75,8 +80,13 @@ def make_model(job: Job, encoder: Encoder, classes: int) -> Model:
     return model
 
 
-def make_trainer(job: Job, directory: RunDirectory, model: Model, throughput: Throughput) -> Trainer:
-    """Build the Trainer with the job's callbacks and loggers. Raises UserError for hardware that isn't there."""
+def make_trainer(
+    job: Job, directory: RunDirectory, model: Model, throughput: Throughput, member: Member = ALONE
+) -> Trainer:
+    """Build the Trainer with the job's callbacks and loggers, for one of the processes that do the job together.
+
+    Raises UserError for hardware that isn't there.
+    """
     places = {"run_dir": str(directory.path), "run_name": directory.path.name}
     places |= {"monitor": model.monitor, "monitor_mode": model.monitor_mode}
     # Checkpoints are made in this order, so that the last state knows the best epoch.
@@ -96,7 +106,7 @@ def make_trainer(job: Job, directory: RunDirectory, model: Model, throughput: Th
         return Trainer(
             **job.trainer.model_dump(exclude=OWN_SETTINGS),
             profiler=_profiler(job, directory),
-            plugins=[AtomicCheckpoints()],
+            plugins=[AtomicCheckpoints(), member.environment()],
             callbacks=callbacks,
             logger=loggers or False,
             default_root_dir=directory.path,
@@ -104,12 +114,28 @@ def make_trainer(job: Job, directory: RunDirectory, model: Model, throughput: Th
             enable_model_summary=False,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
+            sync_batchnorm=_shares_batch_norm(job, model, member),
         )
     except (MisconfigurationException, ValueError) as error:
         raise UserError(
             f"trainer.accelerator={job.trainer.accelerator} with devices={job.trainer.devices} is not to be had on "
             f"this machine ({' '.join(str(error).split()).rstrip('.')}): choose auto or cpu."
         ) from error
+
+
+def _shares_batch_norm(job: Job, model: Model, member: Member) -> bool:
+    """Tell whether batch normalisation is over the images of all processes: always, where torch can do that."""
+    if member.size == 1:
+        return False
+    if job.trainer.accelerator != "cpu" and torch.cuda.is_available():
+        return True
+    if any(isinstance(module, _BatchNorm) for module in model.modules()):
+        log.warning(
+            "On the CPU each of the %d processes normalises batches by the %d images that it has of them.",
+            member.size,
+            job.data.batch_size // member.size,
+        )
+    return False
 
 
 def _profiler(job: Job, directory: RunDirectory) -> Profiler | None:

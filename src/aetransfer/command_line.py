@@ -16,7 +16,7 @@ import hydra
 from dotenv import find_dotenv, load_dotenv
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from aetransfer import logs
 from aetransfer.config.choices import alternatives_of, each_value_once, jobs_of, with_path_of_pretraining
@@ -26,6 +26,7 @@ from aetransfer.config.sentences import COMPLAINTS, said
 from aetransfer.config.sweep_file import expanded
 from aetransfer.errors import UserError
 from aetransfer.runs import stopping
+from aetransfer.runs.place import led
 from aetransfer.sweeps.jobs import note_lost, note_planned, read_jobs
 from aetransfer.sweeps.queue import read_queued
 from aetransfer.sweeps.status import note_process
@@ -98,12 +99,16 @@ def _answer(
         check_submittable(config_name, choice, folder, search=bool(sweep.bounds))
     # Hydra's own parser wants the overrides side by side.
     words = [*(word for word in words if word not in arguments.overrides), *sweep.overrides]
-    if multirun:
-        output_dir = Path(config.paths.output_dir)
-        # Which jobs a search has shows while it goes on.
-        _sweep(config_name, words, task, output_dir, None if sweep.bounds else jobs_of(alternatives), submit)
-    else:
-        _single(config_name, words, task)
+    with led(OmegaConf.select(config, "trainer.num_nodes", default=1), list(config.allow)) as followed:
+        if followed is not None:
+            # Of a signal, say, the first process says what is to be said.
+            os._exit(followed)
+        if multirun:
+            output_dir = Path(config.paths.output_dir)
+            # Which jobs a search has shows while it goes on.
+            _sweep(config_name, words, task, output_dir, None if sweep.bounds else jobs_of(alternatives), submit)
+        else:
+            _single(config_name, words, task)
 
 
 def _arguments(words: list[str]) -> Namespace:

@@ -14,6 +14,7 @@ NO_NEWS = (
     r"Checkpoint directory .* exists and is not empty.*",
     r".*is smaller than the logging interval.*",
     r".*your dataloader is not resumable.*",
+    r"The `srun` command is available on your system but is not used.*",
     r"Found \d+ module\(s\) in eval mode at the start of training.*",
 )
 

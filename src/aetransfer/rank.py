@@ -1,20 +1,20 @@
-"""One further process of a run that trains on several devices; started by the first, never by hand."""
+"""One further process of a run that trains on several devices; started by another, never by hand."""
 
 import json
+import signal
 import sys
 
 from aetransfer.runs import stopping
-from aetransfer.runs.directory import RunDirectory
-from aetransfer.stages import execute
+from aetransfer.runs.following import Follower
 
 if __name__ == "__main__":
-    place, allow, *source = sys.argv[1:]
-    run_directory = RunDirectory.existing(place)
-    # What a config may call is never read out of a directory: the first process has it from the command line.
-    job = run_directory.read_config().model_copy(update={"allow": json.loads(allow)})
+    # Ctrl-C in a terminal reaches every process, and the first one decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    host, port, node, local, first, allow = sys.argv[1:]
+    follower = Follower(host, int(port), None, int(node), int(local), False, json.loads(allow), int(first))
     try:
         with stopping.heeded():
-            execute(job, run_directory, source[0] if source else None)
+            code = follower.follow()
     except KeyboardInterrupt:
-        # The first process says so.
-        sys.exit(stopping.INTERRUPTED)
+        code = stopping.INTERRUPTED
+    sys.exit(code)

@@ -1,6 +1,8 @@
 """The two stages, as one story: find or make the pretraining a transfer declares, train, test, write it down."""
 
 import logging
+import sys
+from functools import partial
 from typing import Any
 
 from pytorch_lightning import seed_everything
@@ -17,6 +19,8 @@ from aetransfer.runs import distributed, stopping
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.finished import Run, check_begun, finished_run, is_finished
 from aetransfer.runs.lock import RunLock
+from aetransfer.runs.member import Member
+from aetransfer.runs.place import place
 from aetransfer.runs.record import Record
 from aetransfer.transfer.carry import carry
 from aetransfer.transfer.controls import keep_moments_, shuffle_
@@ -36,12 +40,14 @@ def run(job: Job, overrides: list[str]) -> Run:
 
     Raises KeyboardInterrupt where a signal asked for a stop, once the run is left so that it can go on.
     """
+    logs.quiet_lightning()
     with stopping.heeded():
-        return _run(job, overrides)
+        distributed.check(job)
+        with distributed.leading(place(job.trainer.num_nodes)):
+            return _run(job, overrides)
 
 
 def _run(job: Job, overrides: list[str]) -> Run:
-    logs.quiet_lightning()
     directory = RunDirectory.of(job)
     source = _source(job, overrides)
     try:
@@ -66,7 +72,8 @@ def _recorded(job: Job, directory: RunDirectory, source: str | None, overrides: 
         record = Record(directory, job, source, overrides, throughput.progress)
         lock.beats.append(record.beat)
         try:
-            facts = execute(job, directory, source, throughput)
+            with distributed.called(job, directory, source, partial(_end, record)) as member:
+                facts = execute(job, directory, source, member, throughput)
         except (stopping.Stopped, KeyboardInterrupt, SystemExit) as stop:
             if lock.lost:
                 raise UserError(
@@ -85,8 +92,14 @@ def _recorded(job: Job, directory: RunDirectory, source: str | None, overrides: 
             return Run(directory, record.close("finished", **facts))
 
 
+def _end(record: Record, why: str) -> None:
+    """Say what ends this process, of which nothing else will: it waits for others that are gone."""
+    record.close("failed", error=why)
+    print(f"error: {why}", file=sys.stderr, flush=True)
+
+
 def execute(
-    job: Job, directory: RunDirectory, source: str | None, throughput: Throughput | None = None
+    job: Job, directory: RunDirectory, source: str | None, member: Member, throughput: Throughput | None = None
 ) -> dict[str, Any]:
     """Train, then test the best epoch. Each of a run's processes does this; the first one exports the encoder.
 
@@ -108,14 +121,21 @@ def execute(
         log.info("Carried the encoder of %s", source)
     model = make_model(job, encoder, classes)
     throughput = throughput or Throughput()
-    trainer = make_trainer(job, directory, model, throughput)
+    trainer = make_trainer(job, directory, model, throughput, member)
     stopping.keep_from_lightning(trainer)
 
     log.info("%s: %d images, %d epochs", directory.path.name, data.count("train"), job.trainer.max_epochs)
+    log.info(
+        "%d images an epoch in batches of %d over %d process%s",
+        job.data.epoch_images or data.count("train"),
+        job.data.batch_size,
+        member.size,
+        "es" if member.size > 1 else "",
+    )
     resumed = directory.last if directory.last.is_file() else None
     if resumed:
         log.info("Resuming from %s", resumed)
-    with distributed.children(directory, source, job.allow):
+    with member.joined(trainer):
         trainer.fit(model, datamodule=data, ckpt_path=resumed, weights_only=True)
         epochs, steps = trainer.current_epoch, trainer.global_step
         loggers, trainer.loggers = trainer.loggers, []  # the best epoch's validation is on the curve already
@@ -131,7 +151,7 @@ def execute(
         trainer.strategy.barrier()
     return {
         "metrics": metrics,
-        "counts": _counts(data, model) | {"epochs": epochs, "steps": steps},
+        "counts": _counts(data, model) | {"epochs": epochs, "steps": steps, "processes": member.size},
         "timing": {
             "train_seconds": round(throughput.seconds, 3),
             "images_per_second": round(throughput.images_per_second, 1),

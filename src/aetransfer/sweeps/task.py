@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from aetransfer import logs
 from aetransfer.config.sentences import COMPLAINTS, said
 from aetransfer.errors import UserError
+from aetransfer.runs.place import led
 from aetransfer.sweeps.jobs import SweepJob, note_job
 
 
@@ -29,6 +30,13 @@ class SweepTask:
     detached: bool = False
 
     def __call__(self, config: DictConfig) -> SweepJob:
+        # A launcher that gives a job several processes calls this in each of them.
+        with led(config.trainer.num_nodes, list(config.allow)) as followed:
+            if followed is not None:
+                return SweepJob(HydraConfig.get().job.num, list(HydraConfig.get().overrides.task), None, None)
+            return self._do(config)
+
+    def _do(self, config: DictConfig) -> SweepJob:
         # A worker process has words of its own there, of which a run's record must know nothing.
         sys.argv[:] = self.command
         logs.to_terminal()

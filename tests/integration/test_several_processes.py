@@ -1,0 +1,345 @@
+"""Several processes: the numbers of one, however they are started, and none of them is left waiting."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from aetransfer.callbacks import resume
+from tests.integration.conftest import TINY, TINY_PRETRAINING, assert_refused
+
+SHORT = ("logger=none", "callbacks=none", "trainer.log_every_n_steps=1")
+# Of 143 validation images the last batch has one, so that one of the processes has none.
+UNEVEN = ("data.batch_size=142", "trainer.limit_train_batches=3")
+# The last batch of an epoch has one image.
+LAST_OF_ONE = ("data.batch_size=16", "data.epoch_images=49")
+BOTH_STAGES = (
+    *TINY[:4], *SHORT, *LAST_OF_ONE, "transfer=finetune", "data.augment.flip=true", "data.augment.crop_padding=2",
+    "pretrain=vae", "pretrain.data.batch_size=142", "pretrain.trainer.limit_train_batches=3",
+    "pretrain.trainer.max_epochs=2", "trainer.max_epochs=2",
+)  # fmt: skip
+FAILING = """
+import os, time
+from pytorch_lightning import Callback
+
+class Trouble(Callback):
+    def __init__(self, how: str, rank: int = 1) -> None:
+        self.how, self.rank = how, rank
+
+    def on_train_batch_start(self, trainer, model, batch, batch_idx):
+        if trainer.global_rank != self.rank or batch_idx != 2:
+            return
+        if self.how == "raise":
+            raise RuntimeError("the disk is on fire")
+        os.kill(os.getpid(), {"kill": 9, "stop": 19}[self.how])
+"""
+IMPATIENT = "from aetransfer.runs import watch; watch.SILENCE, watch.GRACE = 5.0, 2.0; from aetransfer.train import main; main()"
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return str(server.getsockname()[1])
+
+
+def together(words, *environments, program=("-m", "aetransfer.train")):
+    """Start the same command once in each environment. Returns how each ended."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, *program, *words], env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for environment in environments
+    ]  # fmt: skip
+    try:
+        outputs = [process.communicate(timeout=600) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    return [(process.returncode, *output) for process, output in zip(processes, outputs, strict=True)]
+
+
+def torchrun(rank, port, **more):
+    """What torchrun sets, for two processes of one node."""
+    return {
+        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0",
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, **more,
+    }  # fmt: skip
+
+
+def srun(rank, port):
+    """What srun sets, for two tasks on two nodes."""
+    return {
+        "SLURM_JOB_ID": "17", "SLURM_STEP_ID": "0", "SLURM_NTASKS": "2", "SLURM_STEP_NUM_TASKS": "2",
+        "SLURM_STEP_NUM_NODES": "2", "SLURM_PROCID": str(rank), "SLURM_NODEID": str(rank), "SLURM_LOCALID": "0",
+        "SLURM_STEP_NODELIST": "127.0.0.1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
+    }  # fmt: skip
+
+
+def by_hand(rank, port):
+    return {"NODE_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+
+
+def curves(output_dir):
+    """The rows of each run's history by its name without the identity, and its result."""
+    found = {}
+    for path in sorted((output_dir / "runs").glob("*/result.json")):
+        result = json.loads(path.read_text())
+        found[result["name"].rpartition("-")[0]] = json.loads((path.parent / "history.json").read_text()), result
+    return found
+
+
+def assert_same_curves(several, alone):
+    assert several.keys() == alone.keys() and several
+    for name, (rows, result) in several.items():
+        expected_rows, expected = alone[name]
+        assert len(rows) == len(expected_rows)
+        for row, expected_row in zip(rows, expected_rows, strict=True):
+            assert row == pytest.approx(expected_row, rel=2e-3, abs=2e-4), name
+        assert result["metrics"] == pytest.approx(expected["metrics"], rel=2e-3, abs=2e-4)
+        same = {"train", "val", "test", "epochs", "steps"}
+        assert {key: result["counts"][key] for key in same} == {key: expected["counts"][key] for key in same}
+        assert (result["counts"]["processes"], expected["counts"]["processes"]) == (2, 1)
+
+
+@pytest.fixture
+def alone(run_train, tmp_path, monkeypatch):
+    """Run the words in one process, elsewhere, and return their curves."""
+
+    def run(*words):
+        with monkeypatch.context() as patch:
+            patch.setenv("AETRANSFER_OUTPUT_DIR", str(tmp_path / "alone"))
+            assert run_train(*words, "trainer=cpu").code == 0
+        return curves(tmp_path / "alone")
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (*TINY_PRETRAINING, *SHORT, "model=ae", *UNEVEN),
+        (*TINY_PRETRAINING, *SHORT, "model=vae", *LAST_OF_ONE, "model.free_bits=0.05", "model.kl_warmup_epochs=1",
+         "data.augment.flip=true", "trainer.gradient_clip_val=1", "trainer.accumulate_grad_batches=2"),
+        BOTH_STAGES,
+    ],
+    ids=["ae", "vae", "both_stages"],
+)  # fmt: skip
+def test_two_processes_reproduce_the_curves_of_one(run_train, alone, tmp_path, words):
+    expected = alone(*words)
+
+    done = run_train(*words, "trainer=ddp_sim")
+
+    assert done.code == 0, done.err
+    assert_same_curves(curves(tmp_path / "outputs"), expected)
+    log = (done.run / "train.log").read_text()
+    batch = next(word for word in words if word.startswith("data.batch_size")).partition("=")[2]
+    assert f"images an epoch in batches of {batch} over 2 processes" in log
+
+
+@pytest.mark.parametrize("environment", [torchrun, srun, by_hand], ids=["torchrun", "srun_on_two_nodes", "by_hand"])
+def test_processes_that_were_started_elsewhere_follow_the_first_through_both_stages(alone, tmp_path, environment):
+    nodes = () if environment is torchrun else ("trainer.devices=1", "trainer.num_nodes=2")
+    expected, port = alone(*BOTH_STAGES), free_port()
+    words = (*BOTH_STAGES, "trainer=ddp_sim", *nodes)
+
+    first, second = together(words, environment(0, port), environment(1, port))
+
+    assert first[0] == second[0] == 0, (first, second)
+    assert_same_curves(curves(tmp_path / "outputs"), expected)
+    assert first[1].splitlines()[-1].startswith("run: ")
+    assert second[1:] == ("", "")
+
+
+def test_processes_that_were_started_elsewhere_leave_a_finished_run_together(run_train):
+    words, port = (*TINY_PRETRAINING, *SHORT, "model=ae", "trainer.limit_train_batches=1"), free_port()
+    run_train(*words, "trainer=cpu")
+
+    first, second = together((*words, "trainer=ddp_sim"), torchrun(0, port), torchrun(1, port))
+
+    assert first[0] == second[0] == 0, (first, second)
+    assert "is finished: its result is used" in first[1]
+
+
+def test_torchrun_itself_starts_them(tmp_path):
+    words = (*TINY_PRETRAINING, *SHORT, "model=ae", *UNEVEN, "trainer=ddp_sim")
+    command = (
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node=2",
+        "--master-port",
+        free_port(),
+        "-m",
+        "aetransfer.train",
+    )
+
+    ((code, out, err),) = together((*words, "trainer.max_epochs=1"), {}, program=command)
+
+    assert code == 0, err
+    assert out.count("run: ") == 1
+    ((_, result),) = curves(tmp_path / "outputs").values()
+    assert result["counts"]["processes"] == 2
+
+
+def test_each_node_with_one_process_starts_those_of_its_other_devices(alone, tmp_path):
+    words = (*TINY_PRETRAINING, *SHORT, "model=ae", "data.batch_size=12", "trainer.limit_train_batches=2")
+    expected, port = alone(*words), free_port()
+
+    first, second = together((*words, "trainer=ddp_sim", "trainer.num_nodes=2"), by_hand(0, port), by_hand(1, port))
+
+    assert first[0] == second[0] == 0, (first, second)
+    ((rows, result),) = curves(tmp_path / "outputs").values()
+    ((expected_rows, _),) = expected.values()
+    assert result["counts"]["processes"] == 4
+    for row, expected_row in zip(rows, expected_rows, strict=True):
+        assert row == pytest.approx(expected_row, rel=2e-3)
+
+
+def test_a_launcher_that_started_other_processes_than_were_asked_for_is_refused_in_one_sentence():
+    port = free_port()
+    words = (*TINY_PRETRAINING, "model=ae", "trainer=cpu")
+
+    first, second = together(words, torchrun(0, port), torchrun(1, port))
+
+    assert (first[0], second[0]) == (1, 1)
+    assert first[2] == (
+        "error: torchrun started 2 processes on 1 nodes, but the config asks for trainer.devices=1 on "
+        "trainer.num_nodes=1: let both agree.\n"
+    )
+    assert second[1:] == ("", "")
+
+
+def test_one_task_of_a_slurm_shell_is_a_run_like_any_other(tmp_path):
+    shell = {"SLURM_JOB_ID": "17", "SLURM_NTASKS": "4", "SLURM_PROCID": "0", "SLURM_NTASKS_PER_NODE": "4"}
+    step = {**shell, "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "1", "SLURM_STEP_NUM_NODES": "1"}
+    words = (*TINY_PRETRAINING, *SHORT, "trainer.limit_train_batches=1", "model=ae", "trainer.max_epochs=1")
+
+    outcomes = together((*words, "seed=1"), shell) + together((*words, "seed=2"), step)
+
+    assert [code for code, _, _ in outcomes] == [0, 0], outcomes
+
+
+@pytest.mark.parametrize("how", ["raise", "kill", "stop"])
+@pytest.mark.parametrize("starts", ["itself", "torchrun"])
+def test_a_process_that_fails_ends_all_within_bounded_time_and_the_first_says_why(tmp_path, monkeypatch, how, starts):
+    (tmp_path / "trouble.py").write_text(FAILING)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    words = (*TINY_PRETRAINING, "logger=none", "model=ae", "trainer=ddp_sim", "allow=[trouble]",
+             "+callbacks.trouble._target_=trouble.Trouble", f"+callbacks.trouble.how={how}")  # fmt: skip
+    port = free_port()
+    environments = [torchrun(0, port), torchrun(1, port)] if starts == "torchrun" else [{}]
+    began = time.monotonic()
+
+    outcomes = together_despite_stop(words, environments)
+
+    assert time.monotonic() - began < 240
+    code, _, err = outcomes[0]
+    said = {
+        "raise": "Process 1 of 2 failed: the disk is on fire",
+        "kill": "was killed by signal 9" if starts == "itself" else "ended without a word",
+        "stop": "was not heard of for 5 seconds",
+    }[how]
+    sentences = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert code == 1
+    assert len(sentences) == 1 and said in sentences[0], err
+    ((_, result),) = results(tmp_path).items()
+    assert result["status"] == "failed" and said in result["error"]
+
+
+def together_despite_stop(words, environments):
+    """As `together`, with little patience; a process that was stopped is killed once the others have ended."""
+    processes = [
+        subprocess.Popen([sys.executable, "-c", IMPATIENT, *words], env={**os.environ, "OMP_NUM_THREADS": "1", **each},
+                         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, process_group=0)
+        for each in environments
+    ]  # fmt: skip
+    outcomes = []
+    try:
+        processes[0].wait(timeout=600)
+    finally:
+        for process in processes:
+            if process is not processes[0]:
+                ended(process)
+            os_kill_group(process.pid)
+    for process in processes:
+        outcomes.append((process.returncode, "", process.communicate()[1]))
+    return outcomes
+
+
+def ended(process):
+    """Wait for a process to leave by itself. Nothing else than SIGKILL ends one that is stopped."""
+    try:
+        process.wait(timeout=60)
+    except subprocess.TimeoutExpired:
+        assert psutil.Process(process.pid).status() == psutil.STATUS_STOPPED
+
+
+def os_kill_group(group):
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def results(tmp_path):
+    found = [json.loads(path.read_text()) for path in (tmp_path / "outputs" / "runs").glob("*/result.json")]
+    return {result["name"]: result for result in found}
+
+
+def test_a_pretraining_that_one_process_began_goes_on_with_two_to_the_same_numbers(
+    run_train, interrupted_at, monkeypatch, alone, tmp_path
+):
+    words = (*TINY_PRETRAINING, *SHORT, "model=vae", "trainer.limit_train_batches=8", "model.kl_warmup_epochs=1")
+    expected = alone(*words)
+    with monkeypatch.context() as patch:
+        patch.setattr(resume, "SECONDS_BETWEEN_CHECKPOINTS", -1.0)
+        with interrupted_at(step=13):
+            assert run_train(*words, "trainer=cpu").code == 130
+
+    done = run_train(*words, "trainer=ddp_sim")
+
+    assert "Resuming from" in done.out
+    assert_same_curves(curves(tmp_path / "outputs"), expected)
+
+
+def test_two_processes_that_were_interrupted_within_an_epoch_go_on_to_the_same_numbers(
+    run_train, interrupted_at, monkeypatch, alone, tmp_path
+):
+    words = (*TINY_PRETRAINING, *SHORT, "model=ae", "trainer.limit_train_batches=25")
+    expected = alone(*words)
+    with monkeypatch.context() as patch:
+        patch.setattr(resume, "SECONDS_BETWEEN_CHECKPOINTS", -1.0)
+        with interrupted_at(step=38):
+            stopped = run_train(*words, "trainer=ddp_sim")
+    assert stopped.code == 130, stopped.err
+
+    done = run_train(*words, "trainer=ddp_sim")
+
+    assert "Resuming from" in done.out
+    assert_same_curves(curves(tmp_path / "outputs"), expected)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("trainer=ddp_sim", "data.batch_size=33"), "data.batch_size=33 is shared by 2 processes: choose a multiple of 2."),
+        (("trainer=ddp_sim", "pretrain.data.batch_size=7", "transfer=frozen"),
+         "pretrain.data.batch_size=7 is shared by 2 processes: choose a multiple of 2."),
+        (("trainer=ddp_sim", "trainer.strategy=ddp_spawn"),
+         "trainer.strategy=ddp_spawn starts processes that lose what a run keeps: choose ddp."),
+        (("trainer=ddp_sim", "trainer.num_nodes=2"),
+         "trainer.num_nodes=2, but this is the only process: start the command on each node, by srun, by torchrun, or "
+         "with NODE_RANK, MASTER_ADDR and MASTER_PORT set."),
+    ],
+    ids=["batch", "pretraining_batch", "spawn", "nodes"],
+)  # fmt: skip
+def test_what_several_processes_cannot_do_is_refused_before_anything_is_trained(run_train, tmp_path, words, sentence):
+    assert_refused(run_train(*TINY, *words), sentence)
+    assert not list((tmp_path / "outputs").glob("runs/*"))
