@@ -81,6 +81,8 @@ def _answer(
     arguments = _arguments(words)
     if arguments.config_dir is None and os.environ.get(CONFIG_DIR):
         arguments.config_dir = str(Path(os.environ[CONFIG_DIR]).expanduser())
+        if not Path(arguments.config_dir).is_dir():
+            raise UserError(f"{CONFIG_DIR}={arguments.config_dir} is no folder.")
         words = ["--config-dir", arguments.config_dir, *words]
     if arguments.help or arguments.hydra_help or arguments.info or arguments.cfg or arguments.shell_completion:
         _launch(config_name, words, lambda config: None)

@@ -27,7 +27,7 @@ def test_an_installed_wheel_finds_its_configs_away_from_the_checkout(tmp_path):
     plugins = [sys.executable, "-m", "aetransfer.train", "--info", "plugins"]
     found = subprocess.run(plugins, cwd=tmp_path, env=environment, capture_output=True, text=True)
 
-    assert {"SearchSweeper", "ParallelLocalLauncher"} <= set(found.stdout.split())
+    assert {"SearchSweeper", "ParallelLocalLauncher", "SlurmLauncher"} <= set(found.stdout.split())
     assert (site / "hydra_plugins" / "aetransfer_optuna" / "__init__.py").is_file()
     assert shown.returncode == 0, shown.stderr
     assert "likelihood: bernoulli" in shown.stdout

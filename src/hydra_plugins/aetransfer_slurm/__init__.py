@@ -69,10 +69,10 @@ class SlurmLauncher(Launcher):
     """Queues what is not finished, and waits for it unless the sweep is to go on by itself."""
 
     def __init__(self, submitit_folder: str, report: dict[str, Any], **settings: Any) -> None:
-        check_slurm()
         self._folder, self._report, self._settings = submitit_folder, _plain(report), _plain(settings)
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        check_slurm()
         assert isinstance(task_function, SweepTask)
         self._context, self._task, self._config = hydra_context, task_function, config
 
@@ -190,7 +190,7 @@ def _refusals_said() -> Iterator[None]:
             yield
     except (FailedJobError, FailedSubmissionError) as error:
         said = " ".join(line.removeprefix("sbatch: ").removeprefix("error: ") for line in str(error).splitlines())
-        raise UserError(f"Nothing was queued, for sbatch refused it ({said}): correct hydra.launcher.") from error
+        raise UserError(f"Nothing was queued, for sbatch refused it ({said}): see hydra.launcher and sinfo.") from error
 
 
 def _wait(queued: list["submitit.Job[None]"]) -> None:

@@ -1,0 +1,76 @@
+"""What `submit` refuses before anything is queued, and where a lab keeps its own config files. The queue: tests/slurm."""
+
+import pytest
+
+from aetransfer import submit
+from tests.integration.conftest import TINY, assert_refused
+
+
+@pytest.fixture
+def run_submit(command, monkeypatch, tmp_path):
+    """Run `submit` where there is no Slurm."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    return lambda *words: command(submit.main, *words)
+
+
+def test_a_machine_without_slurm_is_told_so_in_one_sentence_and_nothing_is_left(run_submit, run_train, tmp_path):
+    for done in (run_submit(*TINY, "seed=0,1"), run_train("-m", *TINY, "seed=0,1", "launcher=slurm")):
+        assert_refused(
+            done,
+            "There is no sbatch on this machine: queue from a login node of the Slurm cluster, or run the sweep here with "
+            "python -m aetransfer.train -m and launcher=local.",
+        )
+    assert not list((tmp_path / "outputs" / "sweeps").glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("launcher=joblib",), "Only launcher=slurm, or a profile built on it, leaves jobs to a queue: choose that."),
+        (("transfer=scrach",), None),
+        (("seed=0,x",), None),
+        (("hydra.launcher.partitoin=gpu",), None),
+        (("hydra.launcher.timeout_min=long",), None),
+        (("launcher=slurm", "trainer=ddp_sim", "trainer.devices=auto"), None),
+        (
+            ("sweep=tune",),
+            "A search asks for trials once earlier ones have ended, so its command must stay: run it with python -m "
+            "aetransfer.train -m and launcher=slurm.",
+        ),
+    ],
+)
+def test_what_cannot_run_is_refused_before_anything_is_queued(run_submit, tmp_path, monkeypatch, words, sentence):
+    # A queue that takes everything: what is refused here is refused by what stands before it.
+    sbatch = tmp_path / "sbatch"
+    sbatch.write_text("#!/bin/sh\ntouch queued\necho Submitted batch job 1\n")
+    sbatch.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+
+    done = run_submit(*TINY[:-1], *words)
+
+    assert done.code == 1
+    assert done.err.startswith("error: ") and done.err.count("\n") == 1, done.err
+    assert sentence is None or done.err == f"error: {sentence}\n"
+    assert not (tmp_path / "queued").exists()
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_a_folder_of_configs_named_in_the_environment_counts_like_config_dir(run_train, tmp_path, monkeypatch):
+    file = tmp_path / "lab" / "experiment" / "ours.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text("# @package _global_\nseed: 7\n")
+
+    given = run_train("--config-dir", str(tmp_path / "lab"), *TINY, "experiment=ours", "--identity")
+    monkeypatch.setenv("AETRANSFER_CONFIG_DIR", str(tmp_path / "lab"))
+    named = run_train(*TINY, "experiment=ours", "--identity")
+
+    assert named.code == 0 and "-s7-" in named.out
+    assert named.out == given.out
+
+
+def test_a_folder_of_configs_that_is_not_there_is_named(run_train, tmp_path, monkeypatch):
+    monkeypatch.setenv("AETRANSFER_CONFIG_DIR", str(tmp_path / "lab"))
+
+    done = run_train(*TINY)
+
+    assert_refused(done, f"AETRANSFER_CONFIG_DIR={tmp_path / 'lab'} is no folder.")
