@@ -7,7 +7,7 @@ UV := .tools/bin/uv
 export UV_COMPILE_BYTECODE := 1
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup quickstart test test-slow test-real lint tensorboard benchmark lock clean
+.PHONY: setup quickstart test test-slow test-slurm test-real lint tensorboard benchmark lock clean
 
 setup: .venv/ready  ## make the environment: the tested set of packages, by hash
 
@@ -28,6 +28,9 @@ test: setup  ## what a change must pass before anything else; at most ten minute
 
 test-slow: setup  ## several processes each: one after another
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
+
+test-slurm: setup  ## on a Slurm of one node, which they start: as root, with slurm-wlm installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slurm
 
 test-real: setup  ## with AETRANSFER_TEST_DATA=DIR, which holds the real MNIST and CIFAR-10
 	$(BIN)/python -m pytest -m real
