@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from aetransfer import submit
 from aetransfer.runs import __main__ as runs
 from tests.integration.conftest import TINY
 
@@ -42,6 +43,19 @@ def test_the_page_works_as_printed_in_under_30_lines_of_user_code(name, tmp_path
 def commands(name, module):
     page = (DOCS / f"{name}.md").read_text()
     return [shlex.split(line)[3:] for line in page.splitlines() if line.startswith(f"python -m aetransfer.{module} ")]
+
+
+@pytest.mark.parametrize("words", commands("cluster", "submit"), ids=" ".join)
+def test_a_sweep_that_is_shown_with_a_labs_profile_means_runs(command, words, tmp_path, monkeypatch):
+    for path, text in written_files((DOCS / "cluster.md").read_text()).items():
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).write_text(text)
+    monkeypatch.setenv("AETRANSFER_CONFIG_DIR", str(tmp_path / "lab"))
+
+    done = command(submit.main, *words, "--identity")
+
+    assert done.code == 0, done.err
+    assert done.out.count("run: ") == 12
 
 
 @pytest.mark.parametrize("words", commands("sweep", "train"), ids=" ".join)
