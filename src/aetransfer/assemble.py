@@ -11,6 +11,7 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from aetransfer.callbacks.finite import Finite
 from aetransfer.callbacks.history import History
 from aetransfer.callbacks.progress import Throughput, progress
 from aetransfer.callbacks.resume import AtomicCheckpoints, Resume
@@ -90,11 +91,13 @@ def make_trainer(
     places = {"run_dir": str(directory.path), "run_name": directory.path.name}
     places |= {"monitor": model.monitor, "monitor_mode": model.monitor_mode}
     # Checkpoints are made in this order, so that the last state knows the best epoch.
+    finite = Finite(job.trainer.log_every_n_steps)
     callbacks: list[Callback] = [
         throughput,
+        finite,
         History(directory.history),
         _best(directory, model),
-        Resume(directory.last),
+        Resume(directory.last, directory.previous, finite),
     ]
     callbacks += [_built(node, "callback", places, job.allow) for node in job.callbacks.values() if node is not None]
     if job.trainer.progress:

@@ -2,10 +2,13 @@
 
 import logging
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from aetransfer.runs.files import WriteError
 
 # Lightning's remarks that are no news here: batches need no workers, runs resume into their directory by design.
 NO_NEWS = (
@@ -33,10 +36,33 @@ def quiet_lightning() -> None:
         warnings.filterwarnings("ignore", message=message)
 
 
+class _RunLog(logging.Handler):
+    """A file that is always written through. On a full disk whoever logs in the main thread learns of it: the run ends.
+
+    logging itself would print a traceback to the terminal at each line, and go on.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path, self._file = path, path.open("ab", buffering=0)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = f"{self.format(record)}\n".encode()
+        try:
+            self._file.write(line)
+        except OSError as error:
+            if threading.current_thread() is threading.main_thread():
+                raise WriteError(self._path, error, len(line)) from error
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
 @contextmanager
 def to_file(path: Path) -> Iterator[None]:
     """Append everything that is logged meanwhile to a file, with the time."""
-    handler = logging.FileHandler(path)
+    handler = _RunLog(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     logging.getLogger().addHandler(handler)
     try:

@@ -2,6 +2,8 @@
 
 import logging
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -12,16 +14,20 @@ from aetransfer import logs
 from aetransfer.assemble import Model, architecture_of, make_data, make_encoder, make_model, make_trainer
 from aetransfer.callbacks.progress import Throughput
 from aetransfer.config.schema import Data, EvaluationRequest, GivenEncoder, Job, Target
+from aetransfer.data.fingerprint import fingerprint
 from aetransfer.data.module import ImageDataModule
 from aetransfer.errors import UserError
 from aetransfer.networks.encoder import Encoder
-from aetransfer.runs import distributed, stopping
+from aetransfer.runs import distributed, mishaps, stopping
+from aetransfer.runs.checkpoints import ContinuationError, check_best, to_resume_from
 from aetransfer.runs.directory import RunDirectory
+from aetransfer.runs.files import WriteError, remove_partial_files
 from aetransfer.runs.finished import Run, check_begun, finished_run, is_finished
 from aetransfer.runs.lock import RunLock
 from aetransfer.runs.member import Member
 from aetransfer.runs.place import place
 from aetransfer.runs.record import Record
+from aetransfer.runs.trained_on import check_data, note_data
 from aetransfer.transfer.carry import carry
 from aetransfer.transfer.controls import keep_moments_, shuffle_
 from aetransfer.transfer.exported import load_weights, read_checkpoint, read_state, write_encoder
@@ -61,13 +67,21 @@ def _run(job: Job, overrides: list[str]) -> Run:
         if is_finished(directory):
             log.info("The run that was there is now %s.", directory.move_aside().name)
         check_begun(directory, job)
-        directory.path.mkdir(exist_ok=True)
-        directory.write_config(job)
-        return _recorded(job, directory, source, overrides, lock)
+        with mishaps.said(directory.path):
+            try:
+                return _recorded(job, directory, source, overrides, lock)
+            except ContinuationError as error:
+                if not job.rerun:
+                    raise
+                log.warning("%s It is now %s.", error, directory.move_aside().name)
+                return _recorded(job, directory, source, overrides, lock)
 
 
 def _recorded(job: Job, directory: RunDirectory, source: str | None, overrides: list[str], lock: RunLock) -> Run:
-    with logs.to_file(directory.log):
+    directory.path.mkdir(exist_ok=True)
+    remove_partial_files(directory.path)
+    directory.write_config(job)
+    with logs.to_file(directory.log), mishaps.writers_report_here():
         throughput = Throughput()
         record = Record(directory, job, source, overrides, throughput.progress)
         lock.beats.append(record.beat)
@@ -77,7 +91,8 @@ def _recorded(job: Job, directory: RunDirectory, source: str | None, overrides: 
         except (stopping.Stopped, KeyboardInterrupt, SystemExit) as stop:
             if lock.lost:
                 raise UserError(
-                    f"{directory.path.name} was taken over by another job, because nothing was heard of this one."
+                    f"{directory.path.name} was taken over by another job, because nothing was heard of this one, or "
+                    f"what says who does it was removed from {directory.locks}."
                 ) from stop
             with stopping.deferred():
                 record.close("interrupted")
@@ -86,7 +101,10 @@ def _recorded(job: Job, directory: RunDirectory, source: str | None, overrides: 
                 raise KeyboardInterrupt from stop
             raise
         except Exception as error:
-            record.close("failed", error=f"{type(error).__name__}: {error}")
+            sentence = mishaps.explained(error, directory.path)
+            # On a disk that is full or gone the record can't be closed either; the run counts as interrupted then.
+            with suppress(WriteError), stopping.deferred():
+                record.close("failed", error=str(sentence) if sentence else f"{type(error).__name__}: {error}")
             raise
         with stopping.deferred():
             return Run(directory, record.close("finished", **facts))
@@ -111,6 +129,9 @@ def execute(
     seed_everything(job.seed, verbose=False)
     data = make_data(job.data, job.seed, job.allow)
     data.setup("fit")
+    reader, root = job.data.reader.target, job.data.reader.model_dump().get("root")
+    # Asking for the size of 60,000 files takes a second, which the processor has for other things.
+    trained_on = ThreadPoolExecutor(1).submit(fingerprint, reader, root, data.training_split)
     classes = _check_classes(job.data, data)
     encoder = make_encoder(job)
     if source is None:
@@ -132,7 +153,12 @@ def execute(
         member.size,
         "es" if member.size > 1 else "",
     )
-    resumed = directory.last if directory.last.is_file() else None
+    resumed = to_resume_from(directory)
+    if trainer.is_global_zero:
+        if resumed:
+            check_data(directory, trained_on.result(), root)
+        else:
+            note_data(directory, trained_on.result())
     if resumed:
         log.info("Resuming from %s", resumed)
     with member.joined(trainer):
@@ -140,6 +166,7 @@ def execute(
         epochs, steps = trainer.current_epoch, trainer.global_step
         loggers, trainer.loggers = trainer.loggers, []  # the best epoch's validation is on the curve already
         metrics: dict[str, float] = {}
+        check_best(directory)
         for evaluation in (trainer.validate, trainer.test):
             evaluation(model, datamodule=data, ckpt_path=directory.best, weights_only=True, verbose=False)
             metrics |= _metrics(trainer.callback_metrics)
@@ -148,6 +175,7 @@ def execute(
             logger.finalize("success")
         if trainer.is_global_zero:
             write_encoder(directory.encoder, model.encoder, architecture_of(job))
+            directory.previous.unlink(missing_ok=True)
         trainer.strategy.barrier()
     return {
         "metrics": metrics,
@@ -167,8 +195,7 @@ def evaluate(request: EvaluationRequest) -> dict[str, float]:
     directory = RunDirectory.existing(request.run)
     if not is_finished(directory):
         raise UserError(f"{request.run} has not finished: the command that began it goes on where it stopped.")
-    if not directory.best.is_file():
-        raise UserError(f"{directory.best} does not exist: a run can't be measured without its weights.")
+    check_best(directory)
     job = _to_evaluate(directory.read_config(), request)
     content = read_checkpoint(directory.best)
     # Somebody else's config may ask for a network that fills the memory; the weights that are there don't.

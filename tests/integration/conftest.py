@@ -16,6 +16,7 @@ from aetransfer.config.compose import checked, composed
 from aetransfer.config.schema import Job
 from aetransfer.transfer.settle import settle
 from tests.commands import TorchlessProcess
+from tests.faults import FaultyProcesses
 
 # A few batches of the embedded digits: the whole way in a second or two.
 TINY = (
@@ -126,6 +127,13 @@ def assert_is_one_sentence(err):
 def torchless(tmp_path_factory):
     with TorchlessProcess(tmp_path_factory.mktemp("cwd")) as process:
         yield process
+
+
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory):
+    processes = FaultyProcesses(tmp_path_factory.mktemp("faulty"))
+    yield processes
+    processes.close()
 
 
 @pytest.fixture

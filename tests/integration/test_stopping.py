@@ -13,7 +13,7 @@ from aetransfer.callbacks import resume
 from aetransfer.data.module import ImageDataModule
 from aetransfer.models.autoencoder import AutoEncoder
 from aetransfer.runs import stopping
-from tests.faults import STEP, start_with_fault
+from tests.faults import PRETRAINING_STEP, Fault
 from tests.integration.conftest import TINY, TINY_PRETRAINING
 from tests.integration.test_resume import assert_same
 
@@ -91,6 +91,7 @@ def test_gradients_that_are_being_collected_are_stepped_on_first(run_train, monk
     assert_same(run_train(*words), whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("owner", "name", "number", "kept"),
     [
@@ -180,14 +181,13 @@ def test_handlers_are_put_back(run_train):
     [(["SIGTERM"], True), (["SIGINT"], True), (["SIGINT", "SIGINT"], False)],
     ids=["sigterm", "ctrl_c", "ctrl_c_twice"],
 )
-def test_a_real_process_is_stopped_and_goes_on(run_train, monkeypatch, tmp_path, signals, kept):
+def test_a_real_process_is_stopped_and_goes_on(run_train, faulty, monkeypatch, tmp_path, signals, kept):
     whole = whole_run(run_train, monkeypatch, tmp_path, PRETRAINING)
 
-    process = start_with_fault([STEP], 2, signals, "train", *PRETRAINING)
-    _, err = process.communicate()
+    ended = faulty(Fault([PRETRAINING_STEP], 2, signals), "train", *PRETRAINING)
 
-    assert process.returncode == 130, err
-    assert err.splitlines()[-1] == stopping.SENTENCE
+    assert ended.code == 130, ended.err
+    assert ended.err.splitlines()[-1] == stopping.SENTENCE
     run = the_run(tmp_path / "outputs")
     assert (run / "checkpoints" / "last.ckpt").exists() == kept
     assert status(run) == ("interrupted" if kept else "running")

@@ -3,12 +3,15 @@
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import asdict, replace
 
+import psutil
 import pytest
 
 from aetransfer.runs.lock import Claim, RunLock
@@ -124,3 +127,69 @@ def test_a_holder_that_was_taken_over_is_stopped_and_writes_no_more(tmp_path, he
 
     assert lock.lost
     assert not json.loads((tmp_path / "00000001.json").read_text())["released"]
+
+
+class Clock:
+    """A machine's clock that somebody sets."""
+
+    def __init__(self, monkeypatch):
+        self.ahead, now, born = 0.0, time.time, psutil.Process.create_time
+        monkeypatch.setattr(time, "time", lambda: now() + self.ahead)
+        # psutil counts from the start of the machine, which Linux computes from the clock as it is.
+        monkeypatch.setattr(psutil.Process, "create_time", lambda process: born(process) + self.ahead)
+
+
+@pytest.mark.parametrize("seconds", [-86400.0, 3600.0])
+def test_a_holder_is_not_taken_for_dead_when_the_clock_is_set(tmp_path, monkeypatch, seconds):
+    clock = Clock(monkeypatch)
+    lock, waiter, entered = RunLock(tmp_path, **QUICK), RunLock(tmp_path, **QUICK), threading.Event()
+
+    def wait():
+        with waiter.held():
+            entered.set()
+
+    with lock.held():
+        clock.ahead = seconds
+        assert not Claim.mine().is_gone() and not lock.holder().is_gone()
+        thread = threading.Thread(target=wait)
+        thread.start()
+        # Longer than a dead holder would be waited for.
+        assert not entered.wait(0.6)
+        assert not lock.lost
+    thread.join()
+    assert entered.is_set()
+
+
+def test_a_holder_whose_clock_is_a_day_behind_is_believed_as_long_as_it_beats(tmp_path):
+    """No claim holds a time of day: what a host's clock says can't matter to another."""
+    with RunLock(tmp_path, **QUICK).held() as lock:
+        written = json.loads((tmp_path / f"{lock.number:08}.json").read_text())
+    assert set(written) == {"machine", "pid", "born", "beat", "released"}
+    assert abs(written["born"] - time.time()) > 86400
+
+
+def test_what_a_process_left_held_on_a_disk_that_failed_it_may_take_again_at_once(tmp_path):
+    write_claim(tmp_path, 3, Claim.mine())
+
+    with RunLock(tmp_path, poll=0.01, dead=3600).held() as lock:
+        assert lock.number == 4
+
+
+def test_a_holder_whose_claims_were_removed_is_stopped(tmp_path, heeds_interrupts):
+    lock = RunLock(tmp_path / "lock", poll=0.01, dead=60, beat=0.01)
+    with pytest.raises(KeyboardInterrupt), lock.held():
+        shutil.rmtree(tmp_path / "lock")
+        threading.Event().wait(30)
+
+    assert lock.lost
+    assert not (tmp_path / "lock").exists()
+
+
+def test_others_may_read_who_holds_a_run(tmp_path):
+    before = os.umask(0o077)
+    try:
+        with RunLock(tmp_path, **QUICK).held() as lock:
+            time.sleep(3 * QUICK["beat"])
+            assert (tmp_path / f"{lock.number:08}.json").stat().st_mode & 0o777 == 0o644
+    finally:
+        os.umask(before)

@@ -17,6 +17,7 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
+from aetransfer.callbacks.finite import Finite
 from aetransfer.runs import stopping
 from aetransfer.runs.files import replace_file
 
@@ -31,15 +32,18 @@ STEPS_BETWEEN_AGREEMENTS = 10
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
-    """Lightning writes to the machine's temporary folder and moves: between file systems that is a copy."""
+    """Lightning writes to the machine's temporary folder and moves: between file systems that is a copy.
+
+    storage_options: where the checkpoint that is replaced goes, a path; None to drop it.
+    """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        assert storage_options is None
         place = Path(path)
-        place.parent.mkdir(parents=True, exist_ok=True)
+        # A run directory that was removed is not made again.
+        place.parent.mkdir(exist_ok=True)
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
-        replace_file(place, buffer.getvalue())
+        replace_file(place, buffer.getvalue(), keep=storage_options)
 
 
 class Resume(Checkpoint):
@@ -50,8 +54,8 @@ class Resume(Checkpoint):
     when it was also the best.
     """
 
-    def __init__(self, last: Path) -> None:
-        self.last = last
+    def __init__(self, last: Path, previous: Path, finite: Finite) -> None:
+        self.last, self.previous, self.finite = last, previous, finite
         self._saved = time.monotonic()
         self._stopping = False
         self._restored: dict[str, Any] | None = None
@@ -100,7 +104,8 @@ class Resume(Checkpoint):
         _stop_if_asked(trainer)
 
     def _save(self, trainer: Trainer) -> None:
-        trainer.save_checkpoint(self.last)
+        self.finite.check(trainer)
+        trainer.save_checkpoint(self.last, storage_options=self.previous)
         self._saved = time.monotonic()
 
 

@@ -89,6 +89,11 @@ class ImageDataModule(LightningDataModule):
         self._read[split] = images
 
     @property
+    def training_split(self) -> Images:
+        """What the reader gave, before validation is cut out of it."""
+        return self._read["train"]
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         return next(iter(self._read.values())).class_names
 

@@ -58,6 +58,15 @@ class RunDirectory:
         return self.checkpoints / "last.ckpt"
 
     @property
+    def previous(self) -> Path:
+        """The last checkpoint but one, for when the last is damaged. A finished run has none."""
+        return self.checkpoints / "previous.ckpt"
+
+    @property
+    def data(self) -> Path:
+        return self.path / "data.json"
+
+    @property
     def history(self) -> Path:
         return self.path / "history.json"
 

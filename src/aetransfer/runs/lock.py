@@ -13,14 +13,14 @@ import platform
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import psutil
 
 from aetransfer.runs import stopping
-from aetransfer.runs.files import replace_file
+from aetransfer.runs.files import WriteError, replace_file
 
 log = logging.getLogger(__name__)
 
@@ -28,10 +28,16 @@ BEAT = 5.0
 DEAD = 60.0
 POLL = 0.5
 
+# Other users of a store must see that a run is held, whatever they may see of the run.
+READABLE = 0o644
+
+# What this process holds. A claim of its own that isn't here was left on a disk that could not be written any more.
+_held: set[Path] = set()
+
 
 @dataclass(frozen=True)
 class Claim:
-    """machine: this boot of a host, and the process namespace in which `pid` counts."""
+    """machine: this boot of a host, and the process namespace in which `pid` counts. born: see `_born`."""
 
     machine: str
     pid: int
@@ -41,7 +47,7 @@ class Claim:
 
     @classmethod
     def mine(cls) -> "Claim":
-        return cls(_machine(), os.getpid(), psutil.Process().create_time())
+        return cls(_machine(), os.getpid(), _born(os.getpid()))
 
     @property
     def host(self) -> str:
@@ -55,9 +61,21 @@ class Claim:
             return False
         try:
             # A number is used again in time, so the process must also be as old as the claim says.
-            return abs(psutil.Process(self.pid).create_time() - self.born) > 1
-        except psutil.NoSuchProcess:
+            return abs(_born(self.pid) - self.born) > 1
+        except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
             return True
+
+
+def _born(pid: int) -> float:
+    """Return when a process was started, on a clock that nobody sets: on Linux in ticks since the machine was.
+
+    psutil adds the time of the start of the machine, which moves with the clock. Raises NoSuchProcess or OSError.
+    """
+    status = Path(f"/proc/{pid}/stat")
+    if Path("/proc/self/stat").is_file():
+        # Its 22nd field (proc_pid_stat(5)); the second is the command in parentheses, which may hold anything.
+        return float(status.read_text().rpartition(")")[2].split()[19])
+    return psutil.Process(pid).create_time()
 
 
 def _machine() -> str:
@@ -89,13 +107,19 @@ class RunLock:
             with stopping.deferred():
                 self._stop.set()
                 beating.join()
+                _held.discard(self._file(self.number))
                 if not self.lost:
-                    self._write(replace(self.claim, released=True))
+                    # Where it can't be written, this process is soon seen to be gone.
+                    with suppress(WriteError):
+                        self._write(replace(self.claim, released=True))
 
     @property
     def lost(self) -> bool:
-        """Tell whether another job has taken the run over, because this one seemed dead: it was suspended, say."""
-        return self._highest() > self.number
+        """Tell whether another job has the run, or may have it without this one knowing.
+
+        It was taken over, because this process was suspended, say, and seemed dead; or somebody removed the claims.
+        """
+        return self._highest() > self.number or not self._file(self.number).exists()
 
     def holder(self) -> Claim | None:
         """Return the claim that holds the run, None where nobody ever did."""
@@ -111,7 +135,8 @@ class RunLock:
             now = f"{number} {claim}"
             if now != seen:
                 seen, since = now, time.monotonic()
-            free = number == 0 or (claim is not None and claim.is_gone()) or time.monotonic() - since > self.dead
+            free = number == 0 or (claim is not None and self._is_left(number, claim))
+            free = free or time.monotonic() - since > self.dead
             if free and self._take(number + 1):
                 return
             if not free and not told:
@@ -120,17 +145,31 @@ class RunLock:
                 told = True
             time.sleep(self.poll)
 
+    def _is_left(self, number: int, claim: Claim) -> bool:
+        mine = (claim.machine, claim.pid, claim.born) == (self.claim.machine, self.claim.pid, self.claim.born)
+        return claim.is_gone() or (mine and self._file(number) not in _held)
+
     def _take(self, number: int) -> bool:
+        place, content = self._file(number), json.dumps(asdict(self.claim))
         try:
-            with self._file(number).open("x") as file:
-                file.write(json.dumps(asdict(self.claim)))
+            with place.open("x") as file:
+                try:
+                    file.write(content)
+                    file.flush()
+                    place.chmod(READABLE)
+                except OSError:
+                    place.unlink()
+                    raise
         except FileExistsError:
             return False
+        except OSError as error:
+            raise WriteError(place, error, len(content)) from error
         if self._highest() != number:
             # This process slept between looking and taking, and the numbers went on without it.
             self._file(number).unlink(missing_ok=True)
             return False
         self.number = number
+        _held.add(place)
         for older in self.directory.glob("*.json"):
             # The one before stays, so that its holder, should it wake up, finds the next number taken.
             if int(older.stem) < number - 1:
@@ -138,6 +177,7 @@ class RunLock:
         return True
 
     def _keep_beating(self) -> None:
+        told = False
         while not self._stop.wait(self.every):
             if self.lost:
                 stopping.abandon()
@@ -145,16 +185,18 @@ class RunLock:
             for beat in self.beats:
                 try:
                     beat()
-                except OSError as error:
+                except (OSError, WriteError) as error:
                     # A full or absent disk ends a run where it writes something that counts.
-                    log.warning("The heartbeat can't be written: %s", error)
+                    if not told:
+                        log.warning("The heartbeat can't be written: %s", error)
+                    told = True
 
     def _beat(self) -> None:
         self.claim = replace(self.claim, beat=self.claim.beat + 1)
         self._write(self.claim)
 
     def _write(self, claim: Claim) -> None:
-        replace_file(self._file(self.number), json.dumps(asdict(claim)))
+        replace_file(self._file(self.number), json.dumps(asdict(claim)), mode=READABLE)
 
     def _read(self, number: int) -> Claim | None:
         try:

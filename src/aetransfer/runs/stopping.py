@@ -7,7 +7,6 @@ A cluster's launcher has a handler of its own that puts the job on the queue aga
 called when the run has let go of its files. Signals reach the main thread alone, so elsewhere nothing is changed.
 """
 
-import _thread
 import os
 import signal
 import threading
@@ -123,9 +122,11 @@ def stop_if_asked() -> None:
 def abandon() -> None:
     """Interrupt the main thread from another one, with nothing more written: the run belongs to somebody else."""
     _state.abandoned = True
-    if signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None):
-        os.kill(os.getpid(), signal.SIGTERM)
-    _thread.interrupt_main()
+    ignored = signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None)
+    # A signal that is really sent also wakes a thread that waits.
+    main = threading.main_thread().ident
+    assert main is not None
+    signal.pthread_kill(main, signal.SIGTERM if ignored else signal.SIGINT)
 
 
 def _ask(number: int, frame: FrameType | None) -> None:

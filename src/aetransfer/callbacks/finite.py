@@ -1,0 +1,59 @@
+"""Training that has diverged stops: a state with NaN in it is worth nothing, and must not replace one that is."""
+
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from aetransfer.errors import UserError
+
+
+class Finite(Callback):
+    """Raise UserError that names the first step whose loss is NaN or infinite, or after which a weight is.
+
+    Losses stay on their device until they are looked at: every so many batches and before each checkpoint. Waiting for
+    a GPU at each step would slow all of them.
+    """
+
+    def __init__(self, every_n_batches: int) -> None:
+        self.every_n_batches = every_n_batches
+        self._losses: list[tuple[int, Tensor]] = []
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        # A batch whose gradients are only collected belongs to the step that comes.
+        collected = (batch_idx + 1) % trainer.accumulate_grad_batches and batch_idx + 1 < trainer.num_training_batches
+        self._losses.append((trainer.global_step + bool(collected), outputs["loss"].detach()))
+        if (batch_idx + 1) % self.every_n_batches == 0:
+            self._check_losses(trainer)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # The best epoch is kept after this.
+        self.check(trainer)
+
+    def check(self, trainer: Trainer) -> None:
+        """Look at losses and weights. All processes must call this at the same step. Raises UserError."""
+        self._check_losses(trainer)
+        finite = torch.stack([torch.isfinite(each.detach()).all() for each in trainer.lightning_module.parameters()])
+        if _in_any_process(trainer, not finite.all().item()):
+            raise _diverged(f"A weight is NaN or infinite after step {trainer.global_step}")
+
+    def _check_losses(self, trainer: Trainer) -> None:
+        losses, self._losses = self._losses, []
+        finite = torch.stack([loss for _, loss in losses]).isfinite().tolist() if losses else []
+        bad = [step for (step, _), good in zip(losses, finite, strict=True) if not good]
+        if _in_any_process(trainer, bool(bad)):
+            raise _diverged(f"The loss is NaN or infinite at step {bad[0] if bad else trainer.global_step}")
+
+
+def _in_any_process(trainer: Trainer, mine: bool) -> bool:
+    """Ask all of them: one that stopped alone would leave the others waiting for it."""
+    return bool(trainer.strategy.reduce_boolean_decision(mine, all=False))
+
+
+def _diverged(what: str) -> UserError:
+    return UserError(
+        f"{what}: lower model.optimizer.lr or set trainer.gradient_clip_val, the last checkpoint is from before it."
+    )

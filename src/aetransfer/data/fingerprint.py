@@ -1,0 +1,90 @@
+"""What a run was trained on, so that it isn't continued on something else: its images' checksum and its files' sizes.
+
+The checksum is of the decoded training split, whatever reads it, and tells that something has changed; sizes and times
+of the files tell which. A folder that was copied, with new times, is the same.
+"""
+
+import os
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from aetransfer.data.images import Images
+
+# A larger data set is looked at in as many evenly spaced images as make up this: reading all would delay the start.
+MOST_BYTES = 1 << 30
+CHUNK = 4096
+
+# Where the project's readers find their files below `root`.
+FOLDERS = {
+    "read_mnist": ("MNIST/raw",),
+    "read_fashion_mnist": ("FashionMNIST/raw",),
+    "read_cifar10": ("cifar-10-batches-py", "cifar10"),
+    "read_cifar100": ("cifar-100-python",),
+    "read_folder": ("train", "test"),
+}
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """images: CRC-32 of images and labels. files: size in bytes and modification time in ns, by path below the root."""
+
+    images: str
+    files: dict[str, tuple[int, int]]
+
+    def changed_in(self, now: "Fingerprint") -> list[str]:
+        """Say which files are no longer what they were, one after another. Empty where the data are the same."""
+        before, after = self.files, now.files
+        missing = [f"{path} is missing" for path in before if path not in after]
+        new = [f"{path} is new" for path in after if path not in before]
+        touched = [path for path in before if path in after and before[path] != after[path]]
+        resized = [
+            f"{path} has {after[path][0]:,} bytes instead of {before[path][0]:,}"
+            for path in touched
+            if before[path][0] != after[path][0]
+        ]
+        if missing or new or resized or self.images == now.images:
+            return missing + resized + new
+        return [f"{path} was changed" for path in touched] or ["the images are others"]
+
+
+def fingerprint(reader: str, root: str | None, images: Images) -> Fingerprint:
+    """Take the fingerprint of what the function named `reader` finds below `root`, and of the split it has read."""
+    return Fingerprint(f"{_checksum(images):08x}", dict(_files(reader, root)))
+
+
+def _checksum(images: Images) -> int:
+    pixels = images.images
+    step = max(1, pixels.numel() // MOST_BYTES)
+    checksum = zlib.crc32(_bytes(images.labels))
+    for first in range(0, len(pixels), CHUNK * step):
+        checksum = zlib.crc32(_bytes(pixels[first : first + CHUNK * step : step]), checksum)
+    return checksum
+
+
+def _bytes(values: Tensor) -> memoryview:
+    return values.contiguous().numpy().data
+
+
+def _files(reader: str, root: str | None) -> Iterator[tuple[str, tuple[int, int]]]:
+    module, _, name = reader.rpartition(".")
+    if root is None or not module.startswith("aetransfer.data."):
+        return
+    for folder in FOLDERS.get(name, ()):
+        yield from _below(Path(root).expanduser() / folder, folder)
+
+
+def _below(folder: Path, path: str) -> Iterator[tuple[str, tuple[int, int]]]:
+    if not folder.is_dir():
+        return
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from _below(Path(entry.path), f"{path}/{entry.name}")
+        elif entry.is_file():
+            status = entry.stat()
+            yield f"{path}/{entry.name}", (status.st_size, status.st_mtime_ns)

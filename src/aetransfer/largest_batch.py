@@ -1,0 +1,33 @@
+"""Which batches memory suffices for, tried out by Lightning's tuner. Nothing is kept, and no run is made."""
+
+import tempfile
+from pathlib import Path
+
+from pytorch_lightning import seed_everything
+from pytorch_lightning.tuner.tuning import Tuner
+
+from aetransfer import logs
+from aetransfer.assemble import make_data, make_encoder, make_model, make_trainer
+from aetransfer.callbacks.progress import Throughput
+from aetransfer.config.schema import Job
+from aetransfer.runs.directory import RunDirectory
+
+
+def largest_batch(job: Job, most: int) -> int:
+    """Try three steps of ever larger batches, each twice the last; return the largest that fits, in images.
+
+    It is no larger than `most`, nor than the training images are many.
+    """
+    logs.quiet_lightning()
+    seed_everything(job.seed, verbose=False)
+    unwatched = job.trainer.model_copy(update={"progress": False})
+    job = job.model_copy(update={"callbacks": {}, "logger": {}, "trainer": unwatched})
+    data = make_data(job.data, job.seed, job.allow)
+    data.setup("fit")
+    model = make_model(job, make_encoder(job), len(data.class_names))
+    most = min(most, data.count("train"))
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = make_trainer(job, RunDirectory(Path(folder)), model, Throughput())
+        found = Tuner(trainer).scale_batch_size(model, datamodule=data, max_val=most)
+    assert found is not None
+    return min(found, most)

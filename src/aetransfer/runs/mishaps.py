@@ -1,0 +1,98 @@
+"""What goes wrong with the machine and not with the program, said so that somebody can mend it.
+
+A disk that is full, a folder that is gone or can't be written, memory that does not suffice: each may show anywhere.
+"""
+
+import errno
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from aetransfer.errors import UserError
+from aetransfer.runs.files import WriteError
+
+log = logging.getLogger(__name__)
+
+OF_THE_DISK = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM),
+    *(errno.EIO, errno.ESTALE),
+}
+FULL = (errno.ENOSPC, errno.EDQUOT)
+NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "DefaultCPUAllocator", "bad_alloc")
+
+
+def explained(error: BaseException, directory: Path) -> UserError | None:
+    """Return the sentence for what befell the run in `directory`, None for what is no mishap.
+
+    What came first counts: loggers that are closed on a full disk fail again.
+    """
+    chain: list[BaseException] = []
+    each: BaseException | None = error
+    while each is not None:
+        chain.append(each)
+        # A WriteError says all that its cause does.
+        told = each.__cause__ if isinstance(each, WriteError) and each.__cause__ else each
+        each = told.__cause__ or told.__context__
+    sentences = [sentence for each in chain if (sentence := _sentence(each, directory)) is not None]
+    return sentences[-1] if sentences else None
+
+
+@contextmanager
+def said(directory: Path) -> Iterator[None]:
+    """Raise the sentence, a UserError, in place of what befell the run in `directory`."""
+    try:
+        yield
+    except Exception as error:
+        if (sentence := explained(error, directory)) is not None:
+            raise sentence from error
+        raise
+
+
+def _sentence(error: BaseException, directory: Path) -> UserError | None:
+    if not directory.is_dir() and isinstance(error, OSError | WriteError):
+        return UserError(f"{directory} was removed while the run was being done: the same command begins it afresh.")
+    if isinstance(error, WriteError):
+        return error
+    if isinstance(error, OSError) and error.errno in OF_THE_DISK:
+        return _unwritable(error, directory)
+    if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
+        return UserError(
+            f"Out of memory ({_line(error)}): lower data.batch_size (python -m aetransfer.batch_size finds one that "
+            "fits), encoder.widths or data.max_memory_gb, or choose trainer.precision=bf16-mixed."
+        )
+    return None
+
+
+def _unwritable(error: OSError, directory: Path) -> UserError | None:
+    """Explain what failed while something was appended: a log, or TensorBoard's events, whose file is not named."""
+    path = Path(str(error.filename)) if error.filename else directory
+    if directory not in (path, *path.parents) and error.errno not in FULL:
+        return None
+    size = sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
+    return UserError(
+        f"{path} can't be written ({error.strerror}), the run has taken {size:,} bytes so far and needs more: make "
+        "room or let it be written, and the same command goes on where it stopped."
+    )
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).strip().partition("\n")[0] or type(error).__name__).partition(". ")[0].rstrip(".")
+
+
+@contextmanager
+def writers_report_here() -> Iterator[None]:
+    """Leave it to this thread to say that a disk failed: TensorBoard's writer raises there again what its own met."""
+    original = threading.excepthook
+
+    def hook(arguments: Any) -> None:
+        if not isinstance(arguments.exc_value, OSError):
+            original(arguments)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = original
