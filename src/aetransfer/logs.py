@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from aetransfer.secrets import without_secrets
+
 # Lightning's remarks that are no news here: batches need no workers, runs resume into their directory by design.
 NO_NEWS = (
     r".*isinstance\(treespec, LeafSpec\).*",
@@ -32,11 +34,16 @@ def quiet_lightning() -> None:
         warnings.filterwarnings("ignore", message=message)
 
 
+class _WithoutSecrets(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return str(without_secrets(super().format(record)))
+
+
 @contextmanager
 def to_file(path: Path) -> Iterator[None]:
     """Append everything that is logged meanwhile to a file, with the time."""
     handler = logging.FileHandler(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    handler.setFormatter(_WithoutSecrets("%(asctime)s %(message)s"))
     logging.getLogger().addHandler(handler)
     try:
         yield
