@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from aetransfer.runs.files import WriteError
+from aetransfer.secrets import without_secrets
 
 # Lightning's remarks that are no news here: batches need no workers, runs resume into their directory by design.
 NO_NEWS = (
@@ -59,11 +60,16 @@ class _RunLog(logging.Handler):
         super().close()
 
 
+class _WithoutSecrets(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return str(without_secrets(super().format(record)))
+
+
 @contextmanager
 def to_file(path: Path) -> Iterator[None]:
     """Append everything that is logged meanwhile to a file, with the time."""
     handler = _RunLog(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    handler.setFormatter(_WithoutSecrets("%(asctime)s %(message)s"))
     logging.getLogger().addHandler(handler)
     try:
         yield

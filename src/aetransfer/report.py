@@ -14,6 +14,7 @@ from pathlib import Path
 from dotenv import find_dotenv, load_dotenv
 
 from aetransfer.errors import UserError
+from aetransfer.printable import printable
 
 OUTPUT_DIR = "paths.output_dir"
 
@@ -38,7 +39,7 @@ def main() -> None:
     try:
         index = report(_request(words))
     except UserError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {printable(str(error))}")
     print(f"report: {index}")
 
 
@@ -71,7 +72,7 @@ def report(request: Request) -> Path:
     content = content_of(collection)
     print_report(content)
     for run in content.unfinished:
-        print(run)
+        print(printable(str(run)))
     return write_report(content, request.out or folder, date.today())
 
 

@@ -82,7 +82,7 @@ def test_what_it_takes_to_do_it_again_is_said_without_where_the_sweep_was_writte
     assert "- Seeds:\n  - 0–2\n" in said
     assert "python 3.11.7, aetransfer 0.1.0, torch 2.6.0" in said
     assert "commit 9e720f678ede68945046e1a888631bb2692403ff" in said
-    assert "x86_64, 2 CPU cores, 1 thread\n" in said
+    assert "x86\\_64, 2 CPU cores, 1 thread\n" in said
 
 
 def test_the_figures_fit_what_was_varied(files, tmp_path):

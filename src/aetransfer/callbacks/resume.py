@@ -18,8 +18,10 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
 from aetransfer.callbacks.finite import Finite
+from aetransfer.errors import UserError
 from aetransfer.runs import stopping
 from aetransfer.runs.files import replace_file
+from aetransfer.transfer.exported import loaded
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +46,17 @@ class AtomicCheckpoints(TorchCheckpointIO):
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         replace_file(place, buffer.getvalue(), keep=storage_options)
+
+    def load_checkpoint(self, path: Any, *_: Any, **__: Any) -> dict[str, Any]:
+        """Load tensors and plain data, whatever Lightning asks for. Raises UserError for a file that holds more."""
+        return loaded(Path(path))
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Remove one file. Its path may come out of a checkpoint, where Lightning checks only how it begins."""
+        place = Path(path)
+        if ".." in place.parts or place.suffix != ".ckpt":
+            raise UserError(f"A checkpoint asks for {path} to be removed, which is none: it is not resumed from.")
+        place.unlink(missing_ok=True)
 
 
 class Resume(Checkpoint):

@@ -40,7 +40,12 @@ def alternatives_of(
     """Return for each override the single-valued ones it stands for. Raises UserError for what can't be run."""
     groups = groups_of(config_name)
     alternatives: list[list[str]] = []
-    for override in OverridesParser.create().parse_overrides(overrides):
+    try:
+        parsed = OverridesParser.create().parse_overrides(overrides)
+    except ValueError as error:
+        # A number of thousands of digits, which Python does not read.
+        raise UserError(f"The command line has a number that can't be read ({error}).") from error
+    for override in parsed:
         line = override.input_line
         assert line is not None
         if override.is_sweep_override() and not multirun:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from aetransfer.config.groups import choices_of, config_directory, groups_of
 from aetransfer.config.schema import TAGS, EvaluationRequest, Job
 from aetransfer.errors import UserError
+from aetransfer.printable import printable
 
 COMPLAINTS = (HydraException, OmegaConfBaseException, ValidationError, yaml.YAMLError)
 
@@ -21,6 +22,8 @@ COMPLAINTS = (HydraException, OmegaConfBaseException, ValidationError, yaml.YAML
 SCHEMAS: dict[str, type[BaseModel]] = {"train": Job, "evaluate": EvaluationRequest}
 # Groups whose files are merged over the whole config: the keys in them say nothing about the group.
 GLOBAL = ("experiment", "debug", "sweep", "launcher")
+# Of a value in a sentence.
+LONGEST = 200
 # What is installed beside the program, and the extra that brings it.
 EXTRAS = {"hydra/launcher/joblib": "parallel", "hydra/launcher/submitit_slurm": "slurm"}
 
@@ -28,7 +31,7 @@ EXTRAS = {"hydra/launcher/joblib": "parallel", "hydra/launcher/submitit_slurm": 
 def said(error: Exception, config_name: str) -> str:
     """Say what the user can mend in one line that ends in one period, whatever a library's text had in it."""
     text = str(error) if isinstance(error, UserError) else sentence(error, config_name)
-    return f"{' '.join(text.split()).rstrip('.')}."
+    return f"{printable(' '.join(text.split())).rstrip('.')}."
 
 
 def sentence(error: Exception, config_name: str) -> str:
@@ -228,8 +231,13 @@ def wrong_value(place: str, value: Any, message: str) -> str:
         r"^(Input|List|String) |, (unable|got) .*| or (instance|object) .*| after validation.*", "", message
     )
     requirement = requirement.replace("a valid dictionary", "a group of keys")
-    shown = "" if isinstance(value, dict) else f"={_yaml(value)}"
+    shown = "" if isinstance(value, dict) else f"={shortened(_yaml(value))}"
     return f"{place}{shown} {requirement}"
+
+
+def shortened(text: str) -> str:
+    """Cut what somebody else's file may have made a book of."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
 def _yaml(value: Any) -> str:

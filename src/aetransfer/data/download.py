@@ -1,6 +1,9 @@
 """Downloads through torchvision, which verifies checksums; without a network the message says what to put where."""
 
+import tarfile
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 
@@ -20,13 +23,25 @@ def fetch(dataset: str, root: Path, folder: Path, needs: str) -> None:
         # Half a download in its final place would pass for the user's own files, and not be tried again.
         with tempfile.TemporaryDirectory(prefix=".download-", dir=root) as name:
             partial = Path(name)
-            getattr(datasets, dataset)(partial, download=True)
+            with _members_stay_inside():
+                getattr(datasets, dataset)(partial, download=True)
             folder.mkdir(parents=True, exist_ok=True)
             for path in (partial / folder.relative_to(root)).iterdir():
                 path.replace(folder / path.name)
-    except (RuntimeError, OSError, HTTPException) as error:
+    except (RuntimeError, OSError, HTTPException, tarfile.TarError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise UserError(
             f"No {dataset} under {root}, and downloading it failed ({reason}): put {needs}, point paths.data_dir "
             "(or AETRANSFER_DATA_DIR) to where it is, or use data=digits or data=photo_digits, which are embedded."
         ) from error
+
+
+@contextmanager
+def _members_stay_inside() -> Iterator[None]:
+    """Let no member of an archive be unpacked outside the folder; before Python 3.14 torchvision's call would."""
+    before = tarfile.TarFile.__dict__.get("extraction_filter")
+    tarfile.TarFile.extraction_filter = staticmethod(tarfile.data_filter)
+    try:
+        yield
+    finally:
+        tarfile.TarFile.extraction_filter = before

@@ -4,6 +4,7 @@ The cache's name holds a fingerprint of every file's path, size and modification
 again, and a start that finds its cache does not open a single image.
 """
 
+import functools
 import glob
 import hashlib
 import logging
@@ -108,15 +109,39 @@ def _decoded(listing: _Listing, folder: Path, image_size: int, cache_dir: Path) 
     place = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
     family = f"{folder.parent.name}-{folder.name}-{place}-{image_size}px-"
     cache = cache_dir / f"{family}{listing.fingerprint}.npy"
-    if not cache.is_file():
-        cache_dir.mkdir(parents=True, exist_ok=True)
+    shape = (len(listing.files), 3, image_size, image_size)
+    array = _cached(cache, shape)
+    if array is None:
         log.info("Decoding %d images of %s into %s", len(listing.files), folder, cache)
-        _write(cache, listing.files, image_size)
+        try:
+            cache_dir.mkdir(parents=True, exist_ok=True)
+            _write(cache, listing.files, image_size)
+        except OSError as error:
+            raise UserError(f"{cache} can't be written ({error.strerror}): set paths.cache_dir.") from error
         for stale in cache_dir.glob(f"{glob.escape(family)}*.npy"):
             if stale != cache:
                 stale.unlink(missing_ok=True)
-    # Copy-on-write: torch wants a writable array, and nobody may change the file.
-    return torch.from_numpy(np.load(cache, mmap_mode="c"))
+        array = _cached(cache, shape)
+        assert array is not None, cache
+    return torch.from_numpy(array)
+
+
+def _cached(cache: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Map a cache, copy-on-write: torch wants a writable array, and nobody may change the file.
+
+    None for one that is absent, damaged or another's: a pickle in its place is not unpickled.
+    """
+    if not cache.is_file():
+        return None
+    try:
+        array = np.lib.format.open_memmap(cache, mode="c")
+    except (ValueError, OSError, EOFError) as error:
+        log.warning("%s is damaged and decoded again: %s", cache, error)
+        return None
+    if array.dtype != np.uint8 or array.shape != shape or not array.flags.c_contiguous:
+        log.warning("%s is not the cache of these images and decoded again.", cache)
+        return None
+    return array
 
 
 def _write(cache: Path, files: list[Path], image_size: int) -> None:
@@ -135,7 +160,7 @@ def _write(cache: Path, files: list[Path], image_size: int) -> None:
 
 def _decode(path: Path, image_size: int) -> np.ndarray:
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=_formats()) as image:
             # Pillow itself only warns up to twice its limit.
             if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
                 raise Image.DecompressionBombError(f"{image.width}x{image.height} pixels")
@@ -145,6 +170,13 @@ def _decode(path: Path, image_size: int) -> np.ndarray:
     except Exception as error:  # Pillow's decoders answer broken bytes with SyntaxError, RuntimeError and many more.
         raise UserError(f"{path} can't be read as an image ({error}): replace or remove it.") from error
     return np.asarray(colour).transpose(2, 0, 1)
+
+
+@functools.cache
+def _formats() -> list[str]:
+    """Return the formats that Pillow decodes itself. For PostScript it would start another program on the file."""
+    Image.init()
+    return [name for name in Image.ID if name != "EPS"]
 
 
 def _to_8_bits(image: Image.Image) -> Image.Image:

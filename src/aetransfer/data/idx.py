@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import math
 import struct
 import zlib
 from pathlib import Path
@@ -23,6 +24,8 @@ MNIST_MD5 = {
     "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
     "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
 }
+# Forty times MNIST. A gzipped file of a few megabytes may stand for more than fits into memory.
+MOST_BYTES = 2_000_000_000
 OFFICIAL_COUNT = {"train": 60_000, "test": 10_000}
 
 DIGIT_NAMES = tuple(str(digit) for digit in range(10))
@@ -71,21 +74,35 @@ def _read_file(folder: Path, name: str, magic: int, ndim: int, digests: dict[str
     """Read one IDX file: a big-endian magic number, `ndim` sizes, then as many bytes as their product."""
     path = _find(folder, name)
     assert path is not None
+    header = 4 * (1 + ndim)
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            start = file.read(header)
+            expected = _expected_bytes(path, start, magic, ndim)
+            content = start + file.read(expected - header + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} can't be read ({error}): replace it.") from error
-    header = 4 * (1 + ndim)
-    if len(content) < header:
-        raise UserError(f"{path} is truncated: {len(content)} bytes, less than an IDX header. Replace it.")
-    found, *shape = struct.unpack(f">{1 + ndim}I", content[:header])
-    if found != magic:
-        raise UserError(f"{path} is not what its name says: IDX magic number {found} instead of {magic}. Replace it.")
-    expected = header + int(np.prod(shape, dtype=np.int64))
     if len(content) != expected:
-        raise UserError(f"{path} is truncated or damaged: {len(content)} bytes instead of {expected}. Replace it.")
+        has = f"{len(content)} bytes instead of" if len(content) < expected else "more than"
+        raise UserError(f"{path} is truncated or damaged: {has} {expected} bytes. Replace it.")
+    shape = struct.unpack(f">{ndim}I", start[4:])
     if name in digests and shape[0] == OFFICIAL_COUNT["train" if name.startswith("train") else "test"]:
         found_digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
         if found_digest != digests[name]:
             raise UserError(f"{path} is corrupt: MD5 {found_digest} instead of {digests[name]}. Replace it.")
     return path, np.frombuffer(bytearray(content), np.uint8, offset=header).reshape(shape)
+
+
+def _expected_bytes(path: Path, start: bytes, magic: int, ndim: int) -> int:
+    """Return how many bytes a file of this header has: what it claims is weighed before any of it is allocated."""
+    if len(start) < 4 * (1 + ndim):
+        raise UserError(f"{path} is truncated: {len(start)} bytes, less than an IDX header. Replace it.")
+    found, *shape = struct.unpack(f">{1 + ndim}I", start)
+    if found != magic:
+        raise UserError(f"{path} is not what its name says: IDX magic number {found} instead of {magic}. Replace it.")
+    expected = len(start) + math.prod(shape)
+    if expected > MOST_BYTES:
+        raise UserError(f"{path} claims to hold {expected / 1e9:.1f} GB, more than such a set has. Replace it.")
+    if shape[0] == 0:
+        raise UserError(f"{path} holds nothing: its header says 0. Replace it.")
+    return expected

@@ -17,6 +17,7 @@ from typing import NoReturn
 from dotenv import find_dotenv, load_dotenv
 
 from aetransfer.errors import UserError
+from aetransfer.printable import printable
 from aetransfer.runs.filters import SHORT, chosen
 from aetransfer.runs.pages import export, print_list, print_run, size
 from aetransfer.runs.store import StoredRun, run_called, runs_in, started_from
@@ -29,7 +30,7 @@ def main() -> None:
         output_dir, words = _output_dir(arguments.words)
         sys.exit(arguments.do(output_dir, words, arguments))
     except UserError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {printable(str(error))}")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -103,13 +104,15 @@ def _remove(output_dir: Path, words: list[str], arguments: argparse.Namespace) -
     wanted = _wanted(runs, words)
     kept = [run for run in wanted if run.status == "running" and not arguments.force]
     for run in kept:
-        print(f"kept: {run.name} is running; --force removes it as well")
+        print(printable(f"kept: {run.name} is running; --force removes it as well"))
     removed = [run for run in wanted if run not in kept]
     for run in removed:
         orphans = [child for child in started_from(run, runs) if child not in removed]
-        print(f"{'remove' if arguments.yes else 'would remove'}: {run.name} ({run.status}, {size(run.bytes)})")
+        what = "remove" if arguments.yes else "would remove"
+        print(printable(f"{what}: {run.name} ({run.status}, {size(run.bytes)})"))
         if orphans:
-            print(f"warning: {len(orphans)} kept run(s) started from it: {', '.join(child.name for child in orphans)}")
+            names = ", ".join(child.name for child in orphans)
+            print(printable(f"warning: {len(orphans)} kept run(s) started from it: {names}"))
     if removed and not arguments.yes:
         raise UserError(f"Nothing was removed: add --yes to remove the {len(removed)} run(s) above.")
     for run in removed:

@@ -13,6 +13,7 @@ from aetransfer.errors import UserError
 from aetransfer.runs.files import replace_file
 from aetransfer.runs.identity import run_name
 from aetransfer.runs.plain import read_json, read_yaml
+from aetransfer.secrets import without_secrets
 
 
 @dataclass(frozen=True)
@@ -102,12 +103,12 @@ class RunDirectory:
         return self.path.rename(kept)
 
     def write_result(self, result: dict[str, Any]) -> None:
-        replace_file(self.result_path, json.dumps(result, indent=2) + "\n")
+        replace_file(self.result_path, json.dumps(without_secrets(result), indent=2) + "\n")
 
     def write_config(self, job: Job) -> None:
         # What may be called is the command line's to say, each time anew.
         plain = job.model_dump(mode="json", by_alias=True, exclude={"allow"})
-        replace_file(self.config, yaml.safe_dump(plain, sort_keys=False))
+        replace_file(self.config, yaml.safe_dump(without_secrets(plain), sort_keys=False))
 
     def read_config(self) -> Job:
         """Return the job this run was made from, with nothing allowed. Raises UserError where it can't be read."""

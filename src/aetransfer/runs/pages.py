@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from aetransfer.errors import UserError
+from aetransfer.printable import printable
 from aetransfer.runs.files import replace_file
 from aetransfer.runs.filters import flat, setting
 from aetransfer.runs.store import StoredRun
@@ -40,15 +41,15 @@ def print_list(runs: list[StoredRun], output_dir: Path) -> None:
     for heading in ("epochs", "test", "started", "duration"):
         table.add_column(heading, justify="right", no_wrap=True)
     for run in sorted(runs, key=_started):
-        status = Text(run.status, COLOURS.get(run.status, ""))
-        table.add_row(Text(run.name), status, *(Text(cell) for cell in _cells(run)))
+        status = Text(printable(run.status), COLOURS.get(run.status, ""))
+        table.add_row(Text(printable(run.name)), status, *(Text(printable(cell)) for cell in _cells(run)))
     page = console()
     if runs:
         page.print(table)
     page.print(f"{len(runs)} run(s) in {output_dir / 'runs'}", markup=False, highlight=False, soft_wrap=True)
     for run in runs:
         if run.damage:
-            page.print(f"damaged: {run.name}: {run.damage}", markup=False, highlight=False, soft_wrap=True)
+            page.print(printable(f"damaged: {run.name}: {run.damage}"), markup=False, highlight=False, soft_wrap=True)
 
 
 def print_run(run: StoredRun, children: list[StoredRun]) -> None:
@@ -59,8 +60,8 @@ def print_run(run: StoredRun, children: list[StoredRun]) -> None:
     chapters = {
         "": lines,
         "config": {key: _text(setting(run.config, key)) for key in ESSENTIAL},
-        "metrics": {key: f"{value:.6g}" for key, value in _part(run, "metrics").items()},
-        "counts": {key: f"{value:,}" for key, value in _part(run, "counts").items()},
+        "metrics": {key: _shown(value, ".6g") for key, value in _part(run, "metrics").items()},
+        "counts": {key: _shown(value, ",") for key, value in _part(run, "counts").items()},
         "timing": {key: _text(value) for key, value in _part(run, "timing").items()},
         "versions": {key: _text(value) for key, value in _part(run, "versions").items()},
         "files": {str(path.relative_to(run.path)): size(path.stat().st_size) for path in run.files},
@@ -70,7 +71,7 @@ def print_run(run: StoredRun, children: list[StoredRun]) -> None:
         if title and shown:
             print(f"\n{title}")
         for key, text in shown.items():
-            print(f"{'  ' if title else ''}{key:<26}{text}")
+            print(printable(f"{'  ' if title else ''}{key:<26}{' '.join(text.split())}"))
 
 
 def export(runs: list[StoredRun], path: Path) -> None:
@@ -105,8 +106,8 @@ def _started(run: StoredRun) -> str:
 
 
 def _cells(run: StoredRun) -> tuple[str, str, str, str]:
-    metric = _part(run, "metrics").get(run.main_metric) if run.config else None
-    seconds = _part(run, "timing").get("seconds")
+    metric = _number(_part(run, "metrics").get(run.main_metric)) if run.config else None
+    seconds = _number(_part(run, "timing").get("seconds"))
     try:
         started = datetime.fromisoformat(_started(run)).astimezone().strftime("%Y-%m-%d %H:%M")
     except ValueError:
@@ -119,6 +120,11 @@ def _cells(run: StoredRun) -> tuple[str, str, str, str]:
     )
 
 
+def _number(value: Any) -> float | None:
+    """Return what may be any JSON at all where it is a number that a table has room for."""
+    return value if isinstance(value, int | float) and abs(value) < 1e12 else None
+
+
 def _row(run: StoredRun) -> dict[str, Any]:
     head = {"name": run.name, "identity": run.result.get("identity"), "status": run.status}
     parts = {part: _part(run, part) for part in ("counts", "timing")}
@@ -129,6 +135,10 @@ def _row(run: StoredRun) -> dict[str, Any]:
 def _part(run: StoredRun, name: str) -> dict[str, Any]:
     part = run.result.get(name)
     return part if isinstance(part, dict) else {}
+
+
+def _shown(value: Any, style: str) -> str:
+    return _text(value) if _number(value) is None else format(value, style)
 
 
 def _text(value: Any) -> str:

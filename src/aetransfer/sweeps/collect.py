@@ -1,16 +1,57 @@
 """Finished runs, and what became of the others, from a sweep's directory or from a whole store."""
 
-import json
+import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.filters import chosen, flat
+from aetransfer.runs.plain import read_json
 from aetransfer.runs.store import StoredRun, read
 from aetransfer.sweeps.jobs import read_jobs, read_planned
+
+log = logging.getLogger(__name__)
+
+HISTORY = TypeAdapter(list[dict[str, float]])
+
+
+class Timing(BaseModel):
+    seconds: float = 0.0
+    train_seconds: float = 0.0
+    images_per_second: float = 0.0
+
+
+class Code(BaseModel):
+    commit: str
+    dirty: bool
+
+
+class Hardware(BaseModel):
+    machine: str
+    cpus: int
+    threads: int
+    gpus: list[str]
+
+
+class Facts(BaseModel):
+    """What a report reads of a finished run's result.json."""
+
+    stage: Literal["pretrain", "transfer"]
+    seed: int
+    arm: str | None
+    metrics: dict[str, float]
+    counts: dict[str, float]
+    timing: Timing
+    command: list[str] = []
+    overrides: list[str] = []
+    versions: dict[str, str] | None = None
+    git: Code | None = None
+    hardware: Hardware | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +103,11 @@ class CollectedRun:
     def history(self) -> list[dict[str, float]]:
         """Return a row of metrics an epoch; empty for a run that wrote none."""
         path = self.directory.history
-        return json.loads(path.read_text()) if path.is_file() else []
+        try:
+            return HISTORY.validate_python(read_json(path)) if path.is_file() else []
+        except (OSError, ValueError):
+            log.warning("%s is damaged: the run has no curves here.", path)
+            return []
 
 
 @dataclass(frozen=True)
@@ -100,7 +145,7 @@ def collect_sweep(sweep: Path, filters: Sequence[str] = ()) -> Collection:
         if job.run is None:
             unfinished.append(Unfinished(words, "failed", job.error or ""))
             continue
-        run = read(moved(job.run, store))
+        run = _checked(read(moved(job.run, store)))
         if run.status == "finished":
             found[run.name] = run
         else:
@@ -113,13 +158,25 @@ def collect_sweep(sweep: Path, filters: Sequence[str] = ()) -> Collection:
 def collect_store(store: Path, filters: Sequence[str]) -> Collection:
     """Read every run below a folder of run directories for which all `filters` hold, as in `collect_sweep`."""
     paths = sorted(config.parent for config in store.glob("*/config.yaml"))
-    runs = chosen([read(path) for path in paths if not RunDirectory(path).is_superseded], list(filters))
+    runs = chosen([_checked(read(path)) for path in paths if not RunDirectory(path).is_superseded], list(filters))
     unfinished = [_unfinished(run, run.name) for run in runs if run.status != "finished"]
     return _collection([run for run in runs if run.status == "finished"], unfinished, store)
 
 
+def _checked(run: StoredRun) -> StoredRun:
+    """Return the run as damaged where it says finished, and result.json is not what a finished run leaves."""
+    if run.status != "finished":
+        return run
+    try:
+        Facts.model_validate(run.result)
+    except ValidationError as error:
+        where = ".".join(str(part) for part in error.errors()[0]["loc"])
+        return replace(run, damage=f"result.json: {where} is not what a finished run says")
+    return run
+
+
 def _unfinished(run: StoredRun, what: str) -> Unfinished:
-    return Unfinished(what, run.status, run.damage or run.result.get("error", ""))
+    return Unfinished(what, run.status, run.damage or str(run.result.get("error") or ""))
 
 
 def _collection(finished: Iterable[StoredRun], unfinished: list[Unfinished], store: Path) -> Collection:
@@ -127,7 +184,7 @@ def _collection(finished: Iterable[StoredRun], unfinished: list[Unfinished], sto
     sources = {
         run.name: CollectedRun(run)
         for path in {collected.stored.source for collected in runs if collected.stored.source is not None}
-        if (run := read(moved(path, store))).damage is None
+        if (run := _checked(read(moved(path, store)))).damage is None
     }
     return Collection(runs, unfinished, [sources[name] for name in sorted(sources)])
 

@@ -41,6 +41,8 @@ STYLE: dict[Any, Any] = {
     "grid.color": "#e4e4e4",
     "axes.axisbelow": True,
     "pdf.fonttype": 42,
+    # Names are no formulas.
+    "text.parse_math": False,
     # What an SVG's ids are made from: without it, two equal figures differ.
     "svg.hashsalt": "aetransfer",
 }

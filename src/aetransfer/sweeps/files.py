@@ -1,12 +1,14 @@
 """A report's files: results.csv, summary.md, index.html and the figures. Only the line of the date tells two apart."""
 
 import csv
+import re
 from collections.abc import Iterator
 from datetime import date
 from html import escape
 from io import StringIO
 from pathlib import Path
 
+from aetransfer.errors import UserError
 from aetransfer.runs.files import replace_file
 from aetransfer.sweeps.content import SPREAD, Content
 from aetransfer.sweeps.drawing import rendered
@@ -19,16 +21,22 @@ from aetransfer.sweeps.words import HOW
 def write_report(content: Content, folder: Path, today: date) -> Path:
     """Write all files of a report, over those of an earlier one. Returns index.html's path."""
     figures = folder / "figures"
+    # A sweep's directory that came from elsewhere may hold links, and below files are replaced and removed.
+    for place in (folder, figures):
+        if place.is_symlink():
+            raise UserError(
+                f"{place} is a link, and a report is not written through one: remove it, or name out=FOLDER."
+            )
     figures.mkdir(parents=True, exist_ok=True)
     svgs: dict[str, bytes] = {}
     for section in content.sections:
         for plot in section.plots:
             name = f"{section.title.lower()}_{plot.name}"
             svgs[name], pdf = rendered(plot.figure)
-            (figures / f"{name}.svg").write_bytes(svgs[name])
-            (figures / f"{name}.pdf").write_bytes(pdf)
+            replace_file(figures / f"{name}.svg", svgs[name])
+            replace_file(figures / f"{name}.pdf", pdf)
     for old in figures.iterdir():
-        if old.stem not in svgs:
+        if old.suffix in (".svg", ".pdf") and old.stem not in svgs:
             old.unlink()
     replace_file(folder / "results.csv", as_csv(content))
     replace_file(folder / "summary.md", as_markdown(content, today))
@@ -78,7 +86,10 @@ def _markdown(content: Content, today: date) -> Iterator[str]:
         yield from (content.pretraining_cost, "")
     yield from ("## To reproduce", "")
     for heading, lines in content.reproduction:
-        yield from (f"- {heading}:", *(f"  - {'`' + line + '`' if heading == 'Commands' else line}" for line in lines))
+        yield from (
+            f"- {heading}:",
+            *(f"  - {_code(line) if heading == 'Commands' else _plain(line)}" for line in lines),
+        )
     yield from ("", "## How the numbers are made", "", *(f"- {sentence}" for sentence in HOW))
 
 
@@ -95,4 +106,9 @@ def _cell(text: str) -> str:
 
 def _plain(text: str) -> str:
     """Keep a run's own words, such as an error with < in it, from being read as markup."""
-    return escape(" ".join(text.split()), quote=False).replace("*", "\\*").replace("_", "\\_")
+    return re.sub(r"([*_`\[])", r"\\\1", escape(" ".join(text.split()), quote=False))
+
+
+def _code(text: str) -> str:
+    fence = "``" if "`" in text else "`"
+    return f"{fence}{' '.join(text.split())}{fence}"

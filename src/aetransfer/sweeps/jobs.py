@@ -3,6 +3,13 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from aetransfer.errors import UserError
+from aetransfer.runs.plain import read_json
+from aetransfer.secrets import without_secrets
 
 LOST = "It was killed or never began: the same command goes on where it stopped."
 
@@ -22,11 +29,15 @@ class SweepJob:
         return dict(override.lstrip("+").partition("=")[::2] for override in self.overrides)
 
 
+_Job = TypeAdapter(SweepJob)
+_Planned = TypeAdapter(dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], list[str]])
+
+
 def note_planned(sweep: Path, jobs: list[list[str]], first: int = 0) -> None:
     """Note the overrides of jobs that will be started, numbered from `first`."""
     planned = read_planned(sweep) | {str(number): overrides for number, overrides in enumerate(jobs, first)}
     sweep.mkdir(parents=True, exist_ok=True)
-    (sweep / "planned.json").write_text(json.dumps(planned, indent=2) + "\n")
+    (sweep / "planned.json").write_text(json.dumps(without_secrets(planned), indent=2) + "\n")
 
 
 def note_lost(sweep: Path) -> None:
@@ -39,14 +50,23 @@ def note_lost(sweep: Path) -> None:
 
 def note_job(sweep: Path, job: SweepJob) -> None:
     (sweep / "jobs").mkdir(parents=True, exist_ok=True)
-    (sweep / "jobs" / f"{job.number:05}.json").write_text(json.dumps(asdict(job), indent=2) + "\n")
+    (sweep / "jobs" / f"{job.number:05}.json").write_text(json.dumps(without_secrets(asdict(job)), indent=2) + "\n")
 
 
 def read_jobs(sweep: Path) -> list[SweepJob]:
-    return [SweepJob(**json.loads(path.read_text())) for path in sorted((sweep / "jobs").glob("*.json"))]
+    """Return the jobs of which there is word. Raises UserError for a file that does not say what a job was."""
+    return [_checked(_Job, path) for path in sorted((sweep / "jobs").glob("*.json"))]
 
 
 def read_planned(sweep: Path) -> dict[str, list[str]]:
     """Return the overrides of the jobs that were to be, by number. Empty for a sweep that noted none."""
     path = sweep / "planned.json"
-    return json.loads(path.read_text()) if path.is_file() else {}
+    return _checked(_Planned, path) if path.is_file() else {}
+
+
+def _checked(shape: TypeAdapter[Any], path: Path) -> Any:
+    try:
+        return shape.validate_python(read_json(path))
+    except (OSError, ValueError) as error:
+        reason = "its keys or values are not those of a job" if isinstance(error, ValidationError) else error
+        raise UserError(f"{path} is damaged ({reason}): launch the sweep again.") from error

@@ -10,6 +10,8 @@ from aetransfer.sweeps.grouping import group_runs
 
 # 50 kB each, inside one page.
 MOST_PICTURES = 12
+MOST_BYTES = 4_000_000
+PNG = b"\x89PNG\r\n\x1a\n"
 KINDS = {
     "reconstructions": "images of the validation split, and their reconstructions below",
     "prior_samples": "samples from the prior",
@@ -35,6 +37,14 @@ def pictures(pretrainings: Sequence[CollectedRun]) -> tuple[list[Picture], int]:
         metrics = ", ".join(f"{name} {value:.4g}" for name, value in run.tested.items())
         for kind, words in KINDS.items():
             path = run.directory.path / f"{kind}.png"
-            if path.is_file():
+            if _is_picture(path):
                 found.append(Picture(path, f"{run.name}: {words}. {metrics}"))
     return found[:MOST_PICTURES], max(len(found) - MOST_PICTURES, 0)
+
+
+def _is_picture(path: Path) -> bool:
+    """Tell whether it is a PNG of the run's own. A link could bring any file of this machine into the page."""
+    if path.is_symlink() or not path.is_file() or path.stat().st_size > MOST_BYTES:
+        return False
+    with path.open("rb") as file:
+        return file.read(len(PNG)) == PNG

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from aetransfer.printable import printable
 from aetransfer.runs.pages import COLOURS, console
 from aetransfer.sweeps.status import JobStatus
 
@@ -23,8 +24,9 @@ def print_status(sweep: Path, jobs: Sequence[JobStatus]) -> None:
     shared = set.intersection(*(set(job.overrides) for job in jobs))
     for job in jobs:
         own = " ".join(word for word in job.overrides if word not in shared)
-        status = Text(job.status, COLOURS.get(job.status, ""))
-        table.add_row(Text(str(job.number)), status, Text("" if job.status == "failed" else job.detail), Text(own))
+        status = Text(printable(job.status), COLOURS.get(job.status, ""))
+        detail = Text("" if job.status == "failed" else printable(job.detail))
+        table.add_row(Text(str(job.number)), status, detail, Text(printable(own)))
     page.print(table)
     for job in jobs:
         if job.status == "failed":
@@ -37,4 +39,4 @@ def print_status(sweep: Path, jobs: Sequence[JobStatus]) -> None:
 
 
 def _line(page: Console, text: str) -> None:
-    page.print(text, markup=False, highlight=False, soft_wrap=True)
+    page.print(printable(text), markup=False, highlight=False, soft_wrap=True)

@@ -2,7 +2,9 @@
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from aetransfer.printable import printable
 from aetransfer.sweeps.content import SPREAD, Content
 from aetransfer.sweeps.numbers import NOTHING
 from aetransfer.sweeps.tables import TextTable
@@ -23,13 +25,14 @@ def print_report(content: Content) -> None:
                 *setting, arms, verdict = row[:named]
                 difference = [cell for cell in row[named : named + 2] if cell != NOTHING]
                 line = f"{' '.join([*setting, arms])}: {' '.join([*difference, verdict])}"
-                console.print(line, markup=False, highlight=False, soft_wrap=True)
+                console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
 
 def _table(results: TextTable) -> Table:
     table = Table()
     for place, heading in enumerate(results.header):
-        table.add_column(heading, justify="left" if place < results.texts else "right")
+        table.add_column(Text(printable(heading)), justify="left" if place < results.texts else "right")
     for row in results.rows:
-        table.add_row(*row)
+        # Text, so that brackets in a name are no markup.
+        table.add_row(*(Text(printable(cell)) for cell in row))
     return table

@@ -7,7 +7,7 @@ import hashlib
 import json
 import pickle
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,7 +89,7 @@ def _header(file: Path) -> dict[str, Any]:
     try:
         with safe_open(file, framework="np") as opened:
             metadata = opened.metadata() or {}
-            shapes = [opened.get_slice(key).get_shape() for key in opened.keys()]  # noqa: SIM118
+            shapes = {key: opened.get_slice(key).get_shape() for key in opened.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise UserError(f"{file} is truncated or no safetensors file ({error}).") from error
     if FORMAT not in metadata:
@@ -101,11 +101,13 @@ def _header(file: Path) -> dict[str, Any]:
     return _complete(architecture, shapes, file)
 
 
-def _complete(architecture: Any, shapes: Iterable[Sequence[int]], file: Path) -> dict[str, Any]:
-    """Return the architecture where it says what it must, and claims no layer larger than any tensor in the file."""
+def _complete(architecture: Any, shapes: Mapping[str, Sequence[int]], file: Path) -> dict[str, Any]:
+    """Return the architecture where it says what it must, and claims nothing that the file's tensors belie."""
     match architecture:
-        case {"_target_": str(), "in_channels": 1 | 3, "image_size": int(), **sizes}:
-            largest = max((side for shape in shapes for side in shape), default=0)
+        case {"_target_": str(), "in_channels": 1 | 3 as channels, "image_size": int(), **sizes}:
+            if list(shapes.get("normalise.mean", [channels]))[:1] != [channels]:
+                raise UserError(f"{file} is damaged: it says in_channels={channels}, and its tensors have others.")
+            largest = max((side for shape in shapes.values() for side in shape), default=0)
             for key in ("latent_dim", "widths", "hidden"):
                 claimed = sizes.get(key, 0)
                 each = claimed if isinstance(claimed, list) else [claimed]
@@ -119,10 +121,26 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
     """Load a checkpoint of this program; nothing in the file is run. Raises UserError for any other file."""
     import torch
 
+    content = loaded(file)
+    match content:
+        case {"hyper_parameters": {"architecture": architecture}, "state_dict": dict()}:
+            state = content["state_dict"]
+            if not all(isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()):
+                raise UserError(f"{file} is damaged: what should be its weights are not tensors.")
+            encoder = {key.removeprefix("encoder."): value.shape for key, value in state.items()}
+            _complete(architecture, encoder, file)
+            return content
+    raise UserError(f"{file} is no checkpoint of this program: it does not say which encoder it holds.")
+
+
+def loaded(file: Path) -> Any:
+    """Load tensors and plain data; nothing in the file is run. Raises UserError for a file that holds anything else."""
+    import torch
+
     try:
         # torch warns of old pickles, and then refuses them anyway.
         with warnings.catch_warnings(action="ignore"):
-            content = torch.load(file, map_location="cpu", weights_only=True)
+            return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
             f"{file} holds more than weights, or is damaged: it could run code and is not loaded."
@@ -130,11 +148,3 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
     except Exception as error:
         # What a damaged pickle makes torch stumble over is anybody's guess.
         raise UserError(f"{file} is damaged or no checkpoint ({type(error).__name__}: {error}).") from error
-    match content:
-        case {"hyper_parameters": {"architecture": architecture}, "state_dict": dict()}:
-            state = content["state_dict"]
-            if not all(isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()):
-                raise UserError(f"{file} is damaged: what should be its weights are not tensors.")
-            _complete(architecture, [value.shape for value in state.values()], file)
-            return content
-    raise UserError(f"{file} is no checkpoint of this program: it does not say which encoder it holds.")

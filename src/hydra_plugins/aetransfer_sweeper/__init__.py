@@ -5,6 +5,7 @@ finished spends most of its time on that.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
@@ -24,4 +25,9 @@ class CheckedSweeper(BasicSweeper):
     """Takes a batch's jobs as they are."""
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-        """Do nothing: see above."""
+        """Check nothing, see above; take away the copy of the command line that Hydra has just written, keys and all.
+
+        The sweep's own notes have the jobs, without their secrets.
+        """
+        assert self.config is not None
+        (Path(self.config.hydra.sweep.dir) / "multirun.yaml").unlink(missing_ok=True)

@@ -1,0 +1,150 @@
+"""A stranger's store and sweep: listed, shown, removed and reported as what they are, and nothing outside is touched."""
+
+import json
+import pickle
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from aetransfer import report
+from aetransfer.runs import __main__ as runs
+from tests.security.conftest import Intruder, assert_refused, change_config
+from tests.sweeps.store import change_result, make_run, make_sweep
+
+pytestmark = pytest.mark.slow
+
+ARM = ("experiment=quickstart", "transfer=scratch")
+
+
+def test_a_run_that_is_a_link_is_not_in_the_store_and_links_inside_one_are_not_followed(
+    command, run, outside, tmp_path
+):
+    store = tmp_path / "outputs" / "runs"
+    store.mkdir(parents=True)
+    (store / "linked").symlink_to(run)
+    inner = shutil.copytree(run, store / "inner")
+    (inner / "pictures").symlink_to(outside)
+    (inner / "reconstructions.png").symlink_to(outside / "reconstructions.png")
+
+    assert "linked" not in command(runs.main, "list").out
+    assert_refused(command(runs.main, "rm", "linked", "--yes"))
+    assert command(runs.main, "rm", "inner", "--yes").code == 0
+    assert run.is_dir() and not inner.exists()
+
+
+SCRIPT = "<script>alert(1)</script>"
+
+
+def test_nothing_that_a_run_says_is_markup_in_a_report(command, tmp_path):
+    outputs = tmp_path / "outputs"
+    made = [make_run(outputs, *ARM, seed=seed) for seed in (0, 1)]
+    for path in made:
+        change_result(path, command=["train.py", f"seed=`{SCRIPT}`"], versions={"torch": SCRIPT}, source=f"../{SCRIPT}")
+        change_config(path, data=yaml.safe_load((path / "config.yaml").read_text())["data"] | {"name": f"$x{SCRIPT}$"})
+    failed = make_run(outputs, *ARM, seed=2)
+    change_result(failed, status="failed", error=f"[/red] \x1b[2J {SCRIPT}")
+
+    done = command(report.main, str(outputs))
+    assert done.code == 0, done.err
+    assert "\x1b" not in done.out
+    page = next(outputs.rglob("index.html"))
+    for path in [page, *page.parent.rglob("*.svg"), page.parent / "summary.md"]:
+        # In a code span of Markdown nothing is markup.
+        assert "<script" not in re.sub(r"``.*``", "", path.read_text()), path
+    assert "&lt;script&gt;" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        {"metrics": []}, {"metrics": {"test/acc": "high"}}, {"seed": [0]}, {"counts": None}, {"timing": {"seconds": "a day"}},
+        {"arm": {"a": 1}}, {"stage": "<b>"}, {"command": "rm -rf"}, {"git": {}}, {"hardware": {"gpus": 3}}, {"source": ["x"]},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_result_of_other_types_is_listed_shown_and_reported_as_what_it_is(command, tmp_path, spoilt):
+    outputs = tmp_path / "outputs"
+    path = make_run(outputs, *ARM, seed=0)
+    make_run(outputs, *ARM, seed=1)
+    change_result(path, **spoilt)
+
+    assert command(report.main, str(outputs)).code == 0
+    for words in (("list",), ("show", path.name), ("export", f"out={tmp_path}/runs.csv")):
+        assert command(runs.main, *words).code == 0
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"epoch": 1}', '[{"epoch": "<b>"}]', "[1, 2]", "\x00", "[{}]"])
+def test_a_history_of_other_types_costs_a_run_its_curves_alone(command, tmp_path, text):
+    outputs = tmp_path / "outputs"
+    for seed in (0, 1):
+        (make_run(outputs, *ARM, seed=seed) / "history.json").write_text(text)
+
+    assert command(report.main, str(outputs)).code == 0
+
+
+def test_a_history_of_absurd_size_is_not_read(command, tmp_path):
+    outputs = tmp_path / "outputs"
+    for seed in (0, 1):
+        with (make_run(outputs, *ARM, seed=seed) / "history.json").open("wb") as file:
+            file.truncate(10**12)  # a hole: no disk is used
+
+    done = command(report.main, str(outputs))
+    assert done.code == 0
+
+
+@pytest.mark.parametrize(
+    "job", ['{"number": "x"}', "[]", '{"number": 0, "overrides": [], "run": ["x"], "error": null}', "{", "[" * 10**5]
+)
+def test_a_job_of_a_sweep_that_says_something_else_is_named(command, tmp_path, job):
+    sweep = make_sweep(tmp_path / "outputs", [make_run(tmp_path / "outputs", *ARM)])
+    (sweep / "jobs" / "00001.json").write_text(job)
+
+    assert_refused(command(report.main, str(sweep)), "00001.json is damaged")
+
+
+def test_a_job_whose_run_lies_elsewhere_is_only_looked_at(command, tmp_path, outside):
+    sweep = make_sweep(tmp_path / "outputs", [make_run(tmp_path / "outputs", *ARM)])
+    job = {"number": 1, "overrides": ["seed=1"], "run": str(outside / ".." / "mine"), "error": None}
+    (sweep / "jobs" / "00001.json").write_text(json.dumps(job))
+
+    assert command(report.main, str(sweep)).code == 0
+
+
+def test_a_report_is_not_written_through_a_link_and_brings_no_other_file_into_its_page(command, tmp_path, outside):
+    outputs = tmp_path / "outputs"
+    made = make_run(outputs, "experiment=quickstart", "transfer=frozen")
+    source = json.loads((made / "result.json").read_text())["source"]
+    sweep = make_sweep(outputs, [made])
+    picture = outputs / "runs" / Path(source).name / "reconstructions.png"
+    picture.unlink()
+    picture.symlink_to(outside / "thesis.tex")
+    assert command(report.main, str(sweep)).code == 0
+    assert "data:image/png" not in (sweep / "report" / "index.html").read_text()
+
+    shutil.rmtree(sweep / "report" / "figures")
+    (sweep / "report" / "figures").symlink_to(outside)
+    assert_refused(command(report.main, str(sweep)), "is a link")
+
+
+def test_escape_sequences_and_turned_names_are_shown_and_not_obeyed(command, tmp_path):
+    path = make_run(tmp_path / "outputs", *ARM)
+    name = "red\x1b[31m\x1b]0;title\x07\u202etxt"
+    path.rename(path.with_name(name))
+    change_result(path.with_name(name), error="\x1b[2J gone", status="failed\x1b[8m")
+
+    for words in (("list",), ("show", name), ("rm", name), ("rm", "\x1b[2J")):
+        done = command(runs.main, *words)
+        assert not {"\x1b", "\x07", "\u202e"} & set(done.out + done.err)
+    assert r"red\x1b[31m" in command(runs.main, "list").out
+
+
+def test_a_pickle_in_the_store_is_no_run(command, tmp_path, marker):
+    place = tmp_path / "outputs" / "runs" / "theirs"
+    place.mkdir(parents=True)
+    for name in ("config.yaml", "result.json", "history.json", "encoder.safetensors"):
+        (place / name).write_bytes(pickle.dumps(Intruder(marker)))
+
+    assert "damaged: theirs" in command(runs.main, "list").out
