@@ -18,6 +18,7 @@ from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.finished import Run, check_begun, finished_run, is_finished
 from aetransfer.runs.lock import RunLock
 from aetransfer.runs.record import Record
+from aetransfer.transfer.card import write_cards
 from aetransfer.transfer.carry import carry
 from aetransfer.transfer.controls import keep_moments_, shuffle_
 from aetransfer.transfer.exported import load_weights, read_checkpoint, read_state, write_encoder
@@ -126,17 +127,19 @@ def execute(
         for logger in loggers:
             logger.log_metrics({name: value for name, value in metrics.items() if name.startswith("test/")}, steps)
             logger.finalize("success")
+        facts = {
+            "metrics": metrics,
+            "counts": _counts(data, model) | {"epochs": epochs, "steps": steps},
+            "timing": {
+                "train_seconds": round(throughput.seconds, 3),
+                "images_per_second": round(throughput.images_per_second, 1),
+            },
+        }
         if trainer.is_global_zero:
             write_encoder(directory.encoder, model.encoder, architecture_of(job))
+            write_cards(directory, job, model.encoder, facts, data.class_names)
         trainer.strategy.barrier()
-    return {
-        "metrics": metrics,
-        "counts": _counts(data, model) | {"epochs": epochs, "steps": steps},
-        "timing": {
-            "train_seconds": round(throughput.seconds, 3),
-            "images_per_second": round(throughput.images_per_second, 1),
-        },
-    }
+    return facts
 
 
 def evaluate(request: EvaluationRequest) -> dict[str, float]:

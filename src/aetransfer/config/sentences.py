@@ -1,7 +1,6 @@
 """What Hydra, OmegaConf, YAML or pydantic raise about a config, said in one sentence with the nearest valid name."""
 
 import difflib
-import json
 import re
 from functools import cache
 from typing import Any, get_origin
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from aetransfer.config.groups import choices_of, config_directory, groups_of
 from aetransfer.config.schema import TAGS, EvaluationRequest, Job
+from aetransfer.config.values import wrong_value
 from aetransfer.errors import UserError
 
 COMPLAINTS = (HydraException, OmegaConfBaseException, ValidationError, yaml.YAMLError)
@@ -220,23 +220,6 @@ def _invalid(error: ValidationError, config_name: str) -> str:
         else:
             complaints[place] = text
     return "; ".join(complaints.values()) + "."
-
-
-def wrong_value(place: str, value: Any, message: str) -> str:
-    """Put a key, its value and what pydantic says of it into a sentence without a period."""
-    requirement = re.sub(
-        r"^(Input|List|String) |, (unable|got) .*| or (instance|object) .*| after validation.*", "", message
-    )
-    requirement = requirement.replace("a valid dictionary", "a group of keys")
-    shown = "" if isinstance(value, dict) else f"={_yaml(value)}"
-    return f"{place}{shown} {requirement}"
-
-
-def _yaml(value: Any) -> str:
-    """Write a value as one would on the command line."""
-    if isinstance(value, list):
-        return f"[{','.join(_yaml(item) for item in value)}]"
-    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
 
 
 def _is_key(part: str) -> bool:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError, safe_open
 
 from aetransfer.errors import UserError
+from aetransfer.runs.files import replace_file
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -34,13 +35,17 @@ class Description:
 
 def write_encoder(path: Path, encoder: "Encoder", architecture: dict[str, Any]) -> None:
     """Write an encoder's whole state to `path`, atomically."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
-    partial = path.with_name(f".{path.name}")
     state = {key: value.detach().cpu().contiguous() for key, value in encoder.state_dict().items()}
     # One key: safetensors writes several in an order that changes, and the same encoder shall be the same file.
-    save_file(state, partial, metadata={FORMAT: json.dumps(architecture)})
-    partial.replace(path)
+    replace_file(path, save(state, metadata={FORMAT: json.dumps(architecture)}))
+
+
+def check_there_is(path: str | Path) -> None:
+    """Raise UserError for a path where nothing is."""
+    if not Path(path).expanduser().exists():
+        raise UserError(f"{path} does not exist: give a run directory, an encoder.safetensors or a checkpoint.")
 
 
 def read_description(path: str) -> Description:
