@@ -11,14 +11,21 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
 from aetransfer.config.groups import choices_of, config_directory, groups_of
+from aetransfer.config.requests import EmbedRequest, ExportRequest, PredictRequest
 from aetransfer.config.schema import TAGS, EvaluationRequest, Job
 from aetransfer.config.values import wrong_value
 from aetransfer.errors import UserError
 
 COMPLAINTS = (HydraException, OmegaConfBaseException, ValidationError, yaml.YAMLError)
 
-# By the name of their config, what the two commands take.
-SCHEMAS: dict[str, type[BaseModel]] = {"train": Job, "evaluate": EvaluationRequest}
+# By the name of their config, what the commands take.
+SCHEMAS: dict[str, type[BaseModel]] = {
+    "train": Job,
+    "evaluate": EvaluationRequest,
+    "embed": EmbedRequest,
+    "predict": PredictRequest,
+    "export": ExportRequest,
+}
 # Groups whose files are merged over the whole config: the keys in them say nothing about the group.
 GLOBAL = ("experiment", "debug", "sweep", "launcher")
 # What is installed beside the program, and the extra that brings it.
