@@ -27,6 +27,7 @@ from aetransfer.networks.encoder import Encoder
 from aetransfer.networks.head import Head
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.member import ALONE, Member
+from aetransfer.transfer.loading import build_encoder
 
 log = logging.getLogger(__name__)
 
@@ -51,10 +52,7 @@ def architecture_of(job: Job) -> dict[str, Any]:
 
 def make_encoder(job: Job) -> Encoder:
     """Build the job's encoder with fresh weights. Raises UserError where the target is no Encoder."""
-    encoder = build(architecture_of(job), "encoder", job.allow)
-    if not isinstance(encoder, Encoder):
-        raise UserError(f"_target_: {job.encoder.target} is no aetransfer.networks.encoder.Encoder: subclass it.")
-    return encoder
+    return build_encoder(architecture_of(job), job.allow)
 
 
 def make_model(job: Job, encoder: Encoder, classes: int) -> Model:

@@ -88,6 +88,8 @@ def _answer(
         _launch(config_name, words, lambda config: None)
         return
     multirun, folder = arguments.multirun, arguments.config_dir
+    if multirun and config_name != "train":
+        raise UserError(f"-m sweeps over trainings: {config_name} does one thing at a time.")
     sweep = expanded(config_name, arguments.overrides, multirun, folder)
     alternatives = alternatives_of(config_name, sweep.overrides, multirun, folder)
     if described is not None:

@@ -28,6 +28,7 @@ from aetransfer.runs.member import Member
 from aetransfer.runs.place import place
 from aetransfer.runs.record import Record
 from aetransfer.runs.trained_on import check_data, note_data
+from aetransfer.transfer.card import write_cards
 from aetransfer.transfer.carry import carry
 from aetransfer.transfer.controls import keep_moments_, shuffle_
 from aetransfer.transfer.exported import load_weights, read_checkpoint, read_state, write_encoder
@@ -173,18 +174,20 @@ def execute(
         for logger in loggers:
             logger.log_metrics({name: value for name, value in metrics.items() if name.startswith("test/")}, steps)
             logger.finalize("success")
+        facts = {
+            "metrics": metrics,
+            "counts": _counts(data, model) | {"epochs": epochs, "steps": steps, "processes": member.size},
+            "timing": {
+                "train_seconds": round(throughput.seconds, 3),
+                "images_per_second": round(throughput.images_per_second, 1),
+            },
+        }
         if trainer.is_global_zero:
             write_encoder(directory.encoder, model.encoder, architecture_of(job))
+            write_cards(directory, job, model.encoder, facts, data.class_names)
             directory.previous.unlink(missing_ok=True)
         trainer.strategy.barrier()
-    return {
-        "metrics": metrics,
-        "counts": _counts(data, model) | {"epochs": epochs, "steps": steps, "processes": member.size},
-        "timing": {
-            "train_seconds": round(throughput.seconds, 3),
-            "images_per_second": round(throughput.images_per_second, 1),
-        },
-    }
+    return facts
 
 
 def evaluate(request: EvaluationRequest) -> dict[str, float]:

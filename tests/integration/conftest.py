@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from aetransfer import evaluate, train
+from aetransfer import evaluate, stages, train
 from aetransfer.callbacks.progress import Throughput
 from aetransfer.config.compose import checked, composed
 from aetransfer.config.schema import Job
@@ -148,3 +148,15 @@ def write_config(tmp_path):
         return "--config-dir", str(tmp_path / "configs")
 
     return write
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A finished transfer's directory, with the pretraining it carried in the same store; nobody changes them."""
+    words = [*TINY, "transfer=finetune", "seed=1", f"paths.output_dir={tmp_path_factory.mktemp('store')}"]
+    return stages.run(job_of(*words), words).directory.path
+
+
+@pytest.fixture(scope="session")
+def finished_pretraining(finished):
+    return Path(json.loads((finished / "result.json").read_text())["source"])

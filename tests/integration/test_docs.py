@@ -3,15 +3,17 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from aetransfer import submit
+from aetransfer import embed, export, predict, submit
 from aetransfer.runs import __main__ as runs
 from tests.integration.conftest import TINY
+from tests.made import write_class_folder
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -41,11 +43,13 @@ def test_the_page_works_as_printed_in_under_30_lines_of_user_code(name, tmp_path
 
 
 def commands(name, module):
-    page = (DOCS / f"{name}.md").read_text()
-    return [shlex.split(line)[3:] for line in page.splitlines() if line.startswith(f"python -m aetransfer.{module} ")]
+    """Return the words of each command on a page, without comments."""
+    page = (DOCS.parent / name).read_text()
+    lines = [line for line in page.splitlines() if line.startswith(f"python -m aetransfer.{module} ")]
+    return [shlex.split(line, comments=True)[3:] for line in lines]
 
 
-@pytest.mark.parametrize("words", commands("cluster", "submit"), ids=" ".join)
+@pytest.mark.parametrize("words", commands("docs/cluster.md", "submit"), ids=" ".join)
 def test_a_sweep_that_is_shown_with_a_labs_profile_means_runs(command, words, tmp_path, monkeypatch):
     for path, text in written_files((DOCS / "cluster.md").read_text()).items():
         (tmp_path / path).parent.mkdir(parents=True)
@@ -58,7 +62,7 @@ def test_a_sweep_that_is_shown_with_a_labs_profile_means_runs(command, words, tm
     assert done.out.count("run: ") == 12
 
 
-@pytest.mark.parametrize("words", commands("sweep", "train"), ids=" ".join)
+@pytest.mark.parametrize("words", commands("docs/sweep.md", "train"), ids=" ".join)
 def test_a_sweep_that_is_shown_means_runs(run_train, words):
     done = run_train(*words, "--identity")
 
@@ -70,7 +74,7 @@ def test_commands_on_the_store_do_what_is_shown(run_train, command, monkeypatch,
     run_train(*TINY, "transfer=finetune")
     monkeypatch.chdir(tmp_path)
 
-    for words in commands("sweep", "runs"):
+    for words in commands("docs/sweep.md", "runs"):
         done = command(runs.main, *words)
         assert done.code == 0, done.err
     assert "photo_digits" in (tmp_path / "runs.csv").read_text()
@@ -83,3 +87,60 @@ def test_each_fault_that_a_run_survives_has_its_test():
 
     assert all(named), "a row names no test"
     assert [name for names in named for name in names if f"def {name}(" not in sources] == []
+
+
+@pytest.fixture
+def at_a_finished_run(finished, tmp_path, monkeypatch):
+    """A working directory where a finished run is called outputs/runs/NAME, and photos lie about."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(finished, "outputs/runs/NAME")
+    write_class_folder(tmp_path / "photos", {"": 3})
+    (tmp_path / "photos" / "0000.png").rename(tmp_path / "photos" / "cat.png")
+    shutil.make_archive("photos", "zip", "photos")
+
+
+@pytest.mark.parametrize("page", ["docs/use_an_encoder.md", "README.md"])
+def test_features_and_classes_come_as_shown(at_a_finished_run, command, page):
+    for module in (embed, predict):
+        for words in commands(page, module.__name__.rpartition(".")[2]):
+            words = [word.replace("FOLDER", "photos") for word in words]
+            done = command(module.main, *words)
+            assert done.code == 0, done.err
+            (out,) = (word.removeprefix("out=") for word in words if word.startswith("out="))
+            assert Path(out).is_file()
+
+
+@pytest.mark.slow
+def test_encoders_are_exported_as_shown(at_a_finished_run, command):
+    for words in commands("docs/use_an_encoder.md", "export"):
+        done = command(export.main, *words)
+        assert done.code == 0, done.err
+    assert Path("outputs/runs/NAME/encoder.onnx").is_file()
+
+
+def test_an_encoder_is_loaded_as_shown(at_a_finished_run):
+    page = (DOCS / "use_an_encoder.md").read_text()
+    made = {}
+    exec(re.search(r"```python\n(.*?)```", page, flags=re.S)[1], made)
+
+    assert made["codes"].shape == (1, 8)
+    assert made["features"].shape == (1, 32)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_notebook_runs_from_its_first_cell_to_its_last(tmp_path, monkeypatch):
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    notebook = nbformat.read(DOCS / "notebook.ipynb", as_version=4)
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in notebook.cells), "clear its outputs"
+    # Jupyter keeps its connection files there.
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "jupyter"))
+
+    nbclient.NotebookClient(notebook, timeout=1200, resources={"metadata": {"path": str(tmp_path)}}).execute()
+
+    codes = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    pictures = [output for cell in codes for output in cell.outputs if "image/png" in output.get("data", {})]
+    text = "".join(output.get("text", "") for output in codes[-1].outputs)
+    said = re.search(r"(\d+)% of them by their codes, (\d+)% by their raw pixels", text)
+    assert len(pictures) == 2
+    assert said is not None and int(said[1]) > 80

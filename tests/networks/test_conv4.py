@@ -36,7 +36,7 @@ def test_the_articles_network_has_1024_features_at_28_and_at_32_pixels_and_tells
     for size, other in ((28, 32), (32, 28)):
         encoder = Conv4(in_channels=1, image_size=size)
         assert encoder.num_features == 1024
-        with pytest.raises(AssertionError, match=rf"\(1, {size}, {size}\).*\(1, {other}, {other}\)"):
+        with pytest.raises(ValueError, match=rf"\(N, 1, {size}, {size}\), got \(1, 1, {other}, {other}\)"):
             encoder(torch.rand(1, 1, other, other))
 
 

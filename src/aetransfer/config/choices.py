@@ -49,6 +49,8 @@ def alternatives_of(
         line = override.input_line
         assert line is not None
         if override.is_sweep_override() and not multirun:
+            if config_name != "train":
+                raise UserError(f"{line} names several values, and {config_name} takes one: quote a name with a comma.")
             raise UserError(f"{line} is a sweep over several values: add -m to run them all.")
         if override.is_sweep_override():
             alternatives.append(_swept(override, config_dir))

@@ -5,13 +5,13 @@ from typing import TypeVar
 
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
+from pydantic import BaseModel
 
 from aetransfer.config.groups import config_directory
-from aetransfer.config.schema import EvaluationRequest, Job
 from aetransfer.config.sentences import COMPLAINTS, SCHEMAS, sentence
 from aetransfer.errors import UserError
 
-Schema = TypeVar("Schema", Job, EvaluationRequest)
+Schema = TypeVar("Schema", bound=BaseModel)
 
 
 def composed(

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from aetransfer.config.schema import Node
-from aetransfer.config.sentences import wrong_value
+from aetransfer.config.values import wrong_value
 from aetransfer.errors import UserError
 
 Role = Literal["encoder", "reader", "callback", "logger"]

@@ -1,7 +1,6 @@
 """What Hydra, OmegaConf, YAML or pydantic raise about a config, said in one sentence with the nearest valid name."""
 
 import difflib
-import json
 import re
 from functools import cache
 from typing import Any, get_origin
@@ -12,18 +11,24 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
 from aetransfer.config.groups import choices_of, config_directory, groups_of
+from aetransfer.config.requests import EmbedRequest, ExportRequest, PredictRequest
 from aetransfer.config.schema import TAGS, EvaluationRequest, Job
+from aetransfer.config.values import wrong_value
 from aetransfer.errors import UserError
 from aetransfer.printable import printable
 
 COMPLAINTS = (HydraException, OmegaConfBaseException, ValidationError, yaml.YAMLError)
 
-# By the name of their config, what the two commands take.
-SCHEMAS: dict[str, type[BaseModel]] = {"train": Job, "evaluate": EvaluationRequest}
+# By the name of their config, what the commands take.
+SCHEMAS: dict[str, type[BaseModel]] = {
+    "train": Job,
+    "evaluate": EvaluationRequest,
+    "embed": EmbedRequest,
+    "predict": PredictRequest,
+    "export": ExportRequest,
+}
 # Groups whose files are merged over the whole config: the keys in them say nothing about the group.
 GLOBAL = ("experiment", "debug", "sweep", "launcher")
-# Of a value in a sentence.
-LONGEST = 200
 # What is installed beside the program, and the extra that brings it.
 EXTRAS = {"hydra/launcher/joblib": "parallel", "hydra/launcher/submitit_slurm": "slurm"}
 
@@ -223,28 +228,6 @@ def _invalid(error: ValidationError, config_name: str) -> str:
         else:
             complaints[place] = text
     return "; ".join(complaints.values()) + "."
-
-
-def wrong_value(place: str, value: Any, message: str) -> str:
-    """Put a key, its value and what pydantic says of it into a sentence without a period."""
-    requirement = re.sub(
-        r"^(Input|List|String) |, (unable|got) .*| or (instance|object) .*| after validation.*", "", message
-    )
-    requirement = requirement.replace("a valid dictionary", "a group of keys")
-    shown = "" if isinstance(value, dict) else f"={shortened(_yaml(value))}"
-    return f"{place}{shown} {requirement}"
-
-
-def shortened(text: str) -> str:
-    """Cut what somebody else's file may have made a book of."""
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
-
-
-def _yaml(value: Any) -> str:
-    """Write a value as one would on the command line."""
-    if isinstance(value, list):
-        return f"[{','.join(_yaml(item) for item in value)}]"
-    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
 
 
 def _is_key(part: str) -> bool:

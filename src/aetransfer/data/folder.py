@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from aetransfer.data.images import Images, Split
 from aetransfer.data.split import stratified_order
@@ -159,16 +160,28 @@ def _write(cache: Path, files: list[Path], image_size: int) -> None:
 
 
 def _decode(path: Path, image_size: int) -> np.ndarray:
+    return decode(path, image_size, path)
+
+
+def decode(source: Path | BinaryIO, image_size: int, name: str | Path) -> np.ndarray:
+    """Return an image as (3, image_size, image_size) uint8, cropped to a square about its centre and resized.
+
+    Raises UserError, which calls the image by `name`, for what is no image, is damaged or is too large.
+    """
     try:
-        with Image.open(path, formats=_formats()) as image:
+        with Image.open(source, formats=_formats()) as image:
             # Pillow itself only warns up to twice its limit.
             if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
                 raise Image.DecompressionBombError(f"{image.width}x{image.height} pixels")
             colour = _to_8_bits(image).convert("RGB")
         if colour.size != (image_size, image_size):
             colour = ImageOps.fit(colour, (image_size, image_size), Image.Resampling.BICUBIC)
+    except UnidentifiedImageError as error:
+        raise UserError(
+            f"{name} can't be read as an image (no format that Pillow knows): replace or remove it."
+        ) from error
     except Exception as error:  # Pillow's decoders answer broken bytes with SyntaxError, RuntimeError and many more.
-        raise UserError(f"{path} can't be read as an image ({error}): replace or remove it.") from error
+        raise UserError(f"{name} can't be read as an image ({error}): replace or remove it.") from error
     return np.asarray(colour).transpose(2, 0, 1)
 
 

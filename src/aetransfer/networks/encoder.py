@@ -65,10 +65,13 @@ class Encoder(nn.Module, ABC):
         return [*layers, [self.bottleneck]]
 
     def features(self, images: Tensor) -> Tensor:
-        """Return what the bottleneck reads, (N, num_features)."""
-        expected = (self.in_channels, self.image_size, self.image_size)
+        """Return what the bottleneck reads, (N, num_features). Raises ValueError for another shape or dtype."""
+        channels, size = self.in_channels, self.image_size
         # 28x28 and 32x32 both flatten to 1024 behind four strides, so nothing later would notice.
-        assert images.shape[1:] == expected, f"encoder takes images of {expected}, got {tuple(images.shape[1:])}"
+        if images.shape[1:] != (channels, size, size):
+            raise ValueError(f"The encoder takes images of (N, {channels}, {size}, {size}), got {tuple(images.shape)}.")
+        if not images.is_floating_point():
+            raise ValueError(f"The encoder takes float images in [0, 1], got {images.dtype}: divide bytes by 255.")
         return self.body(self.normalise(images))
 
     def forward(self, images: Tensor) -> Tensor:

@@ -80,6 +80,14 @@ class RunDirectory:
         return self.path / "encoder.safetensors"
 
     @property
+    def encoder_card(self) -> Path:
+        return self.path / "encoder.json"
+
+    @property
+    def model_card(self) -> Path:
+        return self.path / "MODEL_CARD.md"
+
+    @property
     def result_path(self) -> Path:
         return self.path / "result.json"
 

@@ -3,6 +3,8 @@
 import errno
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from aetransfer.errors import UserError
@@ -24,28 +26,38 @@ class WriteError(UserError):
         )
 
 
-def replace_file(path: Path, content: str | bytes, keep: Path | None = None, mode: int | None = None) -> None:
-    """Write beside the place, flush to the disk and rename into the place. Raises WriteError, and leaves no part.
+@contextmanager
+def replacing(path: Path, keep: Path | None = None) -> Iterator[Path]:
+    """Yield a place beside `path` to write to; what was written is flushed to the disk and renamed into the place.
 
-    keep: where the file that was there goes; for a moment there is then none in its place. mode: its permissions, None
-    for what the user's umask makes of them.
+    keep: where the file that was there goes; for a moment there is then none in its place. Where writing fails, no part
+    is left.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    plain = content.encode() if isinstance(content, str) else content
     try:
-        with partial.open("wb") as file:
-            file.write(plain)
-            file.flush()
+        yield partial
+        with partial.open("rb+") as file:
             os.fsync(file.fileno())
-            if mode is not None:
-                os.fchmod(file.fileno(), mode)
         if keep is not None and path.exists():
             path.replace(keep)
         partial.replace(path)
-    except OSError as error:
-        raise WriteError(path, error, len(plain)) from error
     finally:
         _remove(partial)
+
+
+def replace_file(path: Path, content: str | bytes, keep: Path | None = None, mode: int | None = None) -> None:
+    """Write `content` as `replacing` does. Raises WriteError, after which what was there is there.
+
+    mode: the file's permissions, None for what the user's umask makes of them.
+    """
+    plain = content.encode() if isinstance(content, str) else content
+    try:
+        with replacing(path, keep) as partial:
+            partial.write_bytes(plain)
+            if mode is not None:
+                partial.chmod(mode)
+    except OSError as error:
+        raise WriteError(path, error, len(plain)) from error
 
 
 def remove_partial_files(directory: Path) -> None:

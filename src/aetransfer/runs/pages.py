@@ -76,7 +76,7 @@ def print_run(run: StoredRun, children: list[StoredRun]) -> None:
 
 def export(runs: list[StoredRun], path: Path) -> None:
     """Write a flat row for each run: name, identity, status, config, metrics, counts, timing."""
-    rows = [_row(run) for run in runs]
+    rows = [row_of(run) for run in runs]
     if path.suffix == ".json":
         text = json.dumps(rows, indent=2) + "\n"
     else:
@@ -125,7 +125,8 @@ def _number(value: Any) -> float | None:
     return value if isinstance(value, int | float) and abs(value) < 1e12 else None
 
 
-def _row(run: StoredRun) -> dict[str, Any]:
+def row_of(run: StoredRun) -> dict[str, Any]:
+    """Return a run's name, identity, status, config, metrics, counts and timing by dotted key."""
     head = {"name": run.name, "identity": run.result.get("identity"), "status": run.status}
     parts = {part: _part(run, part) for part in ("counts", "timing")}
     # The config has a key of nearly every word; metrics alone are known by their slash.

@@ -42,6 +42,12 @@ def write_encoder(path: Path, encoder: "Encoder", architecture: dict[str, Any]) 
     replace_file(path, save(state, metadata={FORMAT: json.dumps(architecture)}))
 
 
+def check_there_is(path: str | Path) -> None:
+    """Raise UserError for a path where nothing is."""
+    if not Path(path).expanduser().exists():
+        raise UserError(f"{path} does not exist: give a run directory, an encoder.safetensors or a checkpoint.")
+
+
 def read_description(path: str) -> Description:
     """Read what a given encoder is, without its weights where the file allows. Raises UserError as `read_state`."""
     file = _file(path)

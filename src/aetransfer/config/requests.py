@@ -1,0 +1,66 @@
+"""The schemas of the commands that use a finished run's encoder: embed, predict, export."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from aetransfer.config.schema import Data, Node, NonNegativeInt, Paths, PositiveInt
+
+TABLES = (".csv", ".npz", ".parquet")
+
+Format = Literal["torch_export", "onnx"]
+
+
+class ImagesRequest(Node):
+    """Which images a run's network is applied to: those of a folder or zip, or a split of a data set."""
+
+    run: str
+    images: Path | None = None
+    data: Data | None = None
+    split: Literal["train", "test"] = "test"
+    out: Path
+    pad: NonNegativeInt | None = None
+    batch_size: PositiveInt = 256
+    accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
+    paths: Paths
+    allow: list[str] = Field(default_factory=list)
+
+    @field_validator("out")
+    @classmethod
+    def _has_a_known_ending(cls, out: Path) -> Path:
+        if out.suffix not in TABLES:
+            raise PydanticCustomError("ending", "should end in .csv, .npz or .parquet")
+        return out
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.images is None) == (self.data is None):
+            raise ValueError("Give images=FOLDER (or a .zip), or data=NAME, and not both")
+        if self.data is None:
+            return self
+        if self.pad is not None:
+            raise ValueError("pad belongs to images=: a data set has data.pad")
+        if self.data.labels_per_class is not None or self.data.train_fraction is not None:
+            raise ValueError("data.labels_per_class and data.train_fraction choose what is trained on: leave them out")
+        return self
+
+
+class EmbedRequest(ImagesRequest):
+    layer: Literal["bottleneck", "features"] = "bottleneck"
+
+
+class PredictRequest(ImagesRequest):
+    """The same, through the run's classifier."""
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+class ExportRequest(Node):
+    run: str
+    formats: Annotated[list[Format], BeforeValidator(_as_list), Field(min_length=1)]
+    paths: Paths
+    allow: list[str] = Field(default_factory=list)

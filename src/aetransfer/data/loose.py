@@ -1,0 +1,140 @@
+"""Images as they lie about, with labels or without: all that is in a folder and its folders, or in a zip.
+
+One that can't be read is named and left out. A zip is read where it lies: nothing is unpacked to disk, and a member
+that would take more memory than an image does is not unpacked at all.
+"""
+
+import os
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from aetransfer.data.folder import decode
+from aetransfer.errors import UserError
+
+# An uncompressed image of as many pixels as Pillow opens, 89 million, in three colours.
+MAX_MEMBER_BYTES = 2**28
+
+
+@dataclass(frozen=True)
+class Loose:
+    """An image that has not been opened. name: its path below the folder or in the zip, with slashes."""
+
+    name: str
+    source: Path | zipfile.ZipInfo
+
+    @property
+    def label(self) -> str:
+        """The name of the folder that the image lies in, empty at the top."""
+        return self.name.rpartition("/")[0].rpartition("/")[2]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """images: those that could be read. pixels: theirs, (n, 3, S, S) uint8. unreadable: name and reason of the rest."""
+
+    images: list[Loose]
+    pixels: np.ndarray
+    unreadable: list[tuple[str, str]]
+
+
+class LooseImages:
+    """What is visible in `path`, a folder or .zip, in the order of its names.
+
+    images: what is an image by its name's ending, or has no ending; others: the names of the rest. Raises UserError for
+    a path that is neither, a damaged zip, or where there is no image.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._archive = None if path.is_dir() else _opened(path)
+        found = _in_folder(path) if self._archive is None else _in_zip(self._archive)
+        endings = _endings()
+        self.images: list[Loose] = []
+        self.others: list[str] = []
+        for image in sorted(found, key=lambda image: image.name):
+            ending = os.path.splitext(image.name)[1].lower()  # noqa: PTH122 (a name in a zip is no path here)
+            if not ending or ending in endings:
+                self.images.append(image)
+            else:
+                self.others.append(image.name)
+        if not self.images:
+            raise UserError(f"images={path} holds no image: none of its {len(self.others)} files is one by its name.")
+
+    def decoded(self, image_size: int, batch_size: int) -> Iterator[Decoded]:
+        """Decode in batches, several images at a time: cropped to a square about the centre, resized to image_size."""
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for first in range(0, len(self.images), batch_size):
+                batch = self.images[first : first + batch_size]
+                images, pixels, unreadable = [], [np.empty((0, 3, image_size, image_size), np.uint8)], []
+                for image, outcome in zip(batch, pool.map(partial(self._decode, image_size), batch), strict=True):
+                    if isinstance(outcome, str):
+                        unreadable.append((image.name, outcome))
+                    else:
+                        images.append(image)
+                        pixels.append(outcome[np.newaxis])
+                yield Decoded(images, np.concatenate(pixels), unreadable)
+
+    def _decode(self, image_size: int, image: Loose) -> np.ndarray | str:
+        """Return the pixels, or why there are none."""
+        try:
+            if isinstance(image.source, Path):
+                return decode(image.source, image_size, image.name)
+            assert self._archive is not None
+            return decode(BytesIO(_content(self._archive, image.source)), image_size, image.name)
+        except UserError as error:
+            return str(error)
+
+
+def _endings() -> set[str]:
+    return {ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+
+
+def _in_folder(root: Path) -> Iterator[Loose]:
+    # A folder may be a link, and a link may lead back to where it is.
+    been = {root.resolve()}
+    for folder, inner, files in os.walk(root, followlinks=True):
+        inner[:] = [name for name in inner if not name.startswith(".") and Path(folder, name).resolve() not in been]
+        been |= {Path(folder, name).resolve() for name in inner}
+        for file in files:
+            path = Path(folder, file)
+            if not file.startswith(".") and path.is_file():
+                # A name that is not UTF-8 could not be written into a table.
+                name = os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "backslashreplace")
+                yield Loose(name, path)
+
+
+def _opened(path: Path) -> zipfile.ZipFile:
+    if not path.is_file():
+        raise UserError(f"images={path} does not exist.")
+    try:
+        return zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise UserError(f"images={path} is neither a folder nor a whole .zip ({error}).") from error
+
+
+def _in_zip(archive: zipfile.ZipFile) -> Iterator[Loose]:
+    for member in {info.filename: info for info in archive.infolist()}.values():
+        parts = member.filename.split("/")
+        hidden = any(part.startswith(".") and part.strip(".") for part in parts) or parts[0] == "__MACOSX"
+        if not member.is_dir() and not hidden:
+            yield Loose(member.filename, member)
+
+
+def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    if member.file_size > MAX_MEMBER_BYTES:
+        raise UserError(
+            f"{member.filename} would take {member.file_size / 1e6:,.0f} MB, and an image may take "
+            f"{MAX_MEMBER_BYTES / 1e6:,.0f} MB: it is not unpacked."
+        )
+    try:
+        # zipfile gives no more than the directory of the archive says, whatever the data would become.
+        return archive.read(member)
+    except Exception as error:  # damaged, encrypted, of an unknown compression: zipfile has no common class for them
+        raise UserError(f"{member.filename} can't be read from the zip ({error}).") from error

@@ -1,0 +1,43 @@
+"""Images to features: python -m aetransfer.embed run=DIR images=FOLDER out=features.parquet (or data=NAME split=test).
+
+Exits with 0, with 1 where nothing was written, with 2 where some images could not be read and the others were written.
+"""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from aetransfer import command_line
+from aetransfer.config.requests import EmbedRequest
+from aetransfer.inference.request import architecture_at, checked_request, fitted
+from aetransfer.transfer.card import read_card
+
+
+def main() -> None:
+    command_line.main("embed", check=_request, task=_embed)
+
+
+def _request(config: DictConfig, overrides: list[str]) -> EmbedRequest:
+    request = checked_request(config, overrides, EmbedRequest)
+    architecture = architecture_at(request.run, request.allow)
+    run = Path(request.run).expanduser()
+    return fitted(request, architecture["image_size"], read_card(run if run.is_dir() else run.parent))
+
+
+def _embed(config: DictConfig, overrides: list[str]) -> None:
+    request = _request(config, overrides)
+    # torch takes seconds to import, and a config error must not.
+    from aetransfer.inference.apply import apply, finish, to_device
+    from aetransfer.inference.table import Table
+    from aetransfer.transfer.loading import load_encoder
+
+    encoder = load_encoder(request.run, allow=request.allow)
+    to_device(encoder, request.accelerator)
+    applied = apply(request, encoder, encoder.features if request.layer == "features" else encoder)
+    columns = [f"feature_{place}" for place in range(applied.values.shape[1])]
+    Table(applied.leading, "features", applied.values, columns).write(request.out)
+    finish(request, applied)
+
+
+if __name__ == "__main__":
+    main()

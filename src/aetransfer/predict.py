@@ -1,0 +1,65 @@
+"""Images to classes: python -m aetransfer.predict run=DIR images=FOLDER out=predictions.csv (or data=NAME split=test).
+
+Exits with 0, with 1 where nothing was written, with 2 where some images could not be read and the others were written.
+"""
+
+from omegaconf import DictConfig
+
+from aetransfer import command_line
+from aetransfer.config.requests import PredictRequest
+from aetransfer.errors import UserError
+from aetransfer.inference.request import checked_request, fitted
+from aetransfer.runs.directory import RunDirectory
+from aetransfer.runs.finished import is_finished
+from aetransfer.transfer.card import Input, read_card
+
+
+def main() -> None:
+    command_line.main("predict", check=_request, task=_predict)
+
+
+def _request(config: DictConfig, overrides: list[str]) -> PredictRequest:
+    request = checked_request(config, overrides, PredictRequest)
+    directory = RunDirectory.existing(request.run)
+    job = directory.read_config()
+    if job.stage != "transfer":
+        raise UserError(f"{request.run} is a pretraining, which tells no classes apart: embed gives its features.")
+    if not is_finished(directory):
+        raise UserError(f"{request.run} has not finished: the command that began it goes on where it stopped.")
+    if not directory.best.is_file():
+        raise UserError(f"{directory.best} does not exist: nothing can be predicted without the run's weights.")
+    return fitted(request, job.data.input_size, _trained_on(directory))
+
+
+def _trained_on(directory: RunDirectory) -> Input:
+    card = read_card(directory.path)
+    if card is None:
+        raise UserError(f"{directory.encoder_card} does not exist: the run's classes have no names without it.")
+    return card
+
+
+def _predict(config: DictConfig, overrides: list[str]) -> None:
+    request = _request(config, overrides)
+    # torch takes seconds to import, and a config error must not.
+    import numpy as np
+
+    from aetransfer.inference.apply import apply, finish, to_device
+    from aetransfer.inference.classify import Probabilities
+    from aetransfer.inference.table import Table
+
+    directory = RunDirectory.existing(request.run)
+    classes = np.array(_trained_on(directory).class_names)
+    network = Probabilities.of(directory, len(classes), request.allow)
+    to_device(network, request.accelerator)
+    applied = apply(request, network.encoder, network)
+    leading = applied.leading | {
+        "predicted": classes[applied.values.argmax(1)],
+        "probability": applied.values.max(1),
+    }
+    columns = [f"p_{name}" for name in classes]
+    Table(leading, "probabilities", applied.values, columns).write(request.out)
+    finish(request, applied)
+
+
+if __name__ == "__main__":
+    main()

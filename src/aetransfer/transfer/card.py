@@ -1,0 +1,139 @@
+"""What stands beside an exported encoder: `encoder.json` for programs, `MODEL_CARD.md` for people.
+
+Both say what the encoder takes, where it comes from, its numbers, and what those numbers must be read with.
+"""
+
+import json
+from dataclasses import dataclass
+from math import sqrt
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aetransfer.config.monitor import MONITORS
+from aetransfer.config.schema import GivenEncoder, Job, Pretraining, VAEModel
+from aetransfer.errors import UserError
+from aetransfer.runs.directory import RunDirectory
+from aetransfer.runs.files import replace_file
+from aetransfer.runs.finished import code_version
+from aetransfer.runs.identity import identity
+from aetransfer.runs.plain import read_json
+
+if TYPE_CHECKING:
+    from aetransfer.networks.encoder import Encoder
+
+
+@dataclass(frozen=True)
+class Input:
+    """pad: zero pixels on each side of an image, which are part of the size that the encoder takes."""
+
+    pad: int
+    class_names: tuple[str, ...]
+
+
+def write_cards(
+    directory: RunDirectory, job: Job, encoder: "Encoder", facts: dict[str, Any], class_names: tuple[str, ...]
+) -> None:
+    """Write both, atomically. facts: the run's `metrics` and `counts`. class_names: of the job's data, by label."""
+    description = {
+        "architecture": job.encoder.model_dump(mode="json", by_alias=True),
+        "input": {"channels": encoder.in_channels, "size": encoder.image_size, "pad": job.data.pad, "range": [0, 1]},
+        "normalisation": {
+            "mean": encoder.normalise.mean.flatten().tolist(),
+            "deviation": encoder.normalise.deviation.flatten().tolist(),
+        },
+        "latent_dim": encoder.latent_dim,
+        "num_features": encoder.num_features,
+        "run": {
+            "name": directory.path.name,
+            "identity": identity(job),
+            "stage": job.stage,
+            "model": job.model.name,
+            "arm": job.transfer.name if job.transfer else None,
+            "control": job.transfer.control if job.transfer else None,
+            "source": _source(job),
+            "seed": job.seed,
+            "code": code_version(),
+        },
+        "data": {
+            "name": job.data.name,
+            "images": {part: facts["counts"][part] for part in ("train", "val", "test")},
+            "labels_per_class": job.data.labels_per_class,
+            "class_names": list(class_names),
+        },
+        "metrics": facts["metrics"],
+        "caveats": _caveats(job, facts),
+    }
+    replace_file(directory.encoder_card, json.dumps(description, indent=2) + "\n")
+    replace_file(directory.model_card, _page(description, job.allow))
+
+
+def read_card(folder: Path) -> Input | None:
+    """Return what a folder's `encoder.json` says of images, None where there is none. Raises UserError if damaged."""
+    path = RunDirectory(folder).encoder_card
+    try:
+        content = read_json(path)
+        pad, names = content["input"]["pad"], content["data"]["class_names"]
+        if not isinstance(pad, int) or not isinstance(names, list) or pad < 0:
+            raise ValueError("input.pad or data.class_names is of another kind")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise UserError(f"{path} is damaged ({type(error).__name__}: {error}): remove it.") from error
+    return Input(pad, tuple(str(name) for name in names))
+
+
+def _source(job: Job) -> str | None:
+    if job.transfer is None or not job.transfer.carries:
+        return None
+    if isinstance(job.pretrain, Pretraining):
+        return f"{job.pretrain.model.name} on {job.pretrain.data.name}, seed {job.pretrain.seed}"
+    assert isinstance(job.pretrain, GivenEncoder)
+    return f"{Path(job.pretrain.path).name}, SHA-256 {job.pretrain.digest}..."
+
+
+def _caveats(job: Job, facts: dict[str, Any]) -> list[str]:
+    counts, metrics = facts["counts"], facts["metrics"]
+    said = [
+        f"One run (n = 1) of seed {job.seed}: other seeds have other first weights, orders, validation images and "
+        "label subsets, and give other numbers.",
+        f"The epoch was chosen by {MONITORS[job.model.name].metric} on {counts['val']:,} images cut out of the "
+        f"training split; the {counts['test']:,} test images were used once, after that.",
+    ]
+    limits = job.trainer.model_dump(include={"limit_train_batches", "limit_val_batches", "limit_test_batches"})
+    if short := [f"trainer.{key}={value}" for key, value in limits.items() if value is not None]:
+        said.append(f"Not all of these images were used: {', '.join(short)}.")
+    if job.transfer is None:
+        return said + _of_pretraining(job)
+    said.append("The numbers are those of the encoder with its head, which only the run's checkpoint holds.")
+    if (accuracy := metrics.get("test/acc")) is not None and job.trainer.limit_test_batches is None:
+        error = sqrt(accuracy * (1 - accuracy) / counts["test"])
+        said.append(f"So few test images alone make test/acc uncertain by {error:.4f} (binomial standard error).")
+    if job.transfer.control is not None:
+        said.append(
+            f"Only beside its control, transfer={job.transfer.control} with the same seed, does test/acc say anything "
+            "about what the pretraining was worth."
+        )
+    elif not job.transfer.carries:
+        said.append("This is a control: nothing was carried into its encoder.")
+    return said
+
+
+def _of_pretraining(job: Job) -> list[str]:
+    said = ["How well images are reconstructed does not say how well the codes tell classes apart."]
+    if isinstance(job.model, VAEModel):
+        seen = "of freshly binarised images" if job.model.likelihood == "bernoulli" else "of grey values"
+        said.append(f"Nats are {seen} under a {job.model.likelihood} likelihood, with one sample an image.")
+    if job.data.pad:
+        size = job.data.image_size
+        said.append(f"Errors are those on the {size}x{size} image, without its padding.")
+    return said
+
+
+def _page(description: dict[str, Any], allow: list[str]) -> str:
+    # Its hundred milliseconds are spent where a run ends, not where a command begins.
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("aetransfer.transfer", ""), trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
+    )
+    return environment.get_template("card.md.jinja").render(**description, allow=allow).rstrip() + "\n"

@@ -1,0 +1,41 @@
+"""An encoder in anybody's program: loaded by path, with neither Hydra nor Lightning imported."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from aetransfer.config.instantiate import build
+from aetransfer.errors import UserError
+from aetransfer.networks.encoder import Encoder
+from aetransfer.transfer.carry import carry
+from aetransfer.transfer.exported import check_there_is, read_description, read_state
+
+
+def build_encoder(architecture: dict[str, Any], allow: Sequence[str]) -> Encoder:
+    """Build an encoder with fresh weights. Raises UserError where `_target_` may not be called or is no Encoder."""
+    encoder = build(architecture, "encoder", allow)
+    if not isinstance(encoder, Encoder):
+        raise UserError(f"_target_: {architecture['_target_']} is no aetransfer.networks.encoder.Encoder: subclass it.")
+    return encoder
+
+
+def load_encoder(path: str | Path, *, allow: Sequence[str] = ()) -> Encoder:
+    """Load a trained encoder, on the CPU and in eval mode.
+
+    path: a finished run's directory, its encoder.safetensors or one of its checkpoints. allow: packages, beside this
+    one, that the encoder's class may come from (`["my_lab"]`).
+
+    The module takes float images (N, in_channels, image_size, image_size) in [0, 1], which it normalises itself, and
+    returns codes (N, latent_dim), of a VAE the posterior's mean; its method `features` returns what the bottleneck
+    reads, (N, num_features). Images of another shape or dtype raise ValueError; values outside [0, 1] are not noticed.
+
+    Raises UserError for a file that is missing, damaged or of another program, or a class outside the allowed packages.
+    """
+    check_there_is(path)
+    # The fresh weights are drawn only to be replaced: the caller's random numbers stay as they were.
+    with torch.random.fork_rng(devices=[]):
+        encoder = build_encoder(read_description(str(path)).architecture, allow)
+    carry(read_state(str(path)), encoder)
+    return encoder.eval()

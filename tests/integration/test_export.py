@@ -1,0 +1,77 @@
+"""python -m aetransfer.export: an encoder as torch.export and ONNX, found to give the same codes."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+import aetransfer
+from aetransfer import export
+from aetransfer.transfer import portable
+from tests.integration.conftest import assert_refused
+
+
+@pytest.fixture
+def run_export(command):
+    return lambda *words: command(export.main, *words)
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_exported_encoders_give_the_same_codes_for_any_number_of_images(run_export, run):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    done = run_export(f"run={run}", "formats=[torch_export,onnx]")
+
+    assert done.code == 0, done.err
+    encoder = aetransfer.load_encoder(run)
+    program = torch.export.load(run / "encoder.pt2").module()
+    session = onnxruntime.InferenceSession(run / "encoder.onnx", providers=["CPUExecutionProvider"])
+    for count in (1, 5, 64):
+        images = torch.rand(count, 3, 32, 32, generator=torch.Generator().manual_seed(count))
+        with torch.inference_mode():
+            codes = encoder(images).numpy()
+            assert np.abs(program(images).numpy() - codes).max() <= 1e-4 * np.abs(codes).max()
+        assert np.abs(session.run(None, {"images": images.numpy()})[0] - codes).max() <= 1e-4 * np.abs(codes).max()
+
+
+@pytest.mark.slow
+def test_an_export_that_gives_other_codes_is_not_kept(run_export, run, monkeypatch):
+    original = portable._read_program
+    monkeypatch.setattr(portable, "_read_program", lambda path: lambda images: original(path)(images) * 1.01)
+    done = run_export(f"run={run}", "formats=torch_export")
+
+    assert_refused(
+        done,
+        "formats=torch_export: the exported encoder's codes deviate by 0.01 of the largest, which is more than 0.0001: it is not kept.",
+    )
+    assert not list(run.glob("*.pt2")) and not list(run.glob(".encoder.pt2*"))
+
+
+def test_a_missing_package_is_named_with_what_to_install(run_export, run, monkeypatch):
+    monkeypatch.setattr(export, "find_spec", lambda name: None if name == "onnxscript" else object())
+
+    assert_refused(
+        run_export(f"run={run}", "formats=onnx"), "formats=onnx needs onnxscript: pip install 'aetransfer[onnx]'."
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("run=R", "formats must be given: add formats=... to the command."),
+        ("run=R formats=onyx", "formats.0=onyx should be 'torch_export' or 'onnx'."),
+        ("run=R formats=torch_export,onnx", "formats=torch_export,onnx names several values, and export takes one: quote a name with a comma."),
+        ("run=nowhere formats=torch_export", "nowhere does not exist: give a run directory, an encoder.safetensors or a checkpoint."),
+        ("rn=R formats=torch_export", "rn is no config key or group (did you mean run)."),
+    ],
+)  # fmt: skip
+def test_an_export_that_cannot_work_is_refused_before_torch_is_imported(torchless, finished, words, sentence):
+    done = torchless("export", *words.replace("run=R", f"run={finished}").split())
+
+    assert_refused(done, sentence)
+    assert not done.torch
