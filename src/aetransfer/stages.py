@@ -9,9 +9,12 @@ from torch import Tensor
 from aetransfer import logs
 from aetransfer.assemble import Model, architecture_of, make_data, make_encoder, make_model, make_trainer
 from aetransfer.callbacks.progress import Throughput
-from aetransfer.config.schema import Data, EvaluationRequest, GivenEncoder, Job, Target
+from aetransfer.config.nodes import Target
+from aetransfer.config.schema import Data, EvaluationRequest, GivenEncoder, Job
 from aetransfer.data.module import ImageDataModule
 from aetransfer.errors import UserError
+from aetransfer.evaluation.measures import take
+from aetransfer.evaluation.subject import Subject
 from aetransfer.networks.encoder import Encoder
 from aetransfer.runs import distributed, stopping
 from aetransfer.runs.directory import RunDirectory
@@ -144,6 +147,38 @@ def evaluate(request: EvaluationRequest) -> dict[str, float]:
 
     Returns metrics by name. Raises UserError for a run without a checkpoint, or data of another shape.
     """
+    directory, job, content = _finished(request)
+    data = make_data(job.data, job.seed, job.allow)
+    data.setup("test" if request.split == "test" else "fit")
+    model = _model_to_evaluate(job, data, content)
+    trainer = make_trainer(job, directory, model, Throughput())
+    evaluation = trainer.test if request.split == "test" else trainer.validate
+    load_weights(content, model, directory.best)
+    evaluation(model, datamodule=data, verbose=False)
+    return _metrics(trainer.callback_metrics)
+
+
+def measure(request: EvaluationRequest) -> None:
+    """Take the measures that are asked for of a finished run's best epoch; print them, write them beside the run.
+
+    Raises UserError as `evaluate`, and for a measure that the run's model does not have.
+    """
+    assert request.evaluation is not None
+    directory, job, content = _finished(request)
+    # A compiled encoder would not tell its layers.
+    job = job.model_copy(update={"trainer": job.trainer.model_copy(update={"compile": False})})
+    # The training split alone is opened here: what is chosen for a measure is chosen there.
+    data = make_data(job.data, job.seed, job.allow)
+    data.setup("fit")
+    model = _model_to_evaluate(job, data, content)
+    device = make_trainer(job, directory, model, Throughput()).strategy.root_device
+    load_weights(content, model, directory.best)
+    model.eval().to(device)
+    take(Subject(directory, job, model, data, request.split, device, architecture_of(job)), request.evaluation)
+
+
+def _finished(request: EvaluationRequest) -> tuple[RunDirectory, Job, dict[str, Any]]:
+    """Return a finished run, its job as it is measured here, and its checkpoint."""
     directory = RunDirectory.existing(request.run)
     if not is_finished(directory):
         raise UserError(f"{request.run} has not finished: the command that began it goes on where it stopped.")
@@ -156,17 +191,15 @@ def evaluate(request: EvaluationRequest) -> dict[str, float]:
         raise UserError(f"{directory.config} and {directory.best} are not of one run: their encoders differ.")
     logs.quiet_lightning()
     seed_everything(job.seed, verbose=False)
-    data = make_data(job.data, job.seed, job.allow)
-    data.setup("test" if request.split == "test" else "fit")
+    return directory, job, content
+
+
+def _model_to_evaluate(job: Job, data: ImageDataModule, content: dict[str, Any]) -> Model:
+    """Build the run's model, still without its weights. Raises UserError for data of another number of classes."""
     classes = _check_classes(job.data, data)
     if job.stage == "transfer":
         _check_head(job, content["state_dict"], classes)
-    model = make_model(job, make_encoder(job), classes)
-    trainer = make_trainer(job, directory, model, Throughput())
-    evaluation = trainer.test if request.split == "test" else trainer.validate
-    load_weights(content, model, directory.best)
-    evaluation(model, datamodule=data, verbose=False)
-    return _metrics(trainer.callback_metrics)
+    return make_model(job, make_encoder(job), classes)
 
 
 def _to_evaluate(job: Job, request: EvaluationRequest) -> Job:
