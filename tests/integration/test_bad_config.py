@@ -37,7 +37,7 @@ UNKNOWN_ON_THE_COMMAND_LINE = [
     ("data=null", f"data=null is no choice of data: there are {DATA_SETS}."),
     ("experiment=null", "experiment=null chooses nothing: to leave experiment out, write ~experiment."),
     ("data=[mnist,cifar10]", "data=[mnist,cifar10] merges several where data is one: choose one, or sweep over them with -m."),
-    ("callbacks=[default,erly_stopping]", "callbacks=erly_stopping is no choice of callbacks (did you mean early_stopping): there are default, early_stopping, none."),
+    ("callbacks=[default,erly_stopping]", "callbacks=erly_stopping is no choice of callbacks (did you mean early_stopping): there are default, early_stopping, none, probe."),
     ("data.augment={flop: true}", "data.augment.flop is no config key or group (did you mean data.augment.flip)."),
     ("~seed=1", "seed has another value than the one to leave out: write ~seed."),
     ("+data=mnist", "data is set already: leave out the + before it."),

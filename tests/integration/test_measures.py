@@ -1,6 +1,7 @@
 """python -m aetransfer.evaluate evaluation=...: what is measured of a run beyond its own test."""
 
 import json
+import sys
 
 import pytest
 
@@ -77,6 +78,96 @@ def test_a_layer_that_there_is_not_is_refused_with_those_there_are(run_train, ru
         "evaluation.probes.layers: the encoder has no conv1, its layers are layer1, layer2, layer3, layer4, bottleneck.",
     )
     assert not (done.run / "evaluation").exists()
+
+
+FAST = ("evaluation.vae.samples=5", "evaluation.vae.images=20", "evaluation.fid.epochs=1", "evaluation.fid.images=100",
+        "evaluation.representation.images=100", "evaluation.representation.batch=50", "evaluation.transferability.images=200")  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_vae_is_measured_in_every_way_that_it_can_be(run_train, run_evaluate):
+    done = run_train(*QUIET, "model=vae")
+    chosen = "evaluation=[reconstruction,vae,fid,representation,transferability]"
+    shown = run_evaluate(f"run={done.run}", chosen, *FAST)
+
+    assert shown.code == 0, shown.err
+    (terms,) = measured(done.run, "vae")["rows"]
+    # The run's own test drew other codes.
+    assert terms["neg_elbo"] == pytest.approx(done.result["metrics"]["test/neg_elbo"], rel=0.03)
+    assert terms["rate"] == pytest.approx(sum(measured(done.run, "vae")["kl_per_unit"]))
+    assert terms["iw_nll (k=5)"] < terms["neg_elbo there"]
+    pictures = {path.name for path in (done.run / "evaluation").glob("*.png")}
+    assert pictures == {"vae-kl_per_unit.png", "representation-cka_itself.png", "representation-cka_random.png"}
+    floor = {row["images"]: row["fid_own"] for row in measured(done.run, "fid")["rows"]}
+    assert floor["training images"] < floor["prior samples"]
+    linear = measured(done.run, "reconstruction")["rows"][1]
+    assert linear["reconstructed by"] == "pca, 8 components"
+    itself = measured(done.run, "representation")["cka"]["itself"]["cka"]
+    assert [itself[place][place] for place in range(5)] == pytest.approx([1.0] * 5)
+    assert all(row["h_score"] <= 9 for row in measured(done.run, "transferability")["rows"])
+
+
+@pytest.mark.slow
+def test_a_transfer_is_measured_beside_what_it_started_from(run_train, run_evaluate):
+    done = run_train(*TINY, "transfer=finetune")
+    shown = run_evaluate(f"run={done.run}", "evaluation=[classifier,representation,transferability]", *FAST[4:])
+
+    assert shown.code == 0, shown.err
+    classes = measured(done.run, "classifier")
+    assert classes["rows"][-1]["acc"] == pytest.approx(done.result["metrics"]["test/acc"])
+    assert classes["ece"] == pytest.approx(done.result["metrics"]["test/ece"], abs=1e-4)
+    assert classes["nll"] == pytest.approx(done.result["metrics"]["test/nll"], rel=1e-4)
+    assert sum(map(sum, classes["confusion"])) == 360
+    rows = measured(done.run, "representation")["rows"]
+    # A few steps of fine-tuning leave the carried encoder more alike itself than a random one is.
+    assert rows[0]["cka_source"] > 0.9
+    assert {"cka_random", "cka_source"} <= set(rows[0])
+    carried = measured(done.run, "transferability")
+    frozen = run_train(*TINY, "transfer=frozen")
+    run_evaluate(f"run={frozen.run}", "evaluation=transferability", FAST[-1])
+    assert measured(frozen.run, "transferability")["logme"] == pytest.approx(carried["logme"])
+
+
+@pytest.mark.parametrize(
+    ("model", "measure", "sentence"),
+    [
+        ("ae", "vae", "evaluation=vae measures a VAE, and this run is model=ae."),
+        ("ae", "classifier", "evaluation=classifier measures a transfer, and this run is model=ae."),
+        (
+            "ae",
+            "fid evaluation.fid.inception_weights=nowhere.pth",
+            "evaluation.fid.inception_weights: nowhere.pth does not exist.",
+        ),
+    ],
+)
+def test_what_a_run_does_not_have_is_refused(run_train, run_evaluate, model, measure, sentence):
+    done = run_train(*QUIET, f"model={model}")
+
+    assert_refused(run_evaluate(f"run={done.run}", *f"evaluation={measure}".split()), sentence)
+
+
+def test_inception_weights_without_torch_fidelity_are_answered_with_how_to_get_it(
+    run_train, run_evaluate, tmp_path, monkeypatch
+):
+    done = run_train(*QUIET, "model=ae")
+    (tmp_path / "weights.pth").write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "torch_fidelity", None)
+
+    refused = run_evaluate(
+        f"run={done.run}", "evaluation=fid", f"evaluation.fid.inception_weights={tmp_path}/weights.pth"
+    )
+    assert "needs torch-fidelity: pip install 'aetransfer[inception]'" in refused.err
+    assert refused.code == 1
+
+
+def test_training_ends_in_the_measures_that_its_command_asks_for(run_train):
+    done = run_train(*QUIET, "model=ae", "evaluation=reconstruction")
+    again = run_train(*QUIET, "model=ae")
+
+    assert again.run == done.run
+    assert measured(done.run, "reconstruction")["rows"][0]["mse"] == pytest.approx(
+        done.result["metrics"]["test/mse"], rel=1e-4
+    )
 
 
 @pytest.mark.parametrize("model", ["ae", "vae"])

@@ -24,10 +24,60 @@ class Probes(Node):
     seed: Seed = 0
 
 
+class Reconstruction(Node):
+    """MSE, PSNR, SSIM beside PCA; there is nothing to set."""
+
+
+class Variational(Node):
+    """A VAE's terms, and importance-weighted likelihood from `samples` codes each of `images` images."""
+
+    samples: PositiveInt = 500
+    images: PositiveInt | None = 1000
+    decoded_at_once: PositiveInt = 2000
+    seed: Seed = 0
+
+
+class Fid(Node):
+    """Frechet distances in the features of a classifier trained here, and of Inception where its weights are given."""
+
+    images: Annotated[PositiveInt, Field(ge=2)] = 10000
+    epochs: PositiveInt = 3
+    inception_weights: str | None = None
+    seed: Seed = 0
+
+
+class Representation(Node):
+    """CKA with other encoders (paths), and effective rank."""
+
+    others: list[str] = []
+    images: Annotated[PositiveInt, Field(ge=4)] = 2000
+    batch: Annotated[PositiveInt, Field(ge=4)] = 250
+    max_features: PositiveInt = 1024
+    seed: Seed = 0
+
+
+class Transferability(Node):
+    """LogME and H-score of the encoder that is carried, on training images of the data."""
+
+    images: Annotated[PositiveInt, Field(ge=2)] = 10000
+    max_features: PositiveInt = 512
+    seed: Seed = 0
+
+
+class Classification(Node):
+    """A transfer's classifier class by class, and its calibration; there is nothing to set."""
+
+
 class Measures(Node):
     """Which measures to take, each with its settings; None: not that one."""
 
     probes: Probes | None = None
+    reconstruction: Reconstruction | None = None
+    vae: Variational | None = None
+    fid: Fid | None = None
+    representation: Representation | None = None
+    transferability: Transferability | None = None
+    classifier: Classification | None = None
 
     def chosen(self) -> dict[str, Node]:
         """Return the settings of each measure to take, by its name."""

@@ -4,12 +4,26 @@ from collections.abc import Callable
 from typing import Any
 
 from aetransfer.config.measures import Measures
+from aetransfer.evaluation.classification import classification
+from aetransfer.evaluation.fid import fid
 from aetransfer.evaluation.outcome import Outcome, print_outcome, write_outcome
 from aetransfer.evaluation.probes import probe
+from aetransfer.evaluation.promise import transferability
+from aetransfer.evaluation.reconstruction import reconstruction
+from aetransfer.evaluation.representation import representation
 from aetransfer.evaluation.subject import Subject
+from aetransfer.evaluation.variational import variational
 from aetransfer.runs.finished import code_version
 
-MEASURES: dict[str, Callable[[Subject, Any], Outcome]] = {"probes": probe}
+MEASURES: dict[str, Callable[[Subject, Any], Outcome]] = {
+    "probes": probe,
+    "reconstruction": reconstruction,
+    "vae": variational,
+    "fid": fid,
+    "representation": representation,
+    "transferability": transferability,
+    "classifier": classification,
+}
 
 
 def take(subject: Subject, measures: Measures) -> None:
