@@ -1,5 +1,6 @@
 """The two stages, as one story: find or make the pretraining a transfer declares, train, test, write it down."""
 
+import copy
 import logging
 from typing import Any
 
@@ -22,7 +23,7 @@ from aetransfer.runs.finished import Run, check_begun, finished_run, is_finished
 from aetransfer.runs.lock import RunLock
 from aetransfer.runs.record import Record
 from aetransfer.transfer.carry import carry
-from aetransfer.transfer.controls import keep_moments_, shuffle_
+from aetransfer.transfer.controls import keep_moments_, shuffle_, transplant_
 from aetransfer.transfer.exported import load_weights, read_checkpoint, read_state, write_encoder
 from aetransfer.transfer.settle import pretraining_of
 
@@ -103,11 +104,12 @@ def execute(
     data.setup("fit")
     classes = _check_classes(job.data, data)
     encoder = make_encoder(job)
+    fresh = copy.deepcopy(encoder)
     if source is None:
         encoder.normalise.set_statistics(*data.pixel_statistics())
     else:
         carry(read_state(source), encoder)
-        _strip(job, encoder)
+        _strip(job, encoder, fresh)
         log.info("Carried the encoder of %s", source)
     model = make_model(job, encoder, classes)
     throughput = throughput or Throughput()
@@ -250,20 +252,24 @@ def _source(job: Job, overrides: list[str]) -> str | None:
 def _rehearse(job: Job) -> None:
     """Build all that a transfer needs, so that what is wrong with it is said before its pretraining takes hours."""
     encoder = make_encoder(job)
+    _strip(job, encoder, copy.deepcopy(encoder))
     data = make_data(job.data, job.seed, job.allow)
     data.setup("fit")
     model = make_model(job, encoder, _check_classes(job.data, data))
     make_trainer(job, RunDirectory.of(job), model, Throughput())
 
 
-def _strip(job: Job, encoder: Encoder) -> None:
-    """Take from a carried encoder what its arm leaves out."""
+def _strip(job: Job, encoder: Encoder, fresh: Encoder) -> None:
+    """Take from a carried encoder what its arm leaves out. fresh: as it was before anything was carried."""
     assert job.transfer is not None
     match job.transfer.weights:
         case "shuffled":
             shuffle_(encoder, job.seed)
         case "moments":
             keep_moments_(encoder, job.seed)
+        case "transplanted":
+            assert job.transfer.transplanted is not None
+            transplant_(encoder, fresh, job.transfer.transplanted)
 
 
 def _check_classes(config: Data, data: ImageDataModule) -> int:

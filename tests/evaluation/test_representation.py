@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 from scipy.stats import multivariate_normal
 
 from aetransfer.evaluation.similarity import hsic1, minibatch_cka
-from aetransfer.evaluation.transferability import effective_rank, h_score, logme
+from aetransfer.evaluation.transferability import effective_rank, h_score, logme, shrunk_h_score
 
 
 def pair(count, seed=0, dims=5):
@@ -153,3 +153,14 @@ def test_the_h_score_of_features_that_are_the_class_is_the_classes_less_one():
 
     assert h_score(torch.nn.functional.one_hot(labels).float(), labels) == pytest.approx(3)
     assert h_score(torch.ones(40, 2), labels) == pytest.approx(0)
+
+
+def test_shrinking_takes_back_what_few_images_pretend_and_changes_little_for_many():
+    generator = torch.Generator().manual_seed(0)
+    few, many = torch.arange(40) % 4, torch.arange(20_000) % 4
+    noise, plenty = torch.randn(40, 60, generator=generator), torch.randn(20_000, 6, generator=generator)
+    plenty[:, 0] += many
+
+    assert h_score(noise, few) == pytest.approx(3)
+    assert shrunk_h_score(noise, few) < 0.5
+    assert shrunk_h_score(plenty, many) == pytest.approx(h_score(plenty, many), rel=0.01)

@@ -29,7 +29,7 @@ UNKNOWN_ON_THE_COMMAND_LINE = [
     # Groups, and their choices.
     ("encodr=conv4", "encodr is no config key or group (did you mean encoder)."),
     ("data@pretrain.dat=mnist", "data@pretrain.dat is no config key or group (did you mean data@pretrain.data)."),
-    ("transfer=froze", "transfer=froze is no choice of transfer (did you mean frozen): there are finetune, finetune_layerwise, frozen, gradual, linear_probe, moments, random_frozen, random_linear_probe, scratch, shuffled."),
+    ("transfer=froze", "transfer=froze is no choice of transfer (did you mean frozen): there are finetune, finetune_layerwise, frozen, gradual, linear_probe, moments, random_frozen, random_linear_probe, scratch, shuffled, transplant, transplant_frozen."),
     ("data=cifar", f"data=cifar is no choice of data (did you mean cifar10): there are {DATA_SETS}."),
     ("data@pretrain.data=mnst", f"in pretrain/ae.yaml, data=mnst is no choice of data (did you mean mnist): there are {DATA_SETS}."),
     ("hydra/env=x", "hydra/env=x is no choice of hydra/env: there are default."),
@@ -62,7 +62,7 @@ UNKNOWN_IN_A_FILE = [
     ("pretrain: {data: {augment: {flop: true}}}", "pretrain.data.augment.flop is no config key or group (did you mean pretrain.data.augment.flip)."),
     ("defaults: [override /dat: mnist]", "in experiment/mine.yaml, dat is no config key or group (did you mean data)."),
     ("defaults: [/dat: mnist]", "in experiment/mine.yaml, dat is no config group (did you mean data)."),
-    ("defaults: [override /transfer: froze]", "transfer=froze is no choice of transfer (did you mean frozen): there are finetune, finetune_layerwise, frozen, gradual, linear_probe, moments, random_frozen, random_linear_probe, scratch, shuffled."),
+    ("defaults: [override /transfer: froze]", "transfer=froze is no choice of transfer (did you mean frozen): there are finetune, finetune_layerwise, frozen, gradual, linear_probe, moments, random_frozen, random_linear_probe, scratch, shuffled, transplant, transplant_frozen."),
     ("trainer: {max_epochs: 0}", "trainer.max_epochs=0 should be greater than 0."),
     ("trainer: 3", "trainer=3 should be a group of keys."),
     ("model: null", "model=null should be a group of keys."),

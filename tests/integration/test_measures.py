@@ -125,7 +125,7 @@ def test_a_transfer_is_measured_beside_what_it_started_from(run_train, run_evalu
     carried = measured(done.run, "transferability")
     frozen = run_train(*TINY, "transfer=frozen")
     run_evaluate(f"run={frozen.run}", "evaluation=transferability", FAST[-1])
-    assert measured(frozen.run, "transferability")["logme"] == pytest.approx(carried["logme"])
+    assert measured(frozen.run, "transferability")["bottleneck"] == pytest.approx(carried["bottleneck"])
 
 
 @pytest.mark.parametrize(

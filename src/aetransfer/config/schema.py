@@ -168,6 +168,8 @@ ARMS = {
     "gradual": ("pretrained", "gradual", False, False),
     "shuffled": ("shuffled", "trained", False, False),
     "moments": ("moments", "trained", False, False),
+    "transplant": ("transplanted", "trained", False, False),
+    "transplant_frozen": ("transplanted", "transplant_frozen", False, False),
 }
 
 
@@ -175,11 +177,12 @@ class Transfer(Node):
     """An arm. `control`: the arm that carries nothing and is otherwise the same; None for such an arm itself."""
 
     name: Name
-    weights: Literal["fresh", "pretrained", "shuffled", "moments"]
-    encoder: Literal["trained", "frozen", "gradual"]
+    weights: Literal["fresh", "pretrained", "shuffled", "moments", "transplanted"]
+    encoder: Literal["trained", "frozen", "gradual", "transplant_frozen"]
     linear_head: bool = False
     layer_decay: Annotated[float, BeforeValidator(no_bool), Field(gt=0, le=1)] = 1.0
     unfrozen_by: Annotated[float, BeforeValidator(no_bool), Field(gt=0, le=1)] = 0.5
+    transplanted: NonNegativeInt | None = None
     control: Name | None = None
     channels: Literal["inflate", "grey", "repeat_source"] = "inflate"
 
@@ -190,6 +193,18 @@ class Transfer(Node):
     @property
     def freezes(self) -> bool:
         return self.encoder == "frozen"
+
+    @model_validator(mode="after")
+    def _transplants_what_is_said(self) -> Self:
+        transplants = self.weights == "transplanted"
+        if transplants != (self.transplanted is not None):
+            raise ValueError(
+                f"has weights={self.weights}, and transplanted goes with weights=transplanted alone: choose "
+                "transfer=transplant transfer.transplanted=K, or leave it out"
+            )
+        if self.encoder == "transplant_frozen" and not transplants:
+            raise ValueError("freezes what is transplanted, but transplants nothing: set weights=transplanted")
+        return self
 
     @model_validator(mode="after")
     def _is_what_it_is_called(self) -> Self:

@@ -15,7 +15,7 @@ def load(path: str, subject: Subject) -> Encoder:
     if architecture["image_size"] != subject.architecture["image_size"]:
         size, own = architecture["image_size"], subject.architecture["image_size"]
         raise UserError(f"{path} takes {size}x{size} images, but the run's encoder takes {own}x{own}: choose another.")
-    encoder = build(architecture, subject.job.allow)
+    encoder = build(architecture, "encoder", subject.job.allow)
     assert isinstance(encoder, Encoder)
     encoder.load_state_dict(read_state(path))
     return encoder.eval().to(subject.device)

@@ -38,7 +38,7 @@ def write_outcome(outcome: Outcome, folder: Path, name: str, about: Mapping[str,
 
 def print_outcome(outcome: Outcome, title: str) -> None:
     headings = list(dict.fromkeys(heading for row in outcome.rows for heading in row))
-    table = Table(title=title, title_justify="left")
+    table = Table()
     for heading in headings:
         words = any(isinstance(row.get(heading), str) for row in outcome.rows)
         table.add_column(heading, justify="left" if words else "right")
@@ -46,6 +46,7 @@ def print_outcome(outcome: Outcome, title: str) -> None:
         table.add_row(*(_text(row.get(heading)) for heading in headings))
     # A pipe has no width; wrapping a table at 80 columns there makes it unreadable.
     console = Console() if Console().is_terminal else Console(width=200)
+    console.print(title, markup=False, highlight=False, soft_wrap=True)
     console.print(table)
     for note in outcome.notes:
         console.print(note, markup=False, highlight=False, soft_wrap=True)

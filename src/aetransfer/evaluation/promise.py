@@ -7,10 +7,11 @@ from aetransfer.evaluation.encoders import fitted, load
 from aetransfer.evaluation.features import extracted, layer
 from aetransfer.evaluation.outcome import Cell, Outcome
 from aetransfer.evaluation.subject import Subject
-from aetransfer.evaluation.transferability import h_score, logme
+from aetransfer.evaluation.transferability import h_score, logme, shrunk_h_score
 from aetransfer.networks.encoder import Encoder
 
 BATCH = 500
+SCORES = ("logme", "h_score", "shrunk_h_score")
 
 
 def transferability(subject: Subject, settings: Transferability) -> Outcome:
@@ -29,11 +30,12 @@ def transferability(subject: Subject, settings: Transferability) -> Outcome:
     (bottleneck,) = [row for row in rows if (row["encoder"], row["layer"]) == ("carried", "bottleneck")]
     return Outcome(
         rows,
-        facts={"logme": bottleneck["logme"], "h_score": bottleneck["h_score"]},
+        facts={"bottleneck": {score: bottleneck[score] for score in SCORES}},
         notes=[
             f"{settings.images} training images of {subject.job.data.name} at most, none of val or test. logme: log "
             "evidence, nats an image and class (You et al. 2021); h_score: at most the classes less one (Bao et al. "
-            "2019). Larger is better; over a sweep, aetransfer.report sets them beside the accuracy that was reached."
+            "2019), which many features of few images reach by chance; shrunk_h_score takes that back (Ibrahim et al. "
+            "2022). Larger is better; over a sweep, aetransfer.report sets them beside the accuracy that was reached."
         ],
     )
 
@@ -57,4 +59,5 @@ def _scores(subject: Subject, encoder: Encoder, name: str, settings: Transferabi
         "size": features.shape[1],
         "logme": logme(features, labels, subject.classes),
         "h_score": h_score(features, labels),
+        "shrunk_h_score": shrunk_h_score(features, labels),
     }
