@@ -16,6 +16,7 @@ from aetransfer.errors import UserError
 log = logging.getLogger(__name__)
 
 Part = Literal["train", "val", "test"]
+Labelled = tuple[Tensor, Tensor]  # (B, C, S, S) float32 in [0, 1]; (B,) int64
 Loader = ResidentBatches | StreamedBatches
 NO_AUGMENT = Augment()
 
@@ -115,7 +116,9 @@ class ImageDataModule(LightningDataModule):
         images = self._read["test" if part == "test" else "train"].images[self._positions[part][:count]]
         return self.prepare(images).float() / 255
 
-    def in_order(self, part: Part, batch_size: int, device: torch.device, most: int | None = None) -> Iterator[Batch]:
+    def in_order(
+        self, part: Part, batch_size: int, device: torch.device, most: int | None = None
+    ) -> Iterator[Labelled]:
         """Yield a part's images once, untouched and in order, and their labels; it needs no Trainer.
 
         most: of a larger part so many, evenly spaced, as a folder's images come class by class.

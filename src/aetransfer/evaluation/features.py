@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aetransfer.data.batches import Batch
+from aetransfer.data.module import Labelled
 from aetransfer.networks.encoder import Encoder
 
 Extract = Callable[[Tensor], Tensor]
@@ -33,7 +33,7 @@ def layer(encoder: Encoder, name: str, max_features: int) -> Extract:
 
 
 @torch.no_grad()
-def extracted(extract: Extract, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:
+def extracted(extract: Extract, batches: Iterable[Labelled]) -> tuple[Tensor, Tensor]:
     """Gather features (N, D) float32 and labels (N,) int64 of all batches, on the CPU."""
     features, labels = [], []
     for images, targets in batches:

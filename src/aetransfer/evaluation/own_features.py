@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aetransfer.data.batches import Batch
-from aetransfer.data.module import ImageDataModule
+from aetransfer.data.module import ImageDataModule, Labelled
 from aetransfer.networks.conv4 import Conv4
 from aetransfer.networks.head import Head
 
@@ -29,7 +28,7 @@ class FeatureNet(torch.nn.Module):
         return self.encoder(images).relu()
 
     @torch.no_grad()
-    def accuracy(self, batches: Iterable[Batch]) -> float:
+    def accuracy(self, batches: Iterable[Labelled]) -> float:
         hits = [self.head(self(images)).argmax(1) == labels for images, labels in batches]
         return torch.cat(hits).double().mean().item()
 
