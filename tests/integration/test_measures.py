@@ -14,6 +14,7 @@ def measured(run, name):
     return json.loads((run / "evaluation" / f"{name}.json").read_text())
 
 
+@pytest.mark.slow
 def test_probes_have_a_row_for_each_layer_and_each_baseline(run_train, run_evaluate):
     done = run_train(*QUIET, "model=vae")
     before = done.result
@@ -46,6 +47,7 @@ def test_what_is_measured_on_validation_never_opens_the_test_split(run_train, ru
     words = (
         f"run={done.run}",
         "evaluation=probes",
+        "evaluation.probes.baselines=[]",
         "evaluation.probes.probes=[knn]",
         "evaluation.probes.layers=[layer2]",
     )
@@ -60,7 +62,12 @@ def test_what_is_measured_on_validation_never_opens_the_test_split(run_train, ru
 
 def test_a_transferred_encoder_is_probed_on_its_target_and_on_other_data(run_train, run_evaluate):
     done = run_train(*TINY, "transfer=scratch")
-    words = ("evaluation=probes", "evaluation.probes.probes=[logistic]", "evaluation.probes.layers=[bottleneck]")
+    words = (
+        "evaluation=probes",
+        "evaluation.probes.probes=[logistic]",
+        "evaluation.probes.layers=[bottleneck]",
+        "evaluation.probes.baselines=[]",
+    )
     run_evaluate(f"run={done.run}", *words)
     run_evaluate(f"run={done.run}", *words, "data=digits")
 
@@ -160,6 +167,7 @@ def test_inception_weights_without_torch_fidelity_are_answered_with_how_to_get_i
     assert refused.code == 1
 
 
+@pytest.mark.slow
 def test_training_ends_in_the_measures_that_its_command_asks_for(run_train):
     done = run_train(*QUIET, "model=ae", "evaluation=reconstruction")
     again = run_train(*QUIET, "model=ae")

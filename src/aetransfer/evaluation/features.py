@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
+import scipy.linalg
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -60,8 +61,9 @@ class PCA:
         """features: (N, D). components: capped at D."""
         self.mean = features.mean(0)
         centred = (features - self.mean).double()
-        _, vectors = torch.linalg.eigh(centred.T @ centred / len(features))
-        self.components = vectors.flip(1)[:, :components].float()
+        covariance, dims = (centred.T @ centred / len(features)).numpy(), features.shape[1]
+        _, vectors = scipy.linalg.eigh(covariance, subset_by_index=[max(0, dims - components), dims - 1])
+        self.components = torch.from_numpy(vectors).flip(1).float()
 
     def __call__(self, features: Tensor) -> Tensor:
         return (features - self.mean) @ self.components

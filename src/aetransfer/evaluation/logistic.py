@@ -40,8 +40,8 @@ def fit_logistic(
     train, val: standardised features (N, D) float32 and labels (N,) int64 in [0, classes).
     """
     features, labels = train
-    values, directions = torch.linalg.eigh((features.T @ features / len(features)).double())
-    values, directions = values.clamp_min(0).float(), directions.float()
+    values, directions = torch.linalg.eigh(features.T @ features / len(features))
+    values = values.clamp_min(0)
     rotated = features @ directions
     weight, bias = torch.zeros(classes, len(values)), torch.zeros(classes)
     best: FittedLogistic | None = None
