@@ -16,7 +16,8 @@ from aetransfer.callbacks.history import History
 from aetransfer.callbacks.progress import Throughput, progress
 from aetransfer.callbacks.resume import AtomicCheckpoints, Resume
 from aetransfer.config.instantiate import Role, bind, build
-from aetransfer.config.schema import Data, Job, Target
+from aetransfer.config.nodes import Target
+from aetransfer.config.schema import Data, Job
 from aetransfer.data.batches import Augment
 from aetransfer.data.module import ImageDataModule
 from aetransfer.errors import UserError

@@ -1,4 +1,7 @@
-"""Measure a finished run again: python -m aetransfer.evaluate run=DIR [split=val|test] [data=NAME]."""
+"""Measure a finished run again: python -m aetransfer.evaluate run=DIR [split=val|test] [data=NAME] [evaluation=NAME].
+
+Without `evaluation` its own metrics, digit for digit; with it what configs/evaluation/NAME.yaml stands for.
+"""
 
 from omegaconf import DictConfig
 
@@ -22,9 +25,13 @@ def _request(config: DictConfig, overrides: list[str]) -> EvaluationRequest:
 
 def _evaluate(config: DictConfig, overrides: list[str]) -> None:
     # torch takes seconds to import, and a config error must not.
-    from aetransfer.stages import evaluate
+    from aetransfer.stages import evaluate, measure
 
-    for name, value in evaluate(_request(config, overrides)).items():
+    request = _request(config, overrides)
+    if request.evaluation is not None:
+        measure(request)
+        return
+    for name, value in evaluate(request).items():
         print(f"{name:<20}{value!r}")
 
 

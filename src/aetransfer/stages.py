@@ -1,5 +1,6 @@
 """The two stages, as one story: find or make the pretraining a transfer declares, train, test, write it down."""
 
+import copy
 import logging
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -13,10 +14,13 @@ from torch import Tensor
 from aetransfer import logs
 from aetransfer.assemble import Model, architecture_of, make_data, make_encoder, make_model, make_trainer
 from aetransfer.callbacks.progress import Throughput
-from aetransfer.config.schema import Data, EvaluationRequest, GivenEncoder, Job, Target
+from aetransfer.config.nodes import Target
+from aetransfer.config.schema import Data, EvaluationRequest, GivenEncoder, Job
 from aetransfer.data.fingerprint import fingerprint
 from aetransfer.data.module import ImageDataModule
 from aetransfer.errors import UserError
+from aetransfer.evaluation.measures import take
+from aetransfer.evaluation.subject import Subject
 from aetransfer.networks.encoder import Encoder
 from aetransfer.runs import distributed, mishaps, stopping
 from aetransfer.runs.checkpoints import ContinuationError, check_best, to_resume_from
@@ -30,7 +34,7 @@ from aetransfer.runs.record import Record
 from aetransfer.runs.trained_on import check_data, note_data
 from aetransfer.transfer.card import write_cards
 from aetransfer.transfer.carry import carry
-from aetransfer.transfer.controls import keep_moments_, shuffle_
+from aetransfer.transfer.controls import keep_moments_, shuffle_, transplant_
 from aetransfer.transfer.exported import load_weights, read_checkpoint, read_state, write_encoder
 from aetransfer.transfer.settle import pretraining_of
 
@@ -135,11 +139,12 @@ def execute(
     trained_on = ThreadPoolExecutor(1).submit(fingerprint, reader, root, data.training_split)
     classes = _check_classes(job.data, data)
     encoder = make_encoder(job)
+    fresh = copy.deepcopy(encoder)
     if source is None:
         encoder.normalise.set_statistics(*data.pixel_statistics())
     else:
         carry(read_state(source), encoder)
-        _strip(job, encoder)
+        _strip(job, encoder, fresh)
         log.info("Carried the encoder of %s", source)
     model = make_model(job, encoder, classes)
     throughput = throughput or Throughput()
@@ -195,6 +200,38 @@ def evaluate(request: EvaluationRequest) -> dict[str, float]:
 
     Returns metrics by name. Raises UserError for a run without a checkpoint, or data of another shape.
     """
+    directory, job, content = _finished(request)
+    data = make_data(job.data, job.seed, job.allow)
+    data.setup("test" if request.split == "test" else "fit")
+    model = _model_to_evaluate(job, data, content)
+    trainer = make_trainer(job, directory, model, Throughput())
+    evaluation = trainer.test if request.split == "test" else trainer.validate
+    load_weights(content, model, directory.best)
+    evaluation(model, datamodule=data, verbose=False)
+    return _metrics(trainer.callback_metrics)
+
+
+def measure(request: EvaluationRequest) -> None:
+    """Take the measures that are asked for of a finished run's best epoch; print them, write them beside the run.
+
+    Raises UserError as `evaluate`, and for a measure that the run's model does not have.
+    """
+    assert request.evaluation is not None
+    directory, job, content = _finished(request)
+    # A compiled encoder would not tell its layers.
+    job = job.model_copy(update={"trainer": job.trainer.model_copy(update={"compile": False})})
+    # The training split alone is opened here: what is chosen for a measure is chosen there.
+    data = make_data(job.data, job.seed, job.allow)
+    data.setup("fit")
+    model = _model_to_evaluate(job, data, content)
+    device = make_trainer(job, directory, model, Throughput()).strategy.root_device
+    load_weights(content, model, directory.best)
+    model.eval().to(device)
+    take(Subject(directory, job, model, data, request.split, device, architecture_of(job)), request.evaluation)
+
+
+def _finished(request: EvaluationRequest) -> tuple[RunDirectory, Job, dict[str, Any]]:
+    """Return a finished run, its job as it is measured here, and its checkpoint."""
     directory = RunDirectory.existing(request.run)
     if not is_finished(directory):
         raise UserError(f"{request.run} has not finished: the command that began it goes on where it stopped.")
@@ -206,17 +243,15 @@ def evaluate(request: EvaluationRequest) -> dict[str, float]:
         raise UserError(f"{directory.config} and {directory.best} are not of one run: their encoders differ.")
     logs.quiet_lightning()
     seed_everything(job.seed, verbose=False)
-    data = make_data(job.data, job.seed, job.allow)
-    data.setup("test" if request.split == "test" else "fit")
+    return directory, job, content
+
+
+def _model_to_evaluate(job: Job, data: ImageDataModule, content: dict[str, Any]) -> Model:
+    """Build the run's model, still without its weights. Raises UserError for data of another number of classes."""
     classes = _check_classes(job.data, data)
     if job.stage == "transfer":
         _check_head(job, content["state_dict"], classes)
-    model = make_model(job, make_encoder(job), classes)
-    trainer = make_trainer(job, directory, model, Throughput())
-    evaluation = trainer.test if request.split == "test" else trainer.validate
-    load_weights(content, model, directory.best)
-    evaluation(model, datamodule=data, verbose=False)
-    return _metrics(trainer.callback_metrics)
+    return make_model(job, make_encoder(job), classes)
 
 
 def _to_evaluate(job: Job, request: EvaluationRequest) -> Job:
@@ -267,20 +302,24 @@ def _source(job: Job, overrides: list[str]) -> str | None:
 def _rehearse(job: Job) -> None:
     """Build all that a transfer needs, so that what is wrong with it is said before its pretraining takes hours."""
     encoder = make_encoder(job)
+    _strip(job, encoder, copy.deepcopy(encoder))
     data = make_data(job.data, job.seed, job.allow)
     data.setup("fit")
     model = make_model(job, encoder, _check_classes(job.data, data))
     make_trainer(job, RunDirectory.of(job), model, Throughput())
 
 
-def _strip(job: Job, encoder: Encoder) -> None:
-    """Take from a carried encoder what its arm leaves out."""
+def _strip(job: Job, encoder: Encoder, fresh: Encoder) -> None:
+    """Take from a carried encoder what its arm leaves out. fresh: as it was before anything was carried."""
     assert job.transfer is not None
     match job.transfer.weights:
         case "shuffled":
             shuffle_(encoder, job.seed)
         case "moments":
             keep_moments_(encoder, job.seed)
+        case "transplanted":
+            assert job.transfer.transplanted is not None
+            transplant_(encoder, fresh, job.transfer.transplanted)
 
 
 def _check_classes(config: Data, data: ImageDataModule) -> int:

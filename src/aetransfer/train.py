@@ -6,9 +6,9 @@ from omegaconf import DictConfig
 
 from aetransfer import command_line
 from aetransfer.config.compose import checked
-from aetransfer.config.schema import Job, Pretraining
+from aetransfer.config.schema import EvaluationRequest, Job, Pretraining
 from aetransfer.runs.directory import RunDirectory
-from aetransfer.runs.finished import finished_run
+from aetransfer.runs.finished import Run, finished_run
 from aetransfer.runs.identity import identity
 from aetransfer.runs.store import read
 from aetransfer.transfer.settle import pretraining_of, settle
@@ -44,8 +44,20 @@ def _train(config: DictConfig, overrides: list[str]) -> Path:
         done = run(job, overrides)
     for name, value in done.result["metrics"].items():
         print(f"{name:<20}{value:.6g}")
+    if job.evaluation is not None:
+        _measure(job, done)
     print(f"run: {done.directory.path}")
     return done.directory.path
+
+
+def _measure(job: Job, done: Run) -> None:
+    """Take the measures that the command asks for, of a run that was there already too."""
+    from aetransfer.stages import measure
+
+    request = EvaluationRequest(
+        run=str(done.directory.path), evaluation=job.evaluation, paths=job.paths, allow=job.allow
+    )
+    measure(request)
 
 
 if __name__ == "__main__":

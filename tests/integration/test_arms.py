@@ -143,3 +143,33 @@ def test_an_epoch_of_a_chosen_length_makes_equal_steps_of_unequal_label_counts(r
     ]  # fmt: skip
 
     assert steps == [6, 6, 6]
+
+
+def test_frozen_transplants_keep_every_byte_and_the_layers_after_them_learn(run_train):
+    done = run_train(*TINY, "transfer=transplant_frozen", "transfer.transplanted=2", "encoder.batch_norm=true")
+    source = inflated(source_encoder(done))
+    kept = [key for key in source if key.startswith(tuple(f"convolutions.{place}." for place in (0, 1, 3, 4)))]
+
+    assert len(kept) == 2 * (2 + 5)
+    assert all(torch.equal(done.encoder[key], source[key]) for key in kept)
+    assert not torch.equal(done.encoder["convolutions.6.weight"], source["convolutions.6.weight"])
+    assert not torch.equal(done.encoder["convolutions.7.running_mean"], source["convolutions.7.running_mean"])
+
+
+def test_how_much_is_transplanted_makes_another_run(run_train):
+    runs = {
+        run_train("--identity", *TINY, "transfer=transplant", f"transfer.transplanted={layers}").out.splitlines()[0]
+        for layers in (0, 1, 5)
+    }
+    assert len(runs) == 3
+
+
+def test_a_transplant_of_more_layers_than_there_are_is_refused_before_anything_is_trained(run_train):
+    done = run_train(*TINY, "transfer=transplant", "transfer.transplanted=6")
+
+    assert done.code == 1
+    assert "transfer.transplanted=6, but the encoder has 5 layers: lower it." in done.err
+    assert "epochs" not in done.out
+    assert "transfer.transplanted must be given" in run_train(*TINY, "transfer=transplant").err
+    mixed = run_train(*TINY, "transfer=finetune", "transfer.weights=transplanted", "transfer.name=mine")
+    assert "transplanted goes with weights=transplanted alone" in mixed.err

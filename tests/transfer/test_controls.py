@@ -1,9 +1,11 @@
 """Controls that keep the scale of what was learnt: what stays, and what does not."""
 
+import pytest
 import torch
 
+from aetransfer.errors import UserError
 from aetransfer.networks.conv4 import Conv4
-from aetransfer.transfer.controls import keep_moments_, shuffle_
+from aetransfer.transfer.controls import keep_moments_, shuffle_, transplant_
 
 
 def learnt():
@@ -51,3 +53,24 @@ def test_a_control_depends_on_its_seed_alone():
 
     assert torch.equal(one.bottleneck.weight, same.bottleneck.weight)
     assert not torch.equal(one.bottleneck.weight, other.bottleneck.weight)
+
+
+@pytest.mark.parametrize("layers", [0, 2, 4])
+def test_a_transplant_keeps_the_first_layers_with_their_buffers_and_takes_the_rest_fresh(layers):
+    before, after = learnt(), learnt()
+    fresh = Conv4(in_channels=1, image_size=32, latent_dim=16, widths=[32, 64, 64], batch_norm=True)
+    torch.nn.init.ones_(fresh.bottleneck.bias)
+    transplant_(after, fresh, layers)
+
+    for place, (old, other, new) in enumerate(
+        zip(before.layers_from_input(), fresh.layers_from_input(), after.layers_from_input(), strict=True)
+    ):
+        for kept, drawn, module in zip(old, other, new, strict=True):
+            expected = (kept if place < layers else drawn).state_dict()
+            assert all(torch.equal(value, expected[key]) for key, value in module.state_dict().items())
+    assert torch.equal(after.normalise.mean, before.normalise.mean)
+
+
+def test_more_layers_than_there_are_can_not_be_transplanted():
+    with pytest.raises(UserError, match=r"transfer\.transplanted=5, but the encoder has 4 layers"):
+        transplant_(learnt(), learnt(), 5)

@@ -11,7 +11,7 @@ from aetransfer.config.groups import choices_of, groups_of
 from aetransfer.errors import UserError
 
 # Groups of which several files make sense together: logger=[csv,tensorboard].
-COMBINED = ("callbacks", "logger", "experiment", "debug")
+COMBINED = ("callbacks", "logger", "evaluation", "experiment", "debug")
 OPTIONAL = ("pretrain", "sweep", *COMBINED)
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from aetransfer.config.schema import Node
+from aetransfer.config.nodes import Node
 from aetransfer.config.values import wrong_value
 from aetransfer.errors import UserError
 

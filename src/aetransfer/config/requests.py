@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from aetransfer.config.schema import Data, Node, NonNegativeInt, Paths, PositiveInt
+from aetransfer.config.nodes import Node, NonNegativeInt, PositiveInt
+from aetransfer.config.schema import Data, Paths
 
 TABLES = (".csv", ".npz", ".parquet")
 

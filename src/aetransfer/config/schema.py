@@ -8,41 +8,26 @@ signature when it is built (`aetransfer.config.instantiate`).
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    model_validator,
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+
+from aetransfer.config.measures import Measures
+from aetransfer.config.nodes import (
+    Fraction,
+    Margin,
+    Node,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Seed,
+    Side,
+    Target,
+    Width,
+    Widths,
+    no_bool,
 )
-from pydantic_core import PydanticCustomError
 
 Stage = Literal["pretrain", "transfer"]
-
-
-def _no_bool(value: Any) -> Any:
-    # Python counts True as 1, so that seed=true would quietly be seed=1.
-    if isinstance(value, bool):
-        raise PydanticCustomError("not_a_number", "Input should be a number")
-    return value
-
-
-# 32 bits: larger ones overflow somewhere in torch, and none has a meaning.
-PositiveInt = Annotated[int, BeforeValidator(_no_bool), Field(gt=0, lt=2**31)]
-NonNegativeInt = Annotated[int, BeforeValidator(_no_bool), Field(ge=0, lt=2**31)]
-PositiveFloat = Annotated[float, BeforeValidator(_no_bool), Field(gt=0)]
-NonNegativeFloat = Annotated[float, BeforeValidator(_no_bool), Field(ge=0)]
-Fraction = Annotated[float, BeforeValidator(_no_bool), Field(gt=0, lt=1)]
-# The noise of a VAE has 24 bits for it in its generator's seed (aetransfer.models.noise).
-Seed = Annotated[int, BeforeValidator(_no_bool), Field(ge=0, lt=2**24)]
-
-# Far beyond what is trained here, and short of what takes a machine's memory by a slip or by somebody's malice.
-Side = Annotated[int, BeforeValidator(_no_bool), Field(gt=0, le=4096)]
-Margin = Annotated[int, BeforeValidator(_no_bool), Field(ge=0, le=4096)]
-Width = Annotated[int, BeforeValidator(_no_bool), Field(gt=0, le=2**16)]
-Widths = Annotated[list[Width], Field(max_length=12)]
 
 # It becomes a part of directory names.
 Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$", max_length=80)]
@@ -51,19 +36,6 @@ Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$", max_length=80)]
 def _all(value: Any) -> Any:
     # `labels_per_class=1,10,all` reads better in a sweep, and in its table, than null.
     return None if value == "all" else value
-
-
-class Node(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, populate_by_name=True, protected_namespaces=(), allow_inf_nan=False
-    )
-
-
-class Target(Node):
-    """A node that is built by calling `_target_` with its other keys."""
-
-    model_config = ConfigDict(extra="allow")
-    target: str = Field(alias="_target_")
 
 
 def _get(node: Any, key: str, field: str) -> Any:
@@ -81,13 +53,13 @@ class Data(Node):
     reader: Target
     root: str | None = None
     classes: PositiveInt | None = None
-    channels: Annotated[Literal[1, 3], BeforeValidator(_no_bool)]
+    channels: Annotated[Literal[1, 3], BeforeValidator(no_bool)]
     image_size: Side
     pad: Margin = 0
     batch_size: PositiveInt = 128
     val_fraction: Fraction = 0.1
     labels_per_class: Annotated[PositiveInt | None, BeforeValidator(_all)] = None
-    train_fraction: Annotated[float, BeforeValidator(_no_bool), Field(gt=0, le=1)] | None = None
+    train_fraction: Annotated[float, BeforeValidator(no_bool), Field(gt=0, le=1)] | None = None
     epoch_images: PositiveInt | None = None
     augment: Augment = Augment()
     max_memory_gb: NonNegativeFloat = 8.0
@@ -110,7 +82,7 @@ class Conv4Encoder(Node):
     latent_dim: Width = 128
     widths: Annotated[Widths, Field(min_length=1)] = [32, 64, 128, 256]
     hidden: Widths = []
-    kernel_size: Annotated[Literal[3, 4], BeforeValidator(_no_bool)] = 3
+    kernel_size: Annotated[Literal[3, 4], BeforeValidator(no_bool)] = 3
     batch_norm: bool = False
     init: Literal["he", "torch"] = "he"
 
@@ -196,6 +168,8 @@ ARMS = {
     "gradual": ("pretrained", "gradual", False, False),
     "shuffled": ("shuffled", "trained", False, False),
     "moments": ("moments", "trained", False, False),
+    "transplant": ("transplanted", "trained", False, False),
+    "transplant_frozen": ("transplanted", "transplant_frozen", False, False),
 }
 
 
@@ -203,11 +177,12 @@ class Transfer(Node):
     """An arm. `control`: the arm that carries nothing and is otherwise the same; None for such an arm itself."""
 
     name: Name
-    weights: Literal["fresh", "pretrained", "shuffled", "moments"]
-    encoder: Literal["trained", "frozen", "gradual"]
+    weights: Literal["fresh", "pretrained", "shuffled", "moments", "transplanted"]
+    encoder: Literal["trained", "frozen", "gradual", "transplant_frozen"]
     linear_head: bool = False
-    layer_decay: Annotated[float, BeforeValidator(_no_bool), Field(gt=0, le=1)] = 1.0
-    unfrozen_by: Annotated[float, BeforeValidator(_no_bool), Field(gt=0, le=1)] = 0.5
+    layer_decay: Annotated[float, BeforeValidator(no_bool), Field(gt=0, le=1)] = 1.0
+    unfrozen_by: Annotated[float, BeforeValidator(no_bool), Field(gt=0, le=1)] = 0.5
+    transplanted: NonNegativeInt | None = None
     control: Name | None = None
     channels: Literal["inflate", "grey", "repeat_source"] = "inflate"
 
@@ -218,6 +193,18 @@ class Transfer(Node):
     @property
     def freezes(self) -> bool:
         return self.encoder == "frozen"
+
+    @model_validator(mode="after")
+    def _transplants_what_is_said(self) -> Self:
+        transplants = self.weights == "transplanted"
+        if transplants != (self.transplanted is not None):
+            raise ValueError(
+                f"has weights={self.weights}, and transplanted goes with weights=transplanted alone: choose "
+                "transfer=transplant transfer.transplanted=K, or leave it out"
+            )
+        if self.encoder == "transplant_frozen" and not transplants:
+            raise ValueError("freezes what is transplanted, but transplants nothing: set weights=transplanted")
+        return self
 
     @model_validator(mode="after")
     def _is_what_it_is_called(self) -> Self:
@@ -303,6 +290,7 @@ class Job(Node):
     trainer: Trainer
     callbacks: dict[str, Target | None] = {}
     logger: dict[str, Target | None] = {}
+    evaluation: Measures | None = None
     paths: Paths
     allow: list[str] = []
     sweep: dict[str, Any] | None = None
@@ -332,5 +320,6 @@ class EvaluationRequest(Node):
     split: Literal["val", "test"] = "test"
     accelerator: Literal["auto", "cpu", "gpu", "mps", "tpu"] | None = None
     data: Data | None = None
+    evaluation: Measures | None = None
     paths: Paths
     allow: list[str] = []

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from aetransfer.config.choices import alternatives_of
 from aetransfer.config.compose import composed
 from aetransfer.config.instantiate import sets_allow
-from aetransfer.config.schema import Node, PositiveInt, Seed
+from aetransfer.config.nodes import Node, PositiveInt, Seed
 from aetransfer.config.sentences import sentence
 from aetransfer.errors import UserError
 

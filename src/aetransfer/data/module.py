@@ -1,7 +1,7 @@
 """The LightningDataModule of every data set: a reader's images, cut, padded and batched on the training device."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import torch
@@ -16,6 +16,7 @@ from aetransfer.errors import UserError
 log = logging.getLogger(__name__)
 
 Part = Literal["train", "val", "test"]
+Labelled = tuple[Tensor, Tensor]  # (B, C, S, S) float32 in [0, 1]; (B,) int64
 Loader = ResidentBatches | StreamedBatches
 NO_AUGMENT = Augment()
 
@@ -119,6 +120,21 @@ class ImageDataModule(LightningDataModule):
         """Return the first images of a part, (count or fewer, channels, S, S) float32 in [0, 1]."""
         images = self._read["test" if part == "test" else "train"].images[self._positions[part][:count]]
         return self.prepare(images).float() / 255
+
+    def in_order(
+        self, part: Part, batch_size: int, device: torch.device, most: int | None = None
+    ) -> Iterator[Labelled]:
+        """Yield a part's images once, untouched and in order, and their labels; it needs no Trainer.
+
+        most: of a larger part so many, evenly spaced, as a folder's images come class by class.
+        """
+        source = self._read["test" if part == "test" else "train"]
+        positions = self._positions[part]
+        if most is not None and most < len(positions):
+            positions = positions[torch.arange(most) * len(positions) // most]
+        for rows in positions.split(batch_size):
+            images = self.prepare(source.images[rows].to(device)).float() / 255
+            yield images, source.labels[rows].to(device)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Leave a batch where it is: it was made there."""

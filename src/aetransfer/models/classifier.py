@@ -35,6 +35,9 @@ class Classifier(LightningModule):
         self.frozen_layers: list[nn.Module] = []
         if self.freeze_encoder:
             encoder.requires_grad_(False).eval()
+        if transfer.encoder == "transplant_frozen":
+            kept = encoder.layers_from_input()[: transfer.transplanted]
+            self.frozen_layers = [module.requires_grad_(False).eval() for layer in kept for module in layer]
         self.val_metrics, self.test_metrics = ClassifierMetrics(classes), ClassifierMetrics(classes)
 
     def train(self, mode: bool = True) -> "Classifier":

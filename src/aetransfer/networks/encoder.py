@@ -64,6 +64,33 @@ class Encoder(nn.Module, ABC):
                 layers.append([module])
         return [*layers, [self.bottleneck]]
 
+    def layer_outputs(self, images: Tensor) -> dict[str, Tensor]:
+        """Return what each of `layers_from_input` hands on: layer1, layer2, ... and bottleneck, the code.
+
+        A layer's output is that of the last module (normalisation, nonlinearity, pooling) called before the next layer.
+        images: (N, in_channels, image_size, image_size). Returns maps (N, C, H, W) or vectors (N, D).
+        """
+        first = {layer[0]: place for place, layer in enumerate(self.layers_from_input())}
+        outputs: list[Tensor] = []
+
+        def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            if module in first:
+                outputs.append(output)
+            elif outputs:
+                outputs[-1] = output
+
+        # What changes the shape alone would hide that a layer made maps; an empty Sequential has no children either.
+        shapes = (nn.Flatten, nn.Sequential, nn.Identity)
+        leaves = [module for module in self.modules() if not list(module.children()) and not isinstance(module, shapes)]
+        hooks = [module.register_forward_hook(note) for module in leaves]
+        try:
+            self(images)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        names = [*(f"layer{place + 1}" for place in range(len(outputs) - 1)), "bottleneck"]
+        return dict(zip(names, outputs, strict=True))
+
     def features(self, images: Tensor) -> Tensor:
         """Return what the bottleneck reads, (N, num_features). Raises ValueError for another shape or dtype."""
         channels, size = self.in_channels, self.image_size

@@ -4,6 +4,7 @@
 ORDER = (
     *("scratch", "random_frozen", "random_linear_probe"),
     *("linear_probe", "frozen", "finetune", "finetune_layerwise", "gradual", "shuffled", "moments"),
+    *("transplant", "transplant_frozen"),
 )
 
 

@@ -10,6 +10,7 @@ from aetransfer.sweeps.figures import Plot, choose
 from aetransfer.sweeps.grouping import Group, decisive_settings, group_runs
 from aetransfer.sweeps.numbers import duration, ranges
 from aetransfer.sweeps.pictures import Picture, pictures
+from aetransfer.sweeps.promises import promises
 from aetransfer.sweeps.reproduction import reproduction
 from aetransfer.sweeps.tables import TextTable
 
@@ -28,6 +29,7 @@ class Section:
     comparisons: TextTable | None = None
     overall: TextTable | None = None
     savings: TextTable | None = None
+    promises: TextTable | None = None
     costs: TextTable | None = None
     plots: list[Plot] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -80,6 +82,7 @@ def _section(title: str, runs: Sequence[CollectedRun]) -> Section:
         comparisons=tables.comparisons(compared, columns) if compared else None,
         overall=tables.overall(groups, ACCURACY) if accuracy else None,
         savings=tables.savings(groups, columns, ACCURACY) if accuracy else None,
+        promises=promises(groups, ACCURACY) if accuracy else None,
         costs=tables.costs(groups, columns),
         plots=plots.plots if plots else [],
         notes=[*_notes(groups, compared=len(compared)), *(plots.left_out if plots else [])],

@@ -23,6 +23,8 @@ COLOURS = {
     "gradual": "#56B4E9",
     "shuffled": "#E69F00",
     "moments": "#8C6D00",
+    "transplant": "#6A51A3",
+    "transplant_frozen": "#A6761D",
 }
 # A control is told from the arms by its grey and its dashes, and the controls from each other by the dashes.
 CONTROLS = {"scratch": ("#333333", "--"), "random_frozen": ("#808080", ":"), "random_linear_probe": ("#808080", "-.")}

@@ -76,7 +76,13 @@ def _markdown(content: Content, today: date) -> Iterator[str]:
         if section.comparisons:
             yield from ("### Does it help?", "", *_rows(section.comparisons), "")
         yield from ("### Test metrics", "", *_rows(section.results), "", f"{SPREAD}.", "")
-        for title, table in (("All settings", section.overall), ("Savings", section.savings), ("Cost", section.costs)):
+        tables = {
+            "All settings": section.overall,
+            "Savings": section.savings,
+            "Promised and reached": section.promises,
+            "Cost": section.costs,
+        }
+        for title, table in tables.items():
             if table is not None:
                 yield from (f"### {title}", "", *_rows(table), "")
         yield from (*(f"- {_plain(note)}" for note in section.notes), "")

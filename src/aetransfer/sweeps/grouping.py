@@ -35,8 +35,8 @@ FOLLOWERS = {
 }
 # Beside aetransfer.runs.identity's reasons: a seed is what a group is averaged over, and the encoder of a pretraining
 # is its transfer's.
-IGNORED = ("seed", "allow", "rerun", "pretrain.seed", "pretrain.digest")
-IGNORED_BELOW = ("paths.", "logger.", "pretrain.encoder.")
+IGNORED = ("seed", "allow", "evaluation", "rerun", "pretrain.seed", "pretrain.digest")
+IGNORED_BELOW = ("paths.", "logger.", "evaluation.", "pretrain.encoder.")
 MACHINE = ("data.workers", "data.max_memory_gb", "data.reader.root", "data.reader.cache_dir")
 TRAINER = {f"trainer.{key}" for key in (*Training.model_fields, *HARDWARE)}
 EVERYTHING = "all"

@@ -12,6 +12,8 @@ HOW = [
     "Transfer ratio: mean accuracy of the arm over that of its control, on the same seeds; above 1 the arm is better.",
     "Label savings: labels that the control needs for the arm's accuracy, over the labels the arm had. The control's "
     "curve is taken as linear in log(labels) between its points.",
+    "Promised and reached: rank correlation over an arm's runs of transferability scores (evaluation=transferability, "
+    "on training images) with test accuracy. Runs whose settings change both the scores and the task are not apart.",
     "Epochs to 95 % of scratch: the median first epoch whose validation accuracy is 95 % or more of what training from "
     "scratch has after its last epoch.",
 ]

@@ -9,6 +9,8 @@ import torch
 from torch import Generator, Tensor, nn
 
 from aetransfer.data.seeds import mixed_seed
+from aetransfer.errors import UserError
+from aetransfer.networks.encoder import Encoder
 
 
 def shuffle_(encoder: nn.Module, seed: int) -> None:
@@ -26,6 +28,20 @@ def keep_moments_(encoder: nn.Module, seed: int) -> None:
         seed,
         lambda values, drawn: values.mean() + values.std(correction=0) * torch.randn(values.numel(), generator=drawn),
     )
+
+
+def transplant_(encoder: Encoder, fresh: Encoder, layers: int) -> None:
+    """Keep the first `layers` of `layers_from_input` and take all that comes after them from `fresh`, in place.
+
+    Buffers go with their layer; the input's statistics stay the carried ones. Yosinski et al. 2014, section 2. Raises
+    UserError for more layers than there are.
+    """
+    own, others = encoder.layers_from_input(), fresh.layers_from_input()
+    if layers > len(own):
+        raise UserError(f"transfer.transplanted={layers}, but the encoder has {len(own)} layers: lower it.")
+    for kept, replaced in zip(own[layers:], others[layers:], strict=True):
+        for module, source in zip(kept, replaced, strict=True):
+            module.load_state_dict(source.state_dict())
 
 
 def _redraw_(encoder: nn.Module, seed: int, draw: Callable[[Tensor, Generator], Tensor]) -> None:

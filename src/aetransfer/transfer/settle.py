@@ -70,6 +70,7 @@ def pretraining_of(job: Job) -> Job:
             "transfer": None,
             "head": None,
             "pretrain": None,
+            "evaluation": None,
             "rerun": False,
         }
     )

@@ -1,0 +1,35 @@
+"""What a pretraining's code says about the classes while it is learnt, as a curve: val/probe_acc."""
+
+from pydantic import PositiveInt
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.trainer.states import TrainerFn
+
+from aetransfer.data.module import data_of
+from aetransfer.evaluation.features import extracted
+from aetransfer.evaluation.knn import vote
+from aetransfer.models.autoencoder import AutoEncoder
+from aetransfer.models.vae import VAE
+
+BATCH = 500
+
+
+class OnlineProbe(Callback):
+    """Classify validation images by their nearest training images in the code (mu of a VAE).
+
+    It draws nothing and fits nothing, so the training is the same to the last bit with it and without.
+    """
+
+    def __init__(self, every_n_epochs: PositiveInt = 1, images: PositiveInt = 2000, neighbours: PositiveInt = 5):
+        """images: of each split at most so many, evenly spaced."""
+        self.every_n_epochs, self.images, self.neighbours = every_n_epochs, images, neighbours
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not isinstance(pl_module, AutoEncoder | VAE) or trainer.state.fn != TrainerFn.FITTING:
+            return
+        if trainer.sanity_checking or (trainer.current_epoch + 1) % self.every_n_epochs:
+            return
+        data, device = data_of(trainer), pl_module.device
+        codes, labels = extracted(pl_module.encoder, data.in_order("train", BATCH, device, self.images))
+        queries, truth = extracted(pl_module.encoder, data.in_order("val", BATCH, device, self.images))
+        predicted = vote(codes, labels, queries, [self.neighbours], len(data.class_names))[self.neighbours]
+        pl_module.log("val/probe_acc", (predicted == truth).float().mean())

@@ -1,0 +1,84 @@
+"""What can be measured of a finished run: the schema of the `evaluation` group. Its files combine."""
+
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field
+
+from aetransfer.config.nodes import Node, PositiveFloat, PositiveInt, Seed
+
+Probe = Literal["knn", "logistic", "mlp"]
+Baseline = Literal["random", "pixels", "pca"]
+
+
+class Probes(Node):
+    """Small models on frozen features, each beside those on features that nothing was learnt for."""
+
+    probes: Annotated[list[Probe], Field(min_length=1)] = list(get_args(Probe))
+    baselines: list[Baseline] = list(get_args(Baseline))
+    layers: Annotated[list[str], Field(min_length=1)] | None = None
+    max_features: PositiveInt = 1024
+    neighbours: Annotated[list[PositiveInt], Field(min_length=1)] = [1, 5, 20]
+    inverse_penalties: Annotated[list[PositiveFloat], Field(min_length=1)] = [1e-4, 1e-3, 1e-2, 1e-1, 1.0]
+    hidden: list[PositiveInt] = [256]
+    mlp_epochs: PositiveInt = 20
+    seed: Seed = 0
+
+
+class Reconstruction(Node):
+    """MSE, PSNR, SSIM beside PCA; there is nothing to set."""
+
+
+class Variational(Node):
+    """A VAE's terms, and importance-weighted likelihood from `samples` codes each of `images` images."""
+
+    samples: PositiveInt = 500
+    images: PositiveInt | None = 1000
+    decoded_at_once: PositiveInt = 2000
+    seed: Seed = 0
+
+
+class Fid(Node):
+    """Frechet distances in the features of a classifier trained here, and of Inception where its weights are given."""
+
+    images: Annotated[PositiveInt, Field(ge=2)] = 10000
+    epochs: PositiveInt = 3
+    inception_weights: str | None = None
+    seed: Seed = 0
+
+
+class Representation(Node):
+    """CKA with other encoders (paths), and effective rank."""
+
+    others: list[str] = []
+    images: Annotated[PositiveInt, Field(ge=4)] = 2000
+    batch: Annotated[PositiveInt, Field(ge=4)] = 250
+    max_features: PositiveInt = 1024
+    seed: Seed = 0
+
+
+class Transferability(Node):
+    """LogME and H-score of the encoder that is carried, on training images of the data."""
+
+    images: Annotated[PositiveInt, Field(ge=2)] = 10000
+    max_features: PositiveInt = 512
+    seed: Seed = 0
+
+
+class Classification(Node):
+    """A transfer's classifier class by class, and its calibration; there is nothing to set."""
+
+
+class Measures(Node):
+    """Which measures to take, each with its settings; None: not that one."""
+
+    probes: Probes | None = None
+    reconstruction: Reconstruction | None = None
+    vae: Variational | None = None
+    fid: Fid | None = None
+    representation: Representation | None = None
+    transferability: Transferability | None = None
+    classifier: Classification | None = None
+
+    def chosen(self) -> dict[str, Node]:
+        """Return the settings of each measure to take, by its name."""
+        return {name: settings for name in type(self).model_fields if (settings := getattr(self, name)) is not None}

@@ -1,0 +1,42 @@
+"""What the nodes of every config are made of: numbers with their limits, and keys of which none may be misspelt."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+
+def no_bool(value: Any) -> Any:
+    # Python counts True as 1, so that seed=true would quietly be seed=1.
+    if isinstance(value, bool):
+        raise PydanticCustomError("not_a_number", "Input should be a number")
+    return value
+
+
+# 32 bits: larger ones overflow somewhere in torch, and none has a meaning.
+PositiveInt = Annotated[int, BeforeValidator(no_bool), Field(gt=0, lt=2**31)]
+NonNegativeInt = Annotated[int, BeforeValidator(no_bool), Field(ge=0, lt=2**31)]
+PositiveFloat = Annotated[float, BeforeValidator(no_bool), Field(gt=0)]
+NonNegativeFloat = Annotated[float, BeforeValidator(no_bool), Field(ge=0)]
+Fraction = Annotated[float, BeforeValidator(no_bool), Field(gt=0, lt=1)]
+# The noise of a VAE has 24 bits for it in its generator's seed (aetransfer.models.noise).
+Seed = Annotated[int, BeforeValidator(no_bool), Field(ge=0, lt=2**24)]
+
+# Far beyond what is trained here, and short of what takes a machine's memory by a slip or by somebody's malice.
+Side = Annotated[int, BeforeValidator(no_bool), Field(gt=0, le=4096)]
+Margin = Annotated[int, BeforeValidator(no_bool), Field(ge=0, le=4096)]
+Width = Annotated[int, BeforeValidator(no_bool), Field(gt=0, le=2**16)]
+Widths = Annotated[list[Width], Field(max_length=12)]
+
+
+class Node(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, protected_namespaces=(), allow_inf_nan=False
+    )
+
+
+class Target(Node):
+    """A node that is built by calling `_target_` with its other keys."""
+
+    model_config = ConfigDict(extra="allow")
+    target: str = Field(alias="_target_")

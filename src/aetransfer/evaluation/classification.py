@@ -1,0 +1,88 @@
+"""A classifier beyond its accuracy: class by class, what it confuses with what, and whether it is as sure as right."""
+
+import torch
+from torch import Tensor
+
+from aetransfer.config.measures import Classification
+from aetransfer.data.module import Part
+from aetransfer.errors import UserError
+from aetransfer.evaluation.calibration import fit_temperature, mean_nll, reliability
+from aetransfer.evaluation.features import extracted
+from aetransfer.evaluation.outcome import Cell, Outcome
+from aetransfer.evaluation.pictures import heatmap, reliability_diagram
+from aetransfer.evaluation.subject import Subject
+from aetransfer.models.classifier import Classifier
+
+BATCH = 500
+
+
+def classification(subject: Subject, settings: Classification) -> Outcome:
+    """Measure a transfer's classifier. Raises UserError for a pretraining, which has none."""
+    model = subject.model
+    if not isinstance(model, Classifier):
+        raise UserError(f"evaluation=classifier measures a transfer, and this run is model={subject.job.model.name}.")
+
+    def outputs(part: Part) -> tuple[Tensor, Tensor]:
+        subject.open(part)
+        return extracted(model, subject.data.in_order(part, BATCH, subject.device))
+
+    temperature = fit_temperature(*outputs("val"))
+    logits, labels = outputs(subject.part)
+    names = subject.data.class_names
+    counts = confusion(logits.argmax(1), labels, len(names))
+    present = counts.sum(1).clamp_min(1)
+    shares = counts.double() / present.unsqueeze(1)
+    curves = {
+        "as trained": reliability(logits, labels),
+        f"T = {temperature:.3g}": reliability(logits / temperature, labels),
+    }
+    before, after = curves.values()
+    nll, scaled_nll = mean_nll(logits, labels), mean_nll(logits / temperature, labels)
+    rows: list[dict[str, Cell]] = [
+        {
+            "class": name,
+            "images": int(counts[place].sum()),
+            "acc": shares[place, place].item(),
+            **_mistake(shares, place, names),
+        }
+        for place, name in enumerate(names)
+    ]
+    accuracy = counts.diagonal().sum().item() / len(labels)
+    return Outcome(
+        [*rows, {"class": "all", "images": len(labels), "acc": accuracy}],
+        facts={
+            "confusion": counts.tolist(),
+            "temperature": temperature,
+            "ece": before.error,
+            "ece_scaled": after.error,
+            "nll": nll,
+            "nll_scaled": scaled_nll,
+        },
+        notes=[
+            f"ECE ({len(before.count)} equal bins) {before.error:.4f}, nll {nll:.4f}; with the temperature "
+            f"{temperature:.3g}, fitted on val, {after.error:.4f} and {scaled_nll:.4f}."
+        ],
+        pictures={
+            "confusion": heatmap(
+                shares.tolist(),
+                names,
+                names,
+                title=f"Of each class's images, the share taken for ({subject.part})",
+                row_label="class",
+                column_label="taken for",
+            ),
+            "reliability": reliability_diagram(curves),
+        },
+    )
+
+
+def confusion(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Count (classes, classes) images by their class (rows) and what they were taken for."""
+    return torch.bincount(labels * classes + predicted, minlength=classes * classes).view(classes, classes)
+
+
+def _mistake(shares: Tensor, place: int, names: tuple[str, ...]) -> dict[str, Cell]:
+    others = shares[place].clone()
+    others[place] = -1
+    most = int(others.argmax())
+    return {"most often taken for": names[most], "share": others[most].item()} if others[most] > 0 else {}

@@ -1,0 +1,28 @@
+"""Other encoders beside a run's own: of a run directory, a checkpoint or an exported file."""
+
+from torch import Tensor
+
+from aetransfer.config.instantiate import build
+from aetransfer.errors import UserError
+from aetransfer.evaluation.subject import Subject
+from aetransfer.networks.encoder import Encoder
+from aetransfer.transfer.exported import read_description, read_state
+
+
+def load(path: str, subject: Subject) -> Encoder:
+    """Build and load an encoder. Raises UserError for a file that holds none, or one for images of another size."""
+    architecture = read_description(path).architecture
+    if architecture["image_size"] != subject.architecture["image_size"]:
+        size, own = architecture["image_size"], subject.architecture["image_size"]
+        raise UserError(f"{path} takes {size}x{size} images, but the run's encoder takes {own}x{own}: choose another.")
+    encoder = build(architecture, "encoder", subject.job.allow)
+    assert isinstance(encoder, Encoder)
+    encoder.load_state_dict(read_state(path))
+    return encoder.eval().to(subject.device)
+
+
+def fitted(images: Tensor, encoder: Encoder) -> Tensor:
+    """Give an encoder the channels it takes: grey is repeated, colour averaged, which is what inflating undoes."""
+    if images.shape[1] == encoder.in_channels:
+        return images
+    return images.mean(1, keepdim=True) if encoder.in_channels == 1 else images.expand(-1, encoder.in_channels, -1, -1)

@@ -1,0 +1,107 @@
+"""Frechet distances of what a model draws or reconstructs to the images it has not seen.
+
+fid_own compares features of a small classifier trained here on the same data. It ranks models of one data set and is no
+Inception FID: numbers of papers are not to be put beside it.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from aetransfer.config.measures import Fid
+from aetransfer.errors import UserError
+from aetransfer.evaluation.frechet import frechet_distance
+from aetransfer.evaluation.outcome import Cell, Outcome
+from aetransfer.evaluation.own_features import FeatureNet, train_feature_net
+from aetransfer.evaluation.subject import Subject
+from aetransfer.models.classifier import Classifier
+from aetransfer.models.content import content
+from aetransfer.models.noise import step_generator
+from aetransfer.models.vae import VAE
+
+BATCH = 250
+
+
+def fid(subject: Subject, settings: Fid) -> Outcome:
+    """Compare sets of images. Raises UserError for a model without a decoder, or Inception weights out of use."""
+    if isinstance(subject.model, Classifier):
+        raise UserError("evaluation=fid measures an ae or vae, and this run is model=classifier.")
+    if settings.inception_weights is not None:
+        _check_inception(settings.inception_weights)
+    subject.open("train")
+    net = train_feature_net(subject.data, subject.device, epochs=settings.epochs, seed=settings.seed)
+    accuracy = net.accuracy(subject.data.in_order("val", BATCH, subject.device))
+    subject.open(subject.part)
+    rows: list[dict[str, Cell]] = []
+    for name in ("prior samples", "reconstructions", "training images"):
+        if name == "prior samples" and not isinstance(subject.model, VAE):
+            continue
+        count = min(settings.images, subject.data.count("train" if name == "training images" else subject.part))
+        row: dict[str, Cell] = {"images": name, "n": count, "fid_own": _own(subject, net, name, count, settings.seed)}
+        if settings.inception_weights is not None:
+            row["fid_inception"] = _inception(subject, name, count, settings)
+        rows.append(row)
+    return Outcome(
+        rows,
+        facts={"feature_net_val_acc": accuracy},
+        notes=[
+            f"Distance to the images of {subject.part}; the training images are the floor, which finite samples keep "
+            f"above 0. fid_own: features of a classifier trained here for {settings.epochs} epochs, {accuracy:.1%} "
+            "right on val; it is no Inception FID."
+        ],
+    )
+
+
+def _own(subject: Subject, net: FeatureNet, name: str, count: int, seed: int) -> float:
+    with torch.no_grad():
+        features = torch.cat([net(images) for images in _set(subject, name, count, seed)])
+        real = torch.cat([net(images) for images in _set(subject, subject.part, count, seed)])
+    return frechet_distance(features, real)
+
+
+@torch.no_grad()
+def _set(subject: Subject, name: str, count: int, seed: int) -> Iterator[Tensor]:
+    """Yield a set's images in batches, (N, C, S, S) in [0, 1], with an empty margin as the data's own have."""
+    model, margin = subject.model, subject.job.data.pad
+    assert not isinstance(model, Classifier)
+    match name:
+        case "prior samples":
+            assert isinstance(model, VAE)
+            generator = step_generator("sample", seed, 0, subject.device)
+            for start in range(0, count, BATCH):
+                samples = model.sample(min(BATCH, count - start), generator)
+                yield F.pad(content(samples, margin), (margin,) * 4)
+        case "reconstructions":
+            for images, _ in subject.data.in_order(subject.part, BATCH, subject.device, count):
+                yield F.pad(content(model.reconstruct(images), margin), (margin,) * 4)
+        case "training images":
+            yield from (images for images, _ in subject.data.in_order("train", BATCH, subject.device, count))
+        case _:
+            yield from (images for images, _ in subject.data.in_order(subject.part, BATCH, subject.device, count))
+
+
+def _check_inception(weights: str) -> None:
+    if not Path(weights).expanduser().is_file():
+        raise UserError(f"evaluation.fid.inception_weights: {weights} does not exist.")
+    try:
+        import torch_fidelity  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            "evaluation.fid.inception_weights needs torch-fidelity: pip install 'aetransfer[inception]', or leave it "
+            "out, fid_own needs no weights."
+        ) from error
+
+
+def _inception(subject: Subject, name: str, count: int, settings: Fid) -> float:
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    weights = str(Path(settings.inception_weights or "").expanduser())
+    metric = FrechetInceptionDistance(normalize=True, feature_extractor_weights_path=weights)
+    metric.set_dtype(torch.float64).to(subject.device)
+    for real, which in ((True, str(subject.part)), (False, name)):
+        for images in _set(subject, which, count, settings.seed):
+            metric.update(content(images, subject.job.data.pad).expand(-1, 3, -1, -1), real=real)
+    return metric.compute().item()

@@ -1,0 +1,59 @@
+"""Importance-weighted likelihood of a VAE (Burda et al. 2016, eq. 8): -log p(x) from above, the tighter the larger k.
+
+    -log p(x) <= -E log 1/k sum_i w_i,   w_i = p(x | z_i) p(z_i) / q(z_i | x),   z_i ~ q(z | x)
+
+Nats an image. Of one image k = 1 gives the negative ELBO, and where q is the true posterior every k gives -log p(x).
+"""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from aetransfer.models.content import content
+from aetransfer.models.noise import step_generator
+from aetransfer.models.vae import VAE
+
+CPU = torch.device("cpu")
+
+
+def log_weights(model: VAE, observed: Tensor, noise: Tensor) -> Tensor:
+    """Return log w (N, k). observed: (N, C, S, S), as the likelihood has it; noise: (N, k, latent_dim), standard."""
+    mean, log_variance = (part.unsqueeze(1) for part in model.posterior(observed))
+    codes = mean + noise * torch.exp(0.5 * log_variance)
+    # log p(z) - log q(z | x), whose normalisers cancel.
+    log_prior_ratio = 0.5 * (noise.square() - codes.square() + log_variance).sum(2)
+    logits = model.decoder(codes.flatten(0, 1))
+    repeated = observed.repeat_interleave(noise.shape[1], dim=0)
+    nll = model.likelihood.nll(content(logits, model.margin), content(repeated, model.margin))
+    return log_prior_ratio - nll.view(noise.shape[:2])
+
+
+@torch.no_grad()
+def image_bounds(model: VAE, images: Tensor, *, samples: int, seed: int, first: int, at_once: int) -> Iterator[Tensor]:
+    """Yield for each image (-ELBO, importance-weighted NLL), both from the same `samples` codes.
+
+    images: (N, C, S, S) in [0, 1] on the model's device. first: the number of the first of them; what is drawn for an
+    image, its binarisation and its codes, follows from seed and number alone, whatever device or chunk it is in.
+    at_once: images decoded at a time.
+    """
+    group = max(1, at_once // samples)
+    for start in range(0, len(images), group):
+        part = images[start : start + group]
+        generators = [step_generator("importance", seed, first + start + place, CPU) for place in range(len(part))]
+        observed = torch.cat(
+            [
+                model.likelihood.observe(image.cpu().unsqueeze(0), generator)
+                for image, generator in zip(part, generators, strict=True)
+            ]
+        ).to(images.device)
+        noise = torch.stack(
+            [torch.randn(samples, model.encoder.latent_dim, generator=generator) for generator in generators]
+        )
+        chunks = [
+            log_weights(model, observed, chunk.to(images.device))
+            for chunk in noise.split(max(1, at_once // len(part)), dim=1)
+        ]
+        weights = torch.cat(chunks, 1).double().cpu()
+        yield from torch.stack([-weights.mean(1), math.log(samples) - weights.logsumexp(1)], 1)

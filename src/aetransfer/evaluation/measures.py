@@ -1,0 +1,49 @@
+"""The measures by the names of the `evaluation` group's files, and what is done with what they find."""
+
+from collections.abc import Callable
+from typing import Any
+
+from aetransfer.config.measures import Measures
+from aetransfer.evaluation.classification import classification
+from aetransfer.evaluation.fid import fid
+from aetransfer.evaluation.outcome import Outcome, print_outcome, write_outcome
+from aetransfer.evaluation.probes import probe
+from aetransfer.evaluation.promise import transferability
+from aetransfer.evaluation.reconstruction import reconstruction
+from aetransfer.evaluation.representation import representation
+from aetransfer.evaluation.subject import Subject
+from aetransfer.evaluation.variational import variational
+from aetransfer.runs.finished import code_version
+
+MEASURES: dict[str, Callable[[Subject, Any], Outcome]] = {
+    "probes": probe,
+    "reconstruction": reconstruction,
+    "vae": variational,
+    "fid": fid,
+    "representation": representation,
+    "transferability": transferability,
+    "classifier": classification,
+}
+
+
+def take(subject: Subject, measures: Measures) -> None:
+    """Take, print and write each chosen measure: `evaluation/<name>.json` in the run's directory.
+
+    On another data set than the run's own the name is <name>-<data>, on the validation split it ends in -val. Raises
+    UserError for a measure that the run's model does not have.
+    """
+    for measure, settings in measures.chosen().items():
+        outcome = MEASURES[measure](subject, settings)
+        data = subject.job.data.name
+        own = subject.directory.read_config().data.name == data
+        name = "-".join([measure, *([] if own else [data]), *(["val"] if subject.part == "val" else [])])
+        about = {
+            "measure": measure,
+            "run": subject.directory.path.name,
+            "data": data,
+            "split": subject.part,
+            "settings": settings.model_dump(),
+            "code": code_version(),
+        }
+        print_outcome(outcome, f"{measure} of {subject.directory.path.name} on {data}, {subject.part}")
+        print(f"{measure}: {write_outcome(outcome, subject.directory.path / 'evaluation', name, about)}")

@@ -1,0 +1,69 @@
+"""What a measure found: rows for a table, facts for a file, pictures."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from aetransfer.runs.files import replace_file
+
+Cell = str | int | float | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """rows: cells by heading, one dict a row. facts: more than fits a table. pictures: PNG bytes by name."""
+
+    rows: Sequence[Mapping[str, Cell]]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    pictures: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def write_outcome(outcome: Outcome, folder: Path, name: str, about: Mapping[str, Any]) -> Path:
+    """Write <folder>/<name>.json with what it is about, and <name>-<picture>.png, each whole or not at all."""
+    folder.mkdir(exist_ok=True)
+    for picture, png in outcome.pictures.items():
+        replace_file(folder / f"{name}-{picture}.png", png)
+    path = folder / f"{name}.json"
+    content = {**about, "rows": list(outcome.rows), **outcome.facts, "notes": list(outcome.notes)}
+    replace_file(path, json.dumps(_plain(content), indent=1, allow_nan=False) + "\n")
+    return path
+
+
+def print_outcome(outcome: Outcome, title: str) -> None:
+    headings = list(dict.fromkeys(heading for row in outcome.rows for heading in row))
+    table = Table()
+    for heading in headings:
+        words = any(isinstance(row.get(heading), str) for row in outcome.rows)
+        table.add_column(heading, justify="left" if words else "right")
+    for row in outcome.rows:
+        table.add_row(*(_text(row.get(heading)) for heading in headings))
+    # A pipe has no width; wrapping a table at 80 columns there makes it unreadable.
+    console = Console() if Console().is_terminal else Console(width=200)
+    console.print(title, markup=False, highlight=False, soft_wrap=True)
+    console.print(table)
+    for note in outcome.notes:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
+
+
+def _text(cell: Cell) -> str:
+    if cell is None:
+        return "–"
+    return f"{cell:.4g}" if isinstance(cell, float) else str(cell)
+
+
+def _plain(value: Any) -> Any:
+    """Write what JSON has no number for (an infinite PSNR) as a word."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value

@@ -1,0 +1,136 @@
+"""Probes: how well small models read the classes off frozen features, beside features that nothing was learnt for.
+
+Everything a probe chooses (k, C, the epoch of the MLP) it chooses on the validation split; the reported split is read
+once, by what was chosen.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from aetransfer.config.measures import Probes
+from aetransfer.data.module import Part
+from aetransfer.errors import UserError
+from aetransfer.evaluation.features import PCA, Extract, Scale, extracted, layer
+from aetransfer.evaluation.knn import vote
+from aetransfer.evaluation.logistic import fit_logistic
+from aetransfer.evaluation.outcome import Cell, Outcome
+from aetransfer.evaluation.perceptron import fit_perceptron
+from aetransfer.evaluation.subject import Subject
+from aetransfer.networks.encoder import Encoder
+
+ENCODE_BATCH = 500
+# As many as the article's bottleneck.
+COMPONENTS = 128
+
+Split = tuple[Tensor, Tensor]  # features (N, D) float32, labels (N,) int64
+Predict = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """setting: what validation chose, as a heading and its value. predict: features as extracted -> classes."""
+
+    setting: dict[str, Cell]
+    val_acc: float
+    predict: Predict
+
+
+def probe(subject: Subject, settings: Probes) -> Outcome:
+    """Probe the layers of a run's encoder and the baselines. Raises UserError for a layer that there is not."""
+    subject.open("train")
+    encoder = subject.model.encoder
+    sources: list[tuple[str, Encoder]] = [(subject.job.stage, encoder)]
+    if "random" in settings.baselines:
+        sources.append(("random", subject.random_encoder(settings.seed)))
+    names = _layers(subject, encoder, settings)
+    rows = [
+        {"features": source, "layer": name, **_row(subject, settings, layer(network, name, settings.max_features))}
+        for source, network in sources
+        for name in names
+    ]
+    if "pixels" in settings.baselines:
+        rows.append({"features": "pixels", "layer": "", **_row(subject, settings, _pixels)})
+    if "pca" in settings.baselines:
+        rows.append({"features": "pca", "layer": "", **_row(subject, settings, _pca(subject))})
+    return Outcome(
+        rows,
+        notes=[
+            f"Accuracy on {subject.part}; k, C and the MLP's epoch were chosen on val (val_ in the file). "
+            f"{subject.data.count('train')} training images. knn: Euclidean, features as they are; logistic and mlp: "
+            "standardised features."
+        ],
+    )
+
+
+def _layers(subject: Subject, encoder: Encoder, settings: Probes) -> list[str]:
+    image = subject.data.first_images("train", 1).to(subject.device)
+    with torch.no_grad():
+        known = list(encoder.layer_outputs(image))
+    for name in settings.layers or ():
+        if name not in known:
+            raise UserError(f"evaluation.probes.layers: the encoder has no {name}, its layers are {', '.join(known)}.")
+    return settings.layers or known
+
+
+def _row(subject: Subject, settings: Probes, extract: Extract) -> dict[str, Cell]:
+    def read(part: Part) -> Split:
+        subject.open(part)
+        return extracted(extract, subject.data.in_order(part, ENCODE_BATCH, subject.device))
+
+    train, val = read("train"), read("val")
+    chosen = {name: FITS[name](train, val, subject.classes, settings) for name in settings.probes}
+    features, labels = val if subject.part == "val" else read(subject.part)
+    row: dict[str, Cell] = {"size": features.shape[1]}
+    for name, choice in chosen.items():
+        row[name] = (choice.predict(features) == labels).double().mean().item()
+        row[f"val_{name}"] = choice.val_acc
+        row |= choice.setting
+    return row
+
+
+def _knn(train: Split, val: Split, classes: int, settings: Probes) -> Chosen:
+    predictions = vote(*train, val[0], settings.neighbours, classes)
+    accuracies = {k: (voted == val[1]).double().mean().item() for k, voted in predictions.items()}
+    best = max(sorted(accuracies), key=lambda k: accuracies[k])
+    return Chosen({"k": best}, accuracies[best], lambda features: vote(*train, features, [best], classes)[best])
+
+
+def _logistic(train: Split, val: Split, classes: int, settings: Probes) -> Chosen:
+    scale = Scale(train[0])
+    fitted = fit_logistic(
+        (scale(train[0]), train[1]),
+        (scale(val[0]), val[1]),
+        classes=classes,
+        inverse_penalties=settings.inverse_penalties,
+    )
+    setting: dict[str, Cell] = {"C": fitted.inverse_penalty}
+    return Chosen(setting, fitted.val_acc, lambda features: fitted.predict(scale(features)))
+
+
+def _mlp(train: Split, val: Split, classes: int, settings: Probes) -> Chosen:
+    scale = Scale(train[0])
+    fitted = fit_perceptron(
+        (scale(train[0]), train[1]),
+        (scale(val[0]), val[1]),
+        classes=classes,
+        hidden=settings.hidden,
+        epochs=settings.mlp_epochs,
+        seed=settings.seed,
+    )
+    return Chosen({"epoch": fitted.epoch}, fitted.val_acc, lambda features: fitted.predict(scale(features)))
+
+
+FITS: dict[str, Callable[[Split, Split, int, Probes], Chosen]] = {"knn": _knn, "logistic": _logistic, "mlp": _mlp}
+
+
+def _pixels(images: Tensor) -> Tensor:
+    return images.flatten(1)
+
+
+def _pca(subject: Subject) -> Extract:
+    pixels, _ = extracted(_pixels, subject.data.in_order("train", ENCODE_BATCH, subject.device))
+    fitted = PCA(pixels, COMPONENTS)
+    return lambda images: fitted(_pixels(images).cpu())

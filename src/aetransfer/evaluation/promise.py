@@ -1,0 +1,63 @@
+"""What an encoder promises for a data set before anything is trained on it, layer by layer."""
+
+import torch
+
+from aetransfer.config.measures import Transferability
+from aetransfer.evaluation.encoders import fitted, load
+from aetransfer.evaluation.features import extracted, layer
+from aetransfer.evaluation.outcome import Cell, Outcome
+from aetransfer.evaluation.subject import Subject
+from aetransfer.evaluation.transferability import h_score, logme, shrunk_h_score
+from aetransfer.networks.encoder import Encoder
+
+BATCH = 500
+SCORES = ("logme", "h_score", "shrunk_h_score")
+
+
+def transferability(subject: Subject, settings: Transferability) -> Outcome:
+    """Score the encoder a transfer started from (a pretraining's own) on training images of the data and their labels.
+
+    Raises UserError where the source can't be read any more.
+    """
+    subject.open("train")
+    encoders = {"carried": _carried(subject), "random": subject.random_encoder(settings.seed)}
+    rows: list[dict[str, Cell]] = []
+    for name, encoder in encoders.items():
+        with torch.no_grad():
+            image = fitted(subject.data.first_images("train", 1).to(subject.device), encoder)
+            layers = list(encoder.layer_outputs(image))
+        rows += [{"encoder": name, "layer": each, **_scores(subject, encoder, each, settings)} for each in layers]
+    (bottleneck,) = [row for row in rows if (row["encoder"], row["layer"]) == ("carried", "bottleneck")]
+    return Outcome(
+        rows,
+        facts={"bottleneck": {score: bottleneck[score] for score in SCORES}},
+        notes=[
+            f"{settings.images} training images of {subject.job.data.name} at most, none of val or test. logme: log "
+            "evidence, nats an image and class (You et al. 2021); h_score: at most the classes less one (Bao et al. "
+            "2019), which many features of few images reach by chance; shrunk_h_score takes that back (Ibrahim et al. "
+            "2022). Larger is better; over a sweep, aetransfer.report sets them beside the accuracy that was reached."
+        ],
+    )
+
+
+def _carried(subject: Subject) -> Encoder:
+    """Return what the transfer began with: after fine-tuning, the run's own encoder has seen the labels."""
+    source = (subject.directory.result() or {}).get("source")
+    if source is not None:
+        return load(source, subject)
+    # A control began with fresh weights of its seed, and a pretraining's encoder is itself what is to be carried.
+    return subject.random_encoder(subject.job.seed) if subject.job.stage == "transfer" else subject.model.encoder
+
+
+def _scores(subject: Subject, encoder: Encoder, name: str, settings: Transferability) -> dict[str, Cell]:
+    extract = layer(encoder, name, settings.max_features)
+    features, labels = extracted(
+        lambda images: extract(fitted(images, encoder)),
+        subject.data.in_order("train", BATCH, subject.device, settings.images),
+    )
+    return {
+        "size": features.shape[1],
+        "logme": logme(features, labels, subject.classes),
+        "h_score": h_score(features, labels),
+        "shrunk_h_score": shrunk_h_score(features, labels),
+    }

@@ -1,0 +1,52 @@
+"""A finished run as what is measured: its model with the best epoch's weights, and data to measure it on."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from aetransfer.config.instantiate import build
+from aetransfer.config.schema import Job
+from aetransfer.data.module import ImageDataModule, Part
+from aetransfer.models.autoencoder import AutoEncoder
+from aetransfer.models.classifier import Classifier
+from aetransfer.models.vae import VAE
+from aetransfer.networks.encoder import Encoder
+from aetransfer.runs.directory import RunDirectory
+
+
+@dataclass(frozen=True)
+class Subject:
+    """model: in eval mode on `device`. part: the split that is reported; what chooses anything uses the others.
+
+    architecture: what builds the run's encoder afresh.
+    """
+
+    directory: RunDirectory
+    job: Job
+    model: AutoEncoder | VAE | Classifier
+    data: ImageDataModule
+    part: Part
+    device: torch.device
+    architecture: dict[str, Any]
+
+    @property
+    def classes(self) -> int:
+        return len(self.data.class_names)
+
+    def open(self, part: Part) -> None:
+        """Make a part's images available. The test split is opened by being asked for, never before."""
+        self.data.setup("test" if part == "test" else "fit")
+
+    def random_encoder(self, seed: int) -> Encoder:
+        """Return an encoder like the run's with fresh weights, which knows no more of the data than its statistics.
+
+        Global random state stays.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            encoder = build(self.architecture, "encoder", self.job.allow)
+        assert isinstance(encoder, Encoder)
+        self.open("train")
+        encoder.normalise.set_statistics(*self.data.pixel_statistics())
+        return encoder.eval().to(self.device)

@@ -1,0 +1,98 @@
+"""A VAE in nats: where they go (rate, distortion, units), how tight the bound is, and how well codes fit the prior."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from aetransfer.config.measures import Variational
+from aetransfer.errors import UserError
+from aetransfer.evaluation.aggregate import surgery
+from aetransfer.evaluation.importance import image_bounds
+from aetransfer.evaluation.outcome import Outcome
+from aetransfer.evaluation.pictures import unit_bars
+from aetransfer.evaluation.subject import Subject
+from aetransfer.models.metrics import THRESHOLD
+from aetransfer.models.noise import step_generator
+from aetransfer.models.vae import VAE
+
+BATCH = 250
+CPU = torch.device("cpu")
+
+
+def variational(subject: Subject, settings: Variational) -> Outcome:
+    """Measure a VAE. Raises UserError for a model that is none."""
+    model = subject.model
+    if not isinstance(model, VAE):
+        raise UserError(f"evaluation=vae measures a VAE, and this run is model={subject.job.model.name}.")
+    subject.open(subject.part)
+    mean, log_variance, distortion = _whole_split(subject, model, settings.seed)
+    kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
+    variance = mean.var(0, correction=0)
+    rate = kl.sum(1)
+    taken_apart = surgery(mean, log_variance, step_generator("importance", settings.seed, 2**20 - 1, CPU))
+    bounds = _bounds(subject, model, settings)
+    tight = bounds[:, 1]
+    units = sorted(zip(kl.mean(0).tolist(), variance.tolist(), strict=True), reverse=True)
+    row = {
+        "neg_elbo": (distortion + rate).mean().item(),
+        "distortion": distortion.mean().item(),
+        "rate": rate.mean().item(),
+        "active_units": int((variance > THRESHOLD).sum()),
+        "units": mean.shape[1],
+        f"iw_nll (k={settings.samples})": tight.mean().item(),
+        "± SE": tight.std().item() / math.sqrt(len(tight)) if len(tight) > 1 else None,
+        "neg_elbo there": bounds[:, 0].mean().item(),
+        "images": len(tight),
+        "I(n; z)": taken_apart.mutual_information,
+        "KL(q(z) || p)": taken_apart.marginal_kl,
+    }
+    return Outcome(
+        [row],
+        facts={
+            "kl_per_unit": [kl for kl, _ in units],
+            "variance_of_mean_per_unit": [spread for _, spread in units],
+            "marginal_kl_error": taken_apart.marginal_kl_error,
+            "most_information": taken_apart.most_information,
+        },
+        notes=[
+            f"Nats an image, likelihood {subject.job.model.likelihood}. neg_elbo, distortion and rate: one code an "  # type: ignore[union-attr]
+            f"image, all {len(mean)} of {subject.part}. iw_nll and the -ELBO there: {settings.samples} codes each of "
+            f"{len(tight)} images.",
+            "Bernoulli pixels are binarised once, dynamically: drawn from the grey values, an image's draw following "
+            "from seed and number.",
+            f"I(n; z) + KL(q(z) || p) estimate the rate (Hoffman & Johnson 2016), q(z) being the mean of all "
+            f"{len(mean)} posteriors: I(n; z) cannot exceed log {len(mean)} = {taken_apart.most_information:.1f}.",
+        ],
+        pictures={"kl_per_unit": unit_bars([kl for kl, _ in units])},
+    )
+
+
+@torch.no_grad()
+def _whole_split(subject: Subject, model: VAE, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return mean, log-variance (N, latent_dim) and distortion (N,) of a split, float64 on the CPU."""
+    means, log_variances, distortions = [], [], []
+    for number, (images, _) in enumerate(subject.data.in_order(subject.part, BATCH, subject.device)):
+        generator = step_generator("test", seed, number, subject.device)
+        observed = model.likelihood.observe(images, generator)
+        mean, log_variance = model.posterior(observed)
+        terms = model.terms(images, step_generator("test", seed, number, subject.device))
+        means.append(mean.double().cpu())
+        log_variances.append(log_variance.double().cpu())
+        distortions.append(terms.distortion.double().cpu())
+    return torch.cat(means), torch.cat(log_variances), torch.cat(distortions)
+
+
+def _bounds(subject: Subject, model: VAE, settings: Variational) -> Tensor:
+    """Return (-ELBO, importance-weighted NLL) of `settings.images` images, (N, 2)."""
+    bounds: list[Tensor] = []
+    for images, _ in subject.data.in_order(subject.part, BATCH, subject.device, settings.images):
+        bounds += image_bounds(
+            model,
+            images,
+            samples=settings.samples,
+            seed=settings.seed,
+            first=len(bounds),
+            at_once=settings.decoded_at_once,
+        )
+    return torch.stack(bounds)

@@ -1,0 +1,141 @@
+"""The probes against scikit-learn, and features against the network's own parts."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import decomposition
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+
+from aetransfer.evaluation import logistic
+from aetransfer.evaluation.features import PCA, Scale, pooled
+from aetransfer.evaluation.knn import vote
+from aetransfer.evaluation.logistic import fit_logistic
+from aetransfer.evaluation.perceptron import fit_perceptron
+from aetransfer.networks.conv4 import Conv4
+
+
+def clouds(count, *, classes=4, dims=12, seed=0):
+    """Overlapping, strongly correlated clouds: features (count, dims) and labels (count,)."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % classes
+    centres = torch.randn(classes, dims, generator=torch.Generator().manual_seed(99))
+    noise = torch.randn(count, dims, generator=generator) @ torch.randn(
+        dims, dims, generator=torch.Generator().manual_seed(98)
+    )
+    return centres[labels] + 0.5 * noise, labels
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 1000), k=st.sampled_from([1, 3, 7]))
+def test_neighbours_vote_as_scikit_learn_has_it(seed, k):
+    features, labels = clouds(90, seed=seed)
+    queries, _ = clouds(30, seed=seed + 1)
+    expected = KNeighborsClassifier(k, algorithm="brute").fit(features.numpy(), labels.numpy()).predict(queries.numpy())
+
+    assert vote(features, labels, queries, [1, k], 4)[k].tolist() == expected.tolist()
+
+
+def test_more_neighbours_than_there_are_images_are_all_of_them():
+    features, labels = torch.tensor([[0.0], [1.0], [2.0]]), torch.tensor([1, 0, 0])
+
+    assert vote(features, labels, torch.tensor([[-1.0]]), [1, 50], 2) == {1: torch.tensor([1]), 50: torch.tensor([0])}
+
+
+@pytest.mark.parametrize("penalty", [1e-3, 1e-1, 10.0])
+def test_logistic_regression_ends_where_scikit_learn_does(monkeypatch, penalty):
+    features, labels = clouds(300)
+    train = Scale(features)(features), labels
+    expected = LogisticRegression(C=penalty, max_iter=5000, tol=1e-8).fit(train[0].double().numpy(), labels.numpy())
+    chosen = fit_logistic(train, train, classes=4, inverse_penalties=[penalty])
+    probabilities = (train[0] @ chosen.weight.T + chosen.bias).softmax(1)
+    monkeypatch.setattr(logistic, "TOLERANCE", 1e-7)
+    exact = fit_logistic(train, train, classes=4, inverse_penalties=[penalty])
+
+    assert np.allclose(probabilities, expected.predict_proba(train[0].numpy()), atol=2e-2)
+    assert np.allclose(exact.weight, expected.coef_, atol=2e-3)
+    assert np.allclose(exact.bias, expected.intercept_, atol=2e-3)
+
+
+def test_the_penalty_is_chosen_on_validation_alone():
+    # On training the weakest penalty is best; labels of the validation split that are noise in all but one direction
+    # favour a strong one.
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(40) % 2
+    signal = (labels * 2.0 - 1).unsqueeze(1)
+    train = torch.cat([signal + torch.randn(40, 1, generator=generator), torch.randn(40, 60, generator=generator)], 1)
+    val_labels = torch.arange(2000) % 2
+    val = torch.cat([(val_labels * 2.0 - 1).unsqueeze(1) + torch.randn(2000, 1, generator=generator),
+                     torch.randn(2000, 60, generator=generator)], 1)  # fmt: skip
+    chosen = fit_logistic((train, labels), (val, val_labels), classes=2, inverse_penalties=[1e-2, 1e2])
+    alone = [
+        fit_logistic((train, labels), (val, val_labels), classes=2, inverse_penalties=[penalty])
+        for penalty in (1e-2, 1e2)
+    ]
+
+    assert chosen.inverse_penalty == max(alone, key=lambda fitted: fitted.val_acc).inverse_penalty == 1e-2
+    assert chosen.val_acc == pytest.approx(alone[0].val_acc, abs=2e-3)
+
+
+def test_the_mlp_reads_what_no_linear_probe_can_and_leaves_the_global_generator_alone():
+    generator = torch.Generator().manual_seed(0)
+    features = torch.rand(600, 2, generator=generator) * 2 - 1
+    labels = (features[:, 0] * features[:, 1] > 0).long()  # exclusive or
+    split = features, labels
+    before = torch.get_rng_state()
+    fitted = fit_perceptron(split, split, classes=2, hidden=[64], epochs=60, seed=0)
+
+    assert torch.equal(torch.get_rng_state(), before)
+    assert fitted.val_acc == pytest.approx((fitted.predict(features) == labels).float().mean().item())
+    assert fitted.val_acc > 0.95
+    assert fit_logistic(split, split, classes=2, inverse_penalties=[1.0]).val_acc < 0.65
+    again = fit_perceptron(split, split, classes=2, hidden=[64], epochs=60, seed=0)
+    assert torch.equal(again.predict(features), fitted.predict(features))
+
+
+def test_principal_components_are_scikit_learns_up_to_their_sign():
+    features, _ = clouds(200)
+    ours, theirs = PCA(features, 5), decomposition.PCA(5).fit(features.numpy())
+    reconstructed = torch.from_numpy(theirs.inverse_transform(theirs.transform(features.numpy())))
+
+    assert torch.allclose(ours(features).abs(), torch.from_numpy(theirs.transform(features.numpy())).abs(), atol=1e-3)
+    assert torch.allclose(ours.inverse(ours(features)), reconstructed, atol=1e-3)
+
+
+def test_a_constant_feature_says_nothing_and_breaks_nothing():
+    features = torch.cat([torch.full((5, 1), 3.0), torch.arange(5.0).unsqueeze(1)], 1)
+    scaled = Scale(features)(features)
+
+    assert torch.equal(scaled[:, 0], torch.zeros(5))
+    assert scaled[:, 1].std(correction=0) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("max_features", "grid"), [(1024, 8), (256, 8), (255, 4), (64, 4), (16, 2), (4, 1), (1, 1)])
+def test_maps_are_averaged_to_the_largest_grid_that_fits(max_features, grid):
+    maps = torch.rand(2, 4, 8, 8)
+    features = pooled(maps, max_features)
+
+    assert features.shape == (2, 4 * grid * grid)
+    side = 8 // grid
+    assert features[1, 0] == pytest.approx(maps[1, 0, :side, :side].mean().item(), rel=1e-5)
+
+
+@pytest.mark.parametrize(("batch_norm", "hidden"), [(False, []), (True, []), (True, [24])])
+def test_layers_are_the_networks_own_activations(batch_norm, hidden):
+    torch.manual_seed(0)
+    encoder = Conv4(in_channels=1, image_size=16, latent_dim=6, widths=[4, 8], batch_norm=batch_norm, hidden=hidden)
+    encoder.eval()
+    images = torch.rand(3, 1, 16, 16)
+    outputs = encoder.layer_outputs(images)
+    step = 3 if batch_norm else 2
+
+    assert list(outputs) == [*(f"layer{n + 1}" for n in range(2 + len(hidden))), "bottleneck"]
+    normalised = encoder.normalise(images)
+    torch.testing.assert_close(outputs["layer1"], encoder.convolutions[:step](normalised))
+    torch.testing.assert_close(outputs["layer2"], encoder.convolutions(normalised))
+    torch.testing.assert_close(outputs["bottleneck"], encoder(images))
+    if hidden:
+        torch.testing.assert_close(outputs["layer3"], encoder.features(images))
+    assert not any(module._forward_hooks for module in encoder.modules())

@@ -1,0 +1,54 @@
+"""Rank correlations of transferability scores with what was reached."""
+
+import json
+from types import SimpleNamespace
+
+from aetransfer.sweeps.promises import promises
+
+
+def groups(folder, arm, pairs):
+    """One run for each (score, accuracy)."""
+    found = []
+    for number, (score, accuracy) in enumerate(pairs):
+        path = folder / f"{arm}{number}"
+        (path / "evaluation").mkdir(parents=True)
+        if score is not None:
+            content = {"bottleneck": {"logme": score, "h_score": -score}}
+            (path / "evaluation" / "transferability.json").write_text(json.dumps(content))
+        run = SimpleNamespace(directory=SimpleNamespace(path=path), tested={"test/acc": accuracy})
+        found.append(SimpleNamespace(arm=arm, runs=[run]))
+    return found
+
+
+def test_a_score_that_ranks_as_training_does_correlates_with_it(tmp_path):
+    table = promises(groups(tmp_path, "frozen", [(1.0, 0.2), (5.0, 0.3), (2.0, 0.25), (9.0, 0.7)]), "test/acc")
+
+    assert table.rows == [
+        ["frozen", "logme", "+1.00", "+1.00", "4"],
+        ["frozen", "h_score", "-1.00", "-1.00", "4"],
+    ]
+
+
+def test_a_mistake_among_the_best_weighs_more_than_one_among_the_worst(tmp_path):
+    best_wrong = promises(groups(tmp_path, "a", [(1, 0.1), (2, 0.2), (3, 0.4), (4, 0.3)]), "test/acc")
+    worst_wrong = promises(groups(tmp_path, "b", [(1, 0.2), (2, 0.1), (3, 0.3), (4, 0.4)]), "test/acc")
+
+    assert best_wrong.rows[0][2] == worst_wrong.rows[0][2] == "+0.80"
+    assert float(best_wrong.rows[0][3]) < float(worst_wrong.rows[0][3])
+
+
+def test_arms_are_apart_and_too_few_runs_say_nothing(tmp_path):
+    runs = [
+        *groups(tmp_path, "frozen", [(1, 0.1), (2, 0.2)]),
+        *groups(tmp_path, "finetune", [(1, 0.1), (2, 0.2), (3, 0.3)]),
+    ]
+    table = promises([*runs, *groups(tmp_path, "scratch", [(None, 0.5)])], "test/acc")
+
+    assert {row[0] for row in table.rows} == {"finetune"}
+    assert promises(groups(tmp_path, "other", [(None, 0.1)] * 4), "test/acc") is None
+
+
+def test_scores_that_are_all_the_same_rank_nothing(tmp_path):
+    table = promises(groups(tmp_path, "frozen", [(1, 0.1), (1, 0.2), (1, 0.3)]), "test/acc")
+
+    assert table.rows[0][2:4] == ["–", "–"]
