@@ -28,6 +28,7 @@ from aetransfer.networks.encoder import Encoder
 from aetransfer.networks.head import Head
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.member import ALONE, Member
+from aetransfer.sharded import Sharded
 from aetransfer.transfer.loading import build_encoder
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ log = logging.getLogger(__name__)
 Model = AutoEncoder | VAE | Classifier
 
 # What Lightning's Trainer doesn't know, or calls otherwise.
-OWN_SETTINGS = {"compile", "progress", "profiler"}
+OWN_SETTINGS = {"compile", "progress", "profiler", "strategy"}
 
 
 def make_data(data: Data, seed: int, allow: list[str]) -> ImageDataModule:
@@ -107,6 +108,7 @@ def make_trainer(
     try:
         return Trainer(
             **job.trainer.model_dump(exclude=OWN_SETTINGS),
+            strategy=Sharded() if job.trainer.strategy == "fsdp" else job.trainer.strategy,
             profiler=_profiler(job, directory),
             plugins=[AtomicCheckpoints(), member.environment()],
             callbacks=callbacks,

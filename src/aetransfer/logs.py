@@ -18,6 +18,7 @@ NO_NEWS = (
     r"Checkpoint directory .* exists and is not empty.*",
     r".*is smaller than the logging interval.*",
     r".*your dataloader is not resumable.*",
+    r"FSDP.state_dict_type\(\) and FSDP.set_state_dict_type\(\) are being deprecated.*",
     r"The `srun` command is available on your system but is not used.*",
     r"Found \d+ module\(s\) in eval mode at the start of training.*",
 )

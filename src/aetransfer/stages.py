@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from pytorch_lightning import seed_everything
+from pytorch_lightning import Trainer, seed_everything
 from torch import Tensor
 
 from aetransfer import logs
@@ -32,6 +32,7 @@ from aetransfer.runs.member import Member
 from aetransfer.runs.place import place
 from aetransfer.runs.record import Record
 from aetransfer.runs.trained_on import check_data, note_data
+from aetransfer.sharded import is_sharded
 from aetransfer.transfer.card import write_cards
 from aetransfer.transfer.carry import carry
 from aetransfer.transfer.controls import keep_moments_, shuffle_, transplant_
@@ -174,7 +175,9 @@ def execute(
         metrics: dict[str, float] = {}
         check_best(directory)
         for evaluation in (trainer.validate, trainer.test):
-            evaluation(model, datamodule=data, ckpt_path=directory.best, weights_only=True, verbose=False)
+            # What was sharded once can't be sharded again.
+            measured = make_model(job, make_encoder(job), classes) if is_sharded(trainer) else model
+            evaluation(measured, datamodule=data, ckpt_path=directory.best, weights_only=True, verbose=False)
             metrics |= _metrics(trainer.callback_metrics)
         for logger in loggers:
             logger.log_metrics({name: value for name, value in metrics.items() if name.startswith("test/")}, steps)
@@ -188,11 +191,21 @@ def execute(
             },
         }
         if trainer.is_global_zero:
-            write_encoder(directory.encoder, model.encoder, architecture_of(job))
-            write_cards(directory, job, model.encoder, facts, data.class_names)
+            encoder = _whole_encoder(job, directory, model, trainer)
+            write_encoder(directory.encoder, encoder, architecture_of(job))
+            write_cards(directory, job, encoder, facts, data.class_names)
             directory.previous.unlink(missing_ok=True)
         trainer.strategy.barrier()
     return facts
+
+
+def _whole_encoder(job: Job, directory: RunDirectory, model: Model, trainer: Trainer) -> Encoder:
+    """Return the best epoch's encoder, which was just tested."""
+    if not is_sharded(trainer):
+        return model.encoder
+    encoder = make_encoder(job)
+    encoder.load_state_dict(read_state(str(directory.best)))
+    return encoder
 
 
 def evaluate(request: EvaluationRequest) -> dict[str, float]:

@@ -46,7 +46,7 @@ def test_every_data_set_can_be_source_and_target(data):
     assert job.data.name == job.pretrain.data.name == data
 
 
-@pytest.mark.parametrize("trainer", ["auto", "cpu", "gpu", "mps", "ddp", "ddp_sim"])
+@pytest.mark.parametrize("trainer", ["auto", "cpu", "gpu", "mps", "ddp", "fsdp", "ddp_sim"])
 def test_every_trainer_is_chosen_by_override_alone(trainer):
     assert job_of(f"trainer={trainer}").trainer.max_epochs == 20
 

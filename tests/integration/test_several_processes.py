@@ -10,6 +10,8 @@ import time
 
 import psutil
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from aetransfer.callbacks import resume
 from tests.integration.conftest import TINY, TINY_PRETRAINING, assert_refused
@@ -166,6 +168,38 @@ def test_processes_that_were_started_elsewhere_leave_a_finished_run_together(run
 
     assert first[0] == second[0] == 0, (first, second)
     assert "is finished: its result is used" in first[1]
+
+
+def test_sharded_weights_give_the_curves_of_one_process_and_a_whole_encoder(run_train, alone, tmp_path):
+    # One layer is large enough to be gathered by itself.
+    words = (*BOTH_STAGES, "callbacks=default", "encoder.hidden=[1000,1000]")
+    expected = alone(*words)
+
+    done = run_train(*words, "trainer=fsdp", "trainer.accelerator=cpu")
+
+    assert done.code == 0, done.err
+    assert_same_curves(curves(tmp_path / "outputs"), expected)
+    (whole,) = (tmp_path / "alone" / "runs").glob("transfer-*")
+    exported = load_file(whole / "encoder.safetensors")
+    assert {key: value.shape for key, value in done.encoder.items()} == {
+        key: value.shape for key, value in exported.items()
+    }
+    for key, value in done.encoder.items():
+        torch.testing.assert_close(value, exported[key], rtol=1e-2, atol=1e-3)
+
+
+def test_a_sharded_run_that_was_interrupted_goes_on_to_the_same_numbers(
+    run_train, interrupted_at, monkeypatch, alone, tmp_path
+):
+    words = (*TINY_PRETRAINING, *SHORT, "model=ae", "trainer.limit_train_batches=4")
+    expected, sharded = alone(*words), ("trainer=fsdp", "trainer.accelerator=cpu")
+    with interrupted_at(step=6):
+        assert run_train(*words, *sharded).code == 130
+
+    done = run_train(*words, *sharded)
+
+    assert "Resuming from" in done.out
+    assert_same_curves(curves(tmp_path / "outputs"), expected)
 
 
 def test_torchrun_itself_starts_them(tmp_path):
@@ -334,11 +368,14 @@ def test_two_processes_that_were_interrupted_within_an_epoch_go_on_to_the_same_n
          "pretrain.data.batch_size=7 is shared by 2 processes: choose a multiple of 2."),
         (("trainer=ddp_sim", "trainer.strategy=ddp_spawn"),
          "trainer.strategy=ddp_spawn starts processes that lose what a run keeps: choose ddp."),
+        (("trainer=fsdp", "trainer.accelerator=cpu", "trainer.gradient_clip_val=1"),
+         "trainer.strategy=fsdp can't clip by the norm of gradients that no process has: leave "
+         "trainer.gradient_clip_val out."),
         (("trainer=ddp_sim", "trainer.num_nodes=2"),
          "trainer.num_nodes=2, but this is the only process: start the command on each node, by srun, by torchrun, or "
          "with NODE_RANK, MASTER_ADDR and MASTER_PORT set."),
     ],
-    ids=["batch", "pretraining_batch", "spawn", "nodes"],
+    ids=["batch", "pretraining_batch", "spawn", "clipping", "nodes"],
 )  # fmt: skip
 def test_what_several_processes_cannot_do_is_refused_before_anything_is_trained(run_train, tmp_path, words, sentence):
     assert_refused(run_train(*TINY, *words), sentence)

@@ -252,3 +252,12 @@ def test_a_running_run_has_a_heartbeat(run_train, monkeypatch, tmp_path):
 
     assert seen[0]["status"] == "running"
     assert datetime.fromisoformat(seen[0]["heartbeat"]).tzinfo is not None
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
+def test_other_precisions_train_and_measure(run_train, precision):
+    done = run_train(*TINY_PRETRAINING, "model=vae", f"trainer.precision={precision}", "trainer.limit_train_batches=1",
+                     "trainer.max_epochs=1", "logger=none", "callbacks=none")  # fmt: skip
+
+    assert done.code == 0, done.err
+    assert done.result["metrics"]["test/neg_elbo"] > 0

@@ -4,6 +4,7 @@ That each is broken is decided here and not by the program: a key is misspelt if
 value is wrong for the kind of its key in the tables below, a text is no YAML if PyYAML says so.
 """
 
+import itertools
 import random
 import string
 from collections.abc import Callable, Iterator
@@ -50,17 +51,18 @@ class Broken:
 
 
 def broken_configs(seed: int, count: int, folder: Path) -> Iterator[Broken]:
-    """Yield different broken configs, as many of each kind; those that need a file find it below `folder`."""
+    """Yield different broken configs, of each kind in turn; those that need a file find it below `folder`."""
     draw = random.Random(seed)
     files = _Files(folder)
     seen: set[tuple[str, ...]] = set()
-    while len(seen) < count:
-        make = KINDS[len(seen) % len(KINDS)]
+    for make in itertools.cycle(KINDS):
+        if len(seen) == count:
+            return
         words, content = make(draw)
-        if (key := (*words, content or "")) in seen:
-            continue
-        seen.add(key)
-        yield Broken(make.__name__.strip("_"), (*files.words(content), *words) if content is not None else words)
+        # A kind of few possibilities leaves the rest of its turns to the others.
+        if (key := (*words, content or "")) not in seen:
+            seen.add(key)
+            yield Broken(make.__name__, (*files.words(content), *words) if content is not None else words)
 
 
 class _Files:

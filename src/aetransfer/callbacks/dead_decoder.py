@@ -5,6 +5,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from aetransfer.data.module import data_of
 from aetransfer.errors import UserError
 from aetransfer.models.autoencoder import AutoEncoder
+from aetransfer.sharded import is_sharded
 
 # Variance of the outputs over the images, relative to that of the inputs, that counts as "the same for every input".
 # Not zero: a corner pixel, which fewer weights reach, may still move. A living decoder is above 0.5 after one epoch.
@@ -22,7 +23,7 @@ class DeadDecoder(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.checked or trainer.sanity_checking or trainer.global_step < FIRST_STEP:
             return
-        if not isinstance(pl_module, AutoEncoder):
+        if not isinstance(pl_module, AutoEncoder) or is_sharded(trainer):
             return
         self.checked = True
         images = data_of(trainer).first_images("val", 64).to(pl_module.device)

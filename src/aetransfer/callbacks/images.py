@@ -16,6 +16,7 @@ from aetransfer.models.autoencoder import AutoEncoder
 from aetransfer.models.content import content
 from aetransfer.models.noise import step_generator
 from aetransfer.models.vae import VAE
+from aetransfer.sharded import is_sharded
 
 # TensorBoard and a README show pictures pixel for pixel, and 28 pixels are small.
 ENLARGE = 2
@@ -70,6 +71,8 @@ class PriorSamples(Callback):
 def _due(trainer: Trainer, every_n_epochs: int) -> bool:
     """Tell whether this validation is one to draw: the first, each n-th and the last of a training."""
     if trainer.sanity_checking or not trainer.is_global_zero or trainer.state.fn != TrainerFn.FITTING:
+        return False
+    if is_sharded(trainer):
         return False
     epoch = trainer.current_epoch + 1
     return epoch == 1 or epoch % every_n_epochs == 0 or epoch == trainer.max_epochs

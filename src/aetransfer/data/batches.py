@@ -24,8 +24,7 @@ from aetransfer.data.images import to_channels
 from aetransfer.data.seeds import mixed_seed
 
 
-@dataclass(frozen=True)
-class Share:
+class Share(NamedTuple):
     """What one process has of a batch of `whole` images: every `world_size`-th, from `rank` on.
 
     No process goes without a forward pass, for the others would wait for it: where there are fewer images than

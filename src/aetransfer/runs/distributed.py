@@ -118,6 +118,11 @@ def check(job: Job) -> None:
         raise UserError(
             f"trainer.strategy={job.trainer.strategy} starts processes that lose what a run keeps: choose ddp."
         )
+    if job.trainer.strategy == "fsdp" and job.trainer.gradient_clip_val is not None:
+        raise UserError(
+            "trainer.strategy=fsdp can't clip by the norm of gradients that no process has: leave "
+            "trainer.gradient_clip_val out."
+        )
     processes, here = _processes(job), place(job.trainer.num_nodes)
     _check_batches(job, processes * job.trainer.num_nodes)
     if here is None:
