@@ -139,7 +139,12 @@ def _near(name: str, known: list[str]) -> str:
     if name in known:
         return ""
     same = [other for other in known if other.rpartition(".")[2] == name.rpartition(".")[2]]
-    found = difflib.get_close_matches(name, same, n=1, cutoff=0) or difflib.get_close_matches(name, known, n=1)
+    # A letter less in a long name is a slip, whatever else may end in the same word.
+    found = (
+        difflib.get_close_matches(name, known, n=1, cutoff=0.97)
+        or difflib.get_close_matches(name, same, n=1, cutoff=0)
+        or difflib.get_close_matches(name, known, n=1)
+    )
     return f" (did you mean {found[0]})" if found else ""
 
 
