@@ -50,9 +50,10 @@ def report(request: Request) -> Path:
     if not directory.is_dir():
         raise UserError(f"{directory} is no directory: name a sweep's, an output directory, or filters.")
     from aetransfer.sweeps.collect import collect_store, collect_sweep
+    from aetransfer.sweeps.jobs import is_sweep
 
     slug = _slug(request.filters)
-    if (directory / "jobs").is_dir():
+    if is_sweep(directory):
         collection = collect_sweep(directory, request.filters)
         folder = directory / (f"report-{slug}" if request.filters else "report")
     else:

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from aetransfer import report
 from aetransfer.callbacks.progress import Throughput
 from aetransfer.runs import __main__ as runs
 from aetransfer.sweeps.status import status_of
@@ -71,7 +72,7 @@ def test_a_running_job_tells_its_epoch_speed_and_time_left_and_those_after_it_ar
 
 
 @pytest.mark.slow
-def test_a_sweep_whose_process_was_killed_is_interrupted_not_running(tmp_path, sweep_of):
+def test_a_sweep_whose_process_was_killed_is_interrupted_not_running(command, tmp_path, sweep_of):
     words = [sys.executable, "-m", "aetransfer.train", "-m", *TINY, "transfer=scratch", "seed=0,1"]
     process = subprocess.Popen(words, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
     while not list(tmp_path.glob("outputs/runs/*/result.json")):
@@ -81,6 +82,8 @@ def test_a_sweep_whose_process_was_killed_is_interrupted_not_running(tmp_path, s
     process.wait()
 
     assert [job.status for job in status_of(sweep_of())] == ["interrupted", "interrupted"]
+    reported = command(report.main, str(sweep_of()))
+    assert reported.code == 0 and reported.out.count("missing: ") == 2
 
 
 def test_a_sweep_of_before_this_command_can_be_asked_about(run_train, command, sweep_of):

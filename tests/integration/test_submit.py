@@ -3,6 +3,7 @@
 import pytest
 
 from aetransfer import submit
+from aetransfer.runs import __main__ as runs
 from tests.integration.conftest import TINY, assert_refused
 
 
@@ -53,6 +54,21 @@ def test_what_cannot_run_is_refused_before_anything_is_queued(run_submit, tmp_pa
     assert sentence is None or done.err == f"error: {sentence}\n"
     assert not (tmp_path / "queued").exists()
     assert not (tmp_path / "outputs").exists()
+
+
+def test_choices_that_only_together_do_not_fit_are_a_failed_job_and_the_others_are_queued(
+    run_submit, command, tmp_path
+):
+    for name in ("sbatch", "srun"):
+        (tmp_path / name).write_text("#!/bin/sh\necho Submitted batch job 7\n")
+        (tmp_path / name).chmod(0o755)
+
+    done = run_submit(*TINY, "transfer=scratch", "data.labels_per_class=null,5", "data.train_fraction=null,0.5")
+
+    assert done.code == 0, done.err
+    assert "queued: 3 of 4 jobs, the others have ended" in done.out
+    shown = command(runs.main, "status").out
+    assert "job 3 failed: data takes labels_per_class or train_fraction, not both." in shown
 
 
 def test_a_folder_of_configs_named_in_the_environment_counts_like_config_dir(run_train, tmp_path, monkeypatch):

@@ -53,6 +53,11 @@ def note_job(sweep: Path, job: SweepJob) -> None:
     (sweep / "jobs" / f"{job.number:05}.json").write_text(json.dumps(without_secrets(asdict(job)), indent=2) + "\n")
 
 
+def is_sweep(directory: Path) -> bool:
+    """Tell a sweep's directory from others, also before any of its jobs has ended."""
+    return (directory / "planned.json").is_file() or (directory / "jobs").is_dir()
+
+
 def read_jobs(sweep: Path) -> list[SweepJob]:
     """Return the jobs of which there is word. Raises UserError for a file that does not say what a job was."""
     return [_checked(_Job, path) for path in sorted((sweep / "jobs").glob("*.json"))]

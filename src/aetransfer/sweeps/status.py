@@ -74,6 +74,7 @@ def status_of(sweep: Path) -> list[JobStatus]:
         elif slurm in told:
             statuses.append(_queued(number, overrides, told[slurm], run, output))
         else:
+            # Slurm forgets an array's job that was cancelled before it began.
             statuses.append(_unqueued(number, overrides, run, waits=slurm is None and alive))
     return statuses
 

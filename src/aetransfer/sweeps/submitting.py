@@ -38,7 +38,7 @@ def print_queued(sweep: Path, queued: Queued) -> None:
     """Say how to watch, cancel and report a sweep that goes on by itself."""
     total, waiting = len(read_planned(sweep)), list(queued.jobs.values())
     arrays = " ".join(dict.fromkeys(job.partition("_")[0] for job in waiting))
-    print(f"queued: {len(waiting)} of {total} jobs" + (", the others are finished" if total > len(waiting) else ""))
+    print(f"queued: {len(waiting)} of {total} jobs" + (", the others have ended" if total > len(waiting) else ""))
     print(f"watch:  python -m aetransfer.runs status {sweep}")
     print(f"cancel: scancel {arrays} {queued.report}, or one job: scancel {waiting[-1]}; the same command goes on")
     print(f"report: {sweep / 'report' / 'index.html'}, by job {queued.report} when all have ended")

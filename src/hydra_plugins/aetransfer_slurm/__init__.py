@@ -80,8 +80,7 @@ class SlurmLauncher(Launcher):
         jobs = [self._job(list(overrides), number) for number, overrides in enumerate(job_overrides, initial_job_idx)]
         waiting = []
         for job in jobs:
-            if job.is_finished():
-                # It answers at once, as under any launcher.
+            if job.answers_at_once():
                 job.run()
             else:
                 waiting.append(job)
@@ -161,11 +160,15 @@ class QueuedJob:
 
         return DelayedSubmission(self)
 
-    def is_finished(self) -> bool:
+    def answers_at_once(self) -> bool:
+        """Tell whether the job is finished, or can't be run, as with two choices that only together don't fit."""
         config = self.config.copy()
         with open_dict(config):
             del config["hydra"]
-        job = settle(checked(config, Job), self.overrides)
+        try:
+            job = settle(checked(config, Job), self.overrides)
+        except UserError:
+            return True
         return not job.rerun and is_finished(RunDirectory.of(job))
 
 
@@ -198,7 +201,7 @@ def _wait(queued: list["submitit.Job[None]"]) -> None:
         for job in queued:
             # How it ended stands in its note; one that was cancelled has none, and is noted as lost.
             job.wait()
-    except KeyboardInterrupt:
+    except BaseException:
         _cancel(queued)
         raise
 
