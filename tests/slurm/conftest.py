@@ -60,7 +60,7 @@ class Cluster:
         found = re.search(rf"\b{name}=(\S+)", self("scontrol", "-o", "show", "job", job))
         return found[1] if found else ""
 
-    def end(self, *jobs, seconds=240):
+    def end(self, *jobs, seconds=400):
         """Wait until jobs have ended, and return how each did."""
         until(lambda: not self("squeue", "--noheader", f"--jobs={','.join(jobs)}").strip(), seconds, "jobs to end")
         return [self.field(job, "JobState") for job in jobs]

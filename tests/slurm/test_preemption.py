@@ -8,7 +8,7 @@ import pytest
 from tests.slurm.conftest import ALL_STEPS, PACED, outcome, queued_jobs, runs_by_name, steps_of_job, until
 from tests.slurm.paced import steps_of
 
-pytestmark = pytest.mark.slurm
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
 
 # In the middle of two epochs of twelve steps.
 PREEMPTED_AT = (2, 6, 10, 14, 18)
@@ -50,7 +50,7 @@ def test_a_job_that_is_taken_from_its_node_ends_in_the_undisturbed_bits(cluster,
 
     sweep = cluster.submit(*PACED, "seed=5", pace=0.5)
     ((job,), _) = queued_jobs(sweep)
-    until(lambda: len(steps_of_job(sweep, 0)) > 14, 120, "the job to train")
+    until(lambda: len(steps_of_job(sweep, 0)) > 14, 300, "the job to train")
     if not warned:
         # As when its node loses power: nothing can be saved.
         for line in cluster("scontrol", "listpids", f"{job}.0").splitlines()[1:]:
@@ -78,7 +78,7 @@ def test_a_job_that_runs_out_of_time_is_queued_again_and_finishes(cluster, undis
     sweep = cluster.submit(*PACED, "seed=6", *limits, pace=3)
     ((job,), report) = queued_jobs(sweep)
 
-    assert cluster.end(job, report, seconds=280) == ["COMPLETED"] * 2
+    assert cluster.end(job, report, seconds=400) == ["COMPLETED"] * 2
     assert int(cluster.field(job, "Restarts")) >= 1
     assert "this job is timed-out" in (sweep / ".submitit" / job / f"{job}_0_log.err").read_text()
     (run,) = runs_by_name(tmp_path / "outputs").values()

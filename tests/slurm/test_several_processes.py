@@ -10,7 +10,7 @@ from tests.commands import ROOT, run_command
 from tests.integration.conftest import TINY
 from tests.slurm.conftest import outcome, queued_jobs, runs_by_name
 
-pytestmark = pytest.mark.slurm
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
 
 BATCH_FILE = ROOT / "scripts" / "slurm" / "train_nodes.sbatch"
 # What the mini cluster has instead of two nodes of GPUs.

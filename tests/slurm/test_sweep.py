@@ -18,7 +18,7 @@ from tests.slurm.conftest import (
 )
 from tests.slurm.paced import steps_of
 
-pytestmark = pytest.mark.slurm
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
 
 
 def test_an_array_of_four_gives_the_results_of_the_basic_launcher_and_the_job_that_fails_is_called_failed(
@@ -64,7 +64,7 @@ def test_eight_jobs_left_to_the_queue_with_two_preempted_and_one_cancelled_and_r
     cancelled = jobs[6]
     cluster("scancel", cancelled)
     for number in (0, 1):
-        until(lambda number=number: len(steps_of_job(sweep, number)) > 3, 120, f"job {number} to train")
+        until(lambda number=number: len(steps_of_job(sweep, number)) > 3, 300, f"job {number} to train")
         cluster.preempt(jobs[number])
     shown = cluster.aetransfer("runs", "status").stdout
     assert "queued" in shown and "1 interrupted" in shown and "the same command goes on" in shown
@@ -93,7 +93,7 @@ def test_a_cancelled_sweep_says_so_and_goes_on_where_it_was_when_it_is_submitted
 
     sweep = cluster.submit(*PACED, "seed=0,1", pace=0.5)
     jobs, report = queued_jobs(sweep)
-    until(lambda: all(len(steps_of_job(sweep, number)) > 14 for number in (0, 1)), 120, "both to train")
+    until(lambda: all(len(steps_of_job(sweep, number)) > 14 for number in (0, 1)), 300, "both to train")
     shown = cluster.aetransfer("runs", "status", str(sweep)).stdout
     cluster("scancel", jobs[0].partition("_")[0], report)
     assert cluster.end(*jobs, report) == ["CANCELLED"] * 3
