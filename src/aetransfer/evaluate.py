@@ -25,7 +25,7 @@ def _request(config: DictConfig, overrides: list[str]) -> EvaluationRequest:
 
 def _evaluate(config: DictConfig, overrides: list[str]) -> None:
     # torch takes seconds to import, and a config error must not.
-    from aetransfer.stages import evaluate, measure
+    from aetransfer.measuring import evaluate, measure
 
     request = _request(config, overrides)
     if request.evaluation is not None:

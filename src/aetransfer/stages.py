@@ -9,18 +9,14 @@ from functools import partial
 from typing import Any
 
 from pytorch_lightning import Trainer, seed_everything
-from torch import Tensor
 
 from aetransfer import logs
 from aetransfer.assemble import Model, architecture_of, make_data, make_encoder, make_model, make_trainer
 from aetransfer.callbacks.progress import Throughput
-from aetransfer.config.nodes import Target
-from aetransfer.config.schema import Data, EvaluationRequest, GivenEncoder, Job
+from aetransfer.config.schema import Data, GivenEncoder, Job
 from aetransfer.data.fingerprint import fingerprint
 from aetransfer.data.module import ImageDataModule
 from aetransfer.errors import UserError
-from aetransfer.evaluation.measures import take
-from aetransfer.evaluation.subject import Subject
 from aetransfer.networks.encoder import Encoder
 from aetransfer.runs import distributed, mishaps, stopping
 from aetransfer.runs.checkpoints import ContinuationError, check_best, to_resume_from
@@ -36,15 +32,10 @@ from aetransfer.sharded import is_sharded
 from aetransfer.transfer.card import write_cards
 from aetransfer.transfer.carry import carry
 from aetransfer.transfer.controls import keep_moments_, shuffle_, transplant_
-from aetransfer.transfer.exported import load_weights, read_checkpoint, read_state, write_encoder
+from aetransfer.transfer.exported import read_state, write_encoder
 from aetransfer.transfer.settle import pretraining_of
 
 log = logging.getLogger(__name__)
-
-DOWNLOADED = {
-    f"aetransfer.data.{name}"
-    for name in ("idx.read_mnist", "idx.read_fashion_mnist", "cifar.read_cifar10", "cifar.read_cifar100")
-}
 
 
 def run(job: Job, overrides: list[str]) -> Run:
@@ -138,7 +129,7 @@ def execute(
     reader, root = job.data.reader.target, job.data.reader.model_dump().get("root")
     # Asking for the size of 60,000 files takes a second, which the processor has for other things.
     trained_on = ThreadPoolExecutor(1).submit(fingerprint, reader, root, data.training_split)
-    classes = _check_classes(job.data, data)
+    classes = check_classes(job.data, data)
     encoder = make_encoder(job)
     fresh = copy.deepcopy(encoder)
     if source is None:
@@ -178,7 +169,7 @@ def execute(
             # What was sharded once can't be sharded again.
             measured = make_model(job, make_encoder(job), classes) if is_sharded(trainer) else model
             evaluation(measured, datamodule=data, ckpt_path=directory.best, weights_only=True, verbose=False)
-            metrics |= _metrics(trainer.callback_metrics)
+            metrics |= metrics_of(trainer.callback_metrics)
         for logger in loggers:
             logger.log_metrics({name: value for name, value in metrics.items() if name.startswith("test/")}, steps)
             logger.finalize("success")
@@ -208,97 +199,6 @@ def _whole_encoder(job: Job, directory: RunDirectory, model: Model, trainer: Tra
     return encoder
 
 
-def evaluate(request: EvaluationRequest) -> dict[str, float]:
-    """Measure a finished run's best epoch on a split of its own data or another's, as the run itself did.
-
-    Returns metrics by name. Raises UserError for a run without a checkpoint, or data of another shape.
-    """
-    directory, job, content = _finished(request)
-    data = make_data(job.data, job.seed, job.allow)
-    data.setup("test" if request.split == "test" else "fit")
-    model = _model_to_evaluate(job, data, content)
-    trainer = make_trainer(job, directory, model, Throughput())
-    evaluation = trainer.test if request.split == "test" else trainer.validate
-    load_weights(content, model, directory.best)
-    evaluation(model, datamodule=data, verbose=False)
-    return _metrics(trainer.callback_metrics)
-
-
-def measure(request: EvaluationRequest) -> None:
-    """Take the measures that are asked for of a finished run's best epoch; print them, write them beside the run.
-
-    Raises UserError as `evaluate`, and for a measure that the run's model does not have.
-    """
-    assert request.evaluation is not None
-    directory, job, content = _finished(request)
-    # A compiled encoder would not tell its layers.
-    job = job.model_copy(update={"trainer": job.trainer.model_copy(update={"compile": False})})
-    # The training split alone is opened here: what is chosen for a measure is chosen there.
-    data = make_data(job.data, job.seed, job.allow)
-    data.setup("fit")
-    model = _model_to_evaluate(job, data, content)
-    device = make_trainer(job, directory, model, Throughput()).strategy.root_device
-    load_weights(content, model, directory.best)
-    model.eval().to(device)
-    take(Subject(directory, job, model, data, request.split, device, architecture_of(job)), request.evaluation)
-
-
-def _finished(request: EvaluationRequest) -> tuple[RunDirectory, Job, dict[str, Any]]:
-    """Return a finished run, its job as it is measured here, and its checkpoint."""
-    directory = RunDirectory.existing(request.run)
-    if not is_finished(directory):
-        raise UserError(f"{request.run} has not finished: the command that began it goes on where it stopped.")
-    check_best(directory)
-    job = _to_evaluate(directory.read_config(), request)
-    content = read_checkpoint(directory.best)
-    # Somebody else's config may ask for a network that fills the memory; the weights that are there don't.
-    if content["hyper_parameters"]["architecture"] != architecture_of(job):
-        raise UserError(f"{directory.config} and {directory.best} are not of one run: their encoders differ.")
-    logs.quiet_lightning()
-    seed_everything(job.seed, verbose=False)
-    return directory, job, content
-
-
-def _model_to_evaluate(job: Job, data: ImageDataModule, content: dict[str, Any]) -> Model:
-    """Build the run's model, still without its weights. Raises UserError for data of another number of classes."""
-    classes = _check_classes(job.data, data)
-    if job.stage == "transfer":
-        _check_head(job, content["state_dict"], classes)
-    return make_model(job, make_encoder(job), classes)
-
-
-def _to_evaluate(job: Job, request: EvaluationRequest) -> Job:
-    """Return the job on one device of this machine, with this machine's paths, watched by nobody."""
-    data = job.data
-    if request.data is not None:
-        data = request.data.model_copy(update={"channels": job.data.channels})
-        if data.input_size != job.data.input_size:
-            raise UserError(
-                f"The run takes {job.data.input_size}x{job.data.input_size} images, but {data.name} gives "
-                f"{data.input_size}x{data.input_size}: set data.pad or data.image_size to fit."
-            )
-    elsewhere = {str(job.paths.data_dir): request.paths.data_dir, str(job.paths.cache_dir): request.paths.cache_dir}
-    reader = {
-        key: str(elsewhere.get(value, value)) if isinstance(value, str) else value
-        for key, value in data.reader.model_dump(by_alias=True).items()
-    }
-    # The run may be a stranger's: nothing is written where it says. Downloads go below a root, but that of a folder.
-    if "cache_dir" in reader:
-        reader["cache_dir"] = str(request.paths.cache_dir)
-    if "root" in reader and data.reader.target in DOWNLOADED:
-        reader["root"] = str(request.paths.data_dir)
-    here = {"accelerator": request.accelerator or job.trainer.accelerator, "devices": 1, "num_nodes": 1}
-    return job.model_copy(
-        update={
-            "data": data.model_copy(update={"reader": Target.model_validate(reader)}),
-            "trainer": job.trainer.model_copy(update={**here, "strategy": "auto", "progress": False, "profiler": None}),
-            "allow": request.allow,
-            "callbacks": {},
-            "logger": {},
-        }
-    )
-
-
 def _source(job: Job, overrides: list[str]) -> str | None:
     if job.transfer is None or not job.transfer.carries:
         return None
@@ -318,7 +218,7 @@ def _rehearse(job: Job) -> None:
     _strip(job, encoder, copy.deepcopy(encoder))
     data = make_data(job.data, job.seed, job.allow)
     data.setup("fit")
-    model = make_model(job, encoder, _check_classes(job.data, data))
+    model = make_model(job, encoder, check_classes(job.data, data))
     make_trainer(job, RunDirectory.of(job), model, Throughput())
 
 
@@ -335,25 +235,16 @@ def _strip(job: Job, encoder: Encoder, fresh: Encoder) -> None:
             transplant_(encoder, fresh, job.transfer.transplanted)
 
 
-def _check_classes(config: Data, data: ImageDataModule) -> int:
+def check_classes(config: Data, data: ImageDataModule) -> int:
+    """Return the number of classes. Raises UserError where the config says another."""
     classes = len(data.class_names)
     if config.classes not in (None, classes):
         raise UserError(f"{config.name} has {classes} classes, but data.classes={config.classes}: correct it.")
     return classes
 
 
-def _check_head(job: Job, state: dict[str, Tensor], classes: int) -> None:
-    assert job.head is not None
-    biases = [len(tensor) for name, tensor in state.items() if name.startswith("head.") and tensor.ndim == 1]
-    if biases[:-1] != job.head.hidden or not biases:
-        raise UserError(f"The run's head is not the one of its config, head.hidden={job.head.hidden}: it is damaged.")
-    if biases[-1] != classes:
-        raise UserError(
-            f"The run tells {biases[-1]} classes apart, but {job.data.name} has {classes}: choose other data."
-        )
-
-
-def _metrics(logged: dict[str, Any]) -> dict[str, float]:
+def metrics_of(logged: dict[str, Any]) -> dict[str, float]:
+    """Pick what an evaluation measured out of what Lightning has logged."""
     return {name: value.item() for name, value in logged.items() if name.startswith(("val/", "test/"))}
 
 

@@ -52,7 +52,7 @@ def _train(config: DictConfig, overrides: list[str]) -> Path:
 
 def _measure(job: Job, done: Run) -> None:
     """Take the measures that the command asks for, of a run that was there already too."""
-    from aetransfer.stages import measure
+    from aetransfer.measuring import measure
 
     request = EvaluationRequest(
         run=str(done.directory.path), evaluation=job.evaluation, paths=job.paths, allow=job.allow

@@ -1,0 +1,128 @@
+"""A finished run, measured again: by its own metrics, or by the measures of `aetransfer.evaluation`."""
+
+from typing import Any
+
+from pytorch_lightning import seed_everything
+from torch import Tensor
+
+from aetransfer import logs
+from aetransfer.assemble import Model, architecture_of, make_data, make_encoder, make_model, make_trainer
+from aetransfer.callbacks.progress import Throughput
+from aetransfer.config.nodes import Target
+from aetransfer.config.schema import EvaluationRequest, Job
+from aetransfer.data.module import ImageDataModule
+from aetransfer.errors import UserError
+from aetransfer.evaluation.measures import take
+from aetransfer.evaluation.subject import Subject
+from aetransfer.runs.checkpoints import check_best
+from aetransfer.runs.directory import RunDirectory
+from aetransfer.runs.finished import is_finished
+from aetransfer.stages import check_classes, metrics_of
+from aetransfer.transfer.exported import load_weights, read_checkpoint
+
+DOWNLOADED = {
+    f"aetransfer.data.{name}"
+    for name in ("idx.read_mnist", "idx.read_fashion_mnist", "cifar.read_cifar10", "cifar.read_cifar100")
+}
+
+
+def evaluate(request: EvaluationRequest) -> dict[str, float]:
+    """Measure a finished run's best epoch on a split of its own data or another's, as the run itself did.
+
+    Returns metrics by name. Raises UserError for a run without a checkpoint, or data of another shape.
+    """
+    directory, job, content = _finished(request)
+    data = make_data(job.data, job.seed, job.allow)
+    data.setup("test" if request.split == "test" else "fit")
+    model = _model_to_evaluate(job, data, content)
+    trainer = make_trainer(job, directory, model, Throughput())
+    evaluation = trainer.test if request.split == "test" else trainer.validate
+    load_weights(content, model, directory.best)
+    evaluation(model, datamodule=data, verbose=False)
+    return metrics_of(trainer.callback_metrics)
+
+
+def measure(request: EvaluationRequest) -> None:
+    """Take the measures that are asked for of a finished run's best epoch; print them, write them beside the run.
+
+    Raises UserError as `evaluate`, and for a measure that the run's model does not have.
+    """
+    assert request.evaluation is not None
+    directory, job, content = _finished(request)
+    # A compiled encoder would not tell its layers.
+    job = job.model_copy(update={"trainer": job.trainer.model_copy(update={"compile": False})})
+    # The training split alone is opened here: what is chosen for a measure is chosen there.
+    data = make_data(job.data, job.seed, job.allow)
+    data.setup("fit")
+    model = _model_to_evaluate(job, data, content)
+    device = make_trainer(job, directory, model, Throughput()).strategy.root_device
+    load_weights(content, model, directory.best)
+    model.eval().to(device)
+    take(Subject(directory, job, model, data, request.split, device, architecture_of(job)), request.evaluation)
+
+
+def _finished(request: EvaluationRequest) -> tuple[RunDirectory, Job, dict[str, Any]]:
+    """Return a finished run, its job as it is measured here, and its checkpoint."""
+    directory = RunDirectory.existing(request.run)
+    if not is_finished(directory):
+        raise UserError(f"{request.run} has not finished: the command that began it goes on where it stopped.")
+    check_best(directory)
+    job = _to_evaluate(directory.read_config(), request)
+    content = read_checkpoint(directory.best)
+    # Somebody else's config may ask for a network that fills the memory; the weights that are there don't.
+    if content["hyper_parameters"]["architecture"] != architecture_of(job):
+        raise UserError(f"{directory.config} and {directory.best} are not of one run: their encoders differ.")
+    logs.quiet_lightning()
+    seed_everything(job.seed, verbose=False)
+    return directory, job, content
+
+
+def _model_to_evaluate(job: Job, data: ImageDataModule, content: dict[str, Any]) -> Model:
+    """Build the run's model, still without its weights. Raises UserError for data of another number of classes."""
+    classes = check_classes(job.data, data)
+    if job.stage == "transfer":
+        _check_head(job, content["state_dict"], classes)
+    return make_model(job, make_encoder(job), classes)
+
+
+def _to_evaluate(job: Job, request: EvaluationRequest) -> Job:
+    """Return the job on one device of this machine, with this machine's paths, watched by nobody."""
+    data = job.data
+    if request.data is not None:
+        data = request.data.model_copy(update={"channels": job.data.channels})
+        if data.input_size != job.data.input_size:
+            raise UserError(
+                f"The run takes {job.data.input_size}x{job.data.input_size} images, but {data.name} gives "
+                f"{data.input_size}x{data.input_size}: set data.pad or data.image_size to fit."
+            )
+    elsewhere = {str(job.paths.data_dir): request.paths.data_dir, str(job.paths.cache_dir): request.paths.cache_dir}
+    reader = {
+        key: str(elsewhere.get(value, value)) if isinstance(value, str) else value
+        for key, value in data.reader.model_dump(by_alias=True).items()
+    }
+    # The run may be a stranger's: nothing is written where it says. Downloads go below a root, but that of a folder.
+    if "cache_dir" in reader:
+        reader["cache_dir"] = str(request.paths.cache_dir)
+    if "root" in reader and data.reader.target in DOWNLOADED:
+        reader["root"] = str(request.paths.data_dir)
+    here = {"accelerator": request.accelerator or job.trainer.accelerator, "devices": 1, "num_nodes": 1}
+    return job.model_copy(
+        update={
+            "data": data.model_copy(update={"reader": Target.model_validate(reader)}),
+            "trainer": job.trainer.model_copy(update={**here, "strategy": "auto", "progress": False, "profiler": None}),
+            "allow": request.allow,
+            "callbacks": {},
+            "logger": {},
+        }
+    )
+
+
+def _check_head(job: Job, state: dict[str, Tensor], classes: int) -> None:
+    assert job.head is not None
+    biases = [len(tensor) for name, tensor in state.items() if name.startswith("head.") and tensor.ndim == 1]
+    if biases[:-1] != job.head.hidden or not biases:
+        raise UserError(f"The run's head is not the one of its config, head.hidden={job.head.hidden}: it is damaged.")
+    if biases[-1] != classes:
+        raise UserError(
+            f"The run tells {biases[-1]} classes apart, but {job.data.name} has {classes}: choose other data."
+        )
