@@ -70,7 +70,9 @@ def _finished(request: EvaluationRequest) -> tuple[RunDirectory, Job, dict[str, 
     job = _to_evaluate(directory.read_config(), request)
     content = read_checkpoint(directory.best)
     # Somebody else's config may ask for a network that fills the memory; the weights that are there don't.
-    if content["hyper_parameters"]["architecture"] != architecture_of(job):
+    # A key that is newer than the checkpoint has its default.
+    built = content["hyper_parameters"]["architecture"]
+    if built != {key: value for key, value in architecture_of(job).items() if key in built}:
         raise UserError(f"{directory.config} and {directory.best} are not of one run: their encoders differ.")
     logs.quiet_lightning()
     seed_everything(job.seed, verbose=False)

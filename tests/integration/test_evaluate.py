@@ -1,6 +1,7 @@
 """python -m aetransfer.evaluate: the run's own numbers again, and numbers on other data."""
 
 import pytest
+import torch
 
 from tests.integration.conftest import TINY, TINY_PRETRAINING
 
@@ -33,3 +34,13 @@ def test_evaluation_leaves_the_run_as_it_was(run_train, run_evaluate):
     run_evaluate(f"run={done.run}")
 
     assert {path: path.read_bytes() for path in done.run.rglob("*") if path.is_file()} == before
+
+
+def test_a_run_from_before_the_encoder_had_a_setting_is_measured_with_its_default(run_train, run_evaluate):
+    done = run_train(*TINY, "transfer=scratch")
+    best = done.run / "checkpoints" / "best.ckpt"
+    content = torch.load(best, weights_only=True)
+    del content["hyper_parameters"]["architecture"]["kernel_size"]
+    torch.save(content, best)
+
+    assert numbers(run_evaluate(f"run={done.run}"))["test/acc"] == done.result["metrics"]["test/acc"]
