@@ -27,6 +27,7 @@ UNKNOWN_ON_THE_COMMAND_LINE = [
     ("pretrain.path=run", "pretrain.path belongs to pretrain=given, which is not chosen."),
     ("pretrain.encoder.latent_dim=8", "pretrain.encoder.latent_dim is no config key or group (did you mean encoder.latent_dim)."),
     # Groups, and their choices.
+    ("evaluation.probes.seed=1", "evaluation is not chosen: add evaluation=NAME, of classifier, fid, probes, reconstruction, representation, transferability, vae."),
     ("encodr=conv4", "encodr is no config key or group (did you mean encoder)."),
     ("data@pretrain.dat=mnist", "data@pretrain.dat is no config key or group (did you mean data@pretrain.data)."),
     ("transfer=froze", "transfer=froze is no choice of transfer (did you mean frozen): there are finetune, finetune_layerwise, frozen, gradual, linear_probe, moments, random_frozen, random_linear_probe, scratch, shuffled, transplant, transplant_frozen."),

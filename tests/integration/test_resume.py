@@ -86,7 +86,7 @@ def test_an_encoder_that_draws_random_numbers_of_its_own_goes_on_drawing_where_i
     run_train, interrupted_at, monkeypatch, tmp_path, checkpoint_at_every_step
 ):
     words = (*PRETRAINING, "model=ae", "encoder._target_=tests.made.DropoutEncoder", "allow=[tests]",
-             "~encoder.widths", "~encoder.hidden", "~encoder.batch_norm", "~encoder.init")  # fmt: skip
+             "~encoder.widths", "~encoder.hidden", "~encoder.kernel_size", "~encoder.batch_norm", "~encoder.init")  # fmt: skip
     words = tuple(word for word in words if not word.startswith("encoder.widths"))
     whole = run_train(*words)
     assert whole.code == 0, whole.err

@@ -126,6 +126,8 @@ def _unresolvable(error: OmegaConfBaseException, config_name: str) -> str:
 
 
 def _unknown(key: str, config_name: str) -> str:
+    if key in groups_of(config_name):
+        return f"{key} is not chosen: add {key}=NAME, of {', '.join(choices_of(key))}"
     # A pretraining's data and model come from the same files.
     names = {key, re.sub(r"^pretrain\.(?=data|model)", "", key)}
     owners = [choice for choice, keys in _keys_of_files(config_name).items() if names & set(keys)]
