@@ -111,7 +111,8 @@ def test_a_vae_is_measured_in_every_way_that_it_can_be(run_train, run_evaluate):
     assert linear["reconstructed by"] == "pca, 8 components"
     itself = measured(done.run, "representation")["cka"]["itself"]["cka"]
     assert [itself[place][place] for place in range(5)] == pytest.approx([1.0] * 5)
-    assert all(row["h_score"] <= 9 for row in measured(done.run, "transferability")["rows"])
+    # The classes less one, which 200 images of more features than that reach, but for rounding.
+    assert max(row["h_score"] for row in measured(done.run, "transferability")["rows"]) <= 9 + 1e-6
 
 
 @pytest.mark.slow
