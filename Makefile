@@ -26,8 +26,9 @@ quickstart: setup  ## the main job on embedded data: four arms, three seeds, a t
 test: setup  ## what a change must pass before anything else; at most ten minutes on two cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
 
-test-slow: setup  ## several processes each: one after another
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
+# Those of one file wait for each other: they share a disk that is full, or ports.
+test-slow: setup  ## runs that are killed, processes that work together, the fuzz: half an hour on two cores
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow --numprocesses auto --dist loadfile
 
 test-slurm: setup  ## on a Slurm of one node, which they start: as root, with slurm-wlm installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slurm

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Trainer
-from pytorch_lightning.strategies import FSDPStrategy
+from pytorch_lightning.strategies import FSDPStrategy, ParallelStrategy
 from torch import nn
 from torch.distributed import all_gather_object
 from torch.distributed.fsdp import FullyShardedDataParallel
@@ -58,6 +58,11 @@ class Sharded(FSDPStrategy):
                 state |= part["state"].get(key, {})
             whole = whole or part
         return whole
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any | None = None) -> None:
+        """Write the whole state, which has been gathered, as any run's: the one before it is kept."""
+        # Lightning's own, for the sake of checkpoints that are folders, knows of no such options.
+        ParallelStrategy.save_checkpoint(self, checkpoint, filepath, storage_options)
 
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
         """Load a whole checkpoint into the shards. Raises UserError for a file that holds more than weights."""
