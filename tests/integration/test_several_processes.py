@@ -1,20 +1,14 @@
-"""Several processes: the numbers of one, however they are started, and none of them is left waiting."""
+"""Several processes: the numbers of one, however they are started."""
 
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
 
-import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from aetransfer.callbacks import resume
 from tests.integration.conftest import TINY, TINY_PRETRAINING, assert_refused
+from tests.processes import by_hand, free_port, srun, together, torchrun
 
 SHORT = ("logger=none", "callbacks=none", "trainer.log_every_n_steps=1")
 # Of 143 validation images the last batch has one, so that one of the processes has none.
@@ -26,67 +20,8 @@ BOTH_STAGES = (
     "pretrain=vae", "pretrain.data.batch_size=142", "pretrain.trainer.limit_train_batches=3",
     "pretrain.trainer.max_epochs=2", "trainer.max_epochs=2",
 )  # fmt: skip
-FAILING = """
-import os, time
-from pytorch_lightning import Callback
-
-class Trouble(Callback):
-    def __init__(self, how: str, rank: int = 1) -> None:
-        self.how, self.rank = how, rank
-
-    def on_train_batch_start(self, trainer, model, batch, batch_idx):
-        if trainer.global_rank != self.rank or batch_idx != 2:
-            return
-        if self.how == "raise":
-            raise RuntimeError("the disk is on fire")
-        os.kill(os.getpid(), {"kill": 9, "stop": 19}[self.how])
-"""
-IMPATIENT = "from aetransfer.runs import watch; watch.SILENCE, watch.GRACE = 5.0, 2.0; from aetransfer.train import main; main()"
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return str(server.getsockname()[1])
-
-
-def together(words, *environments, program=("-m", "aetransfer.train")):
-    """Start the same command once in each environment. Returns how each ended."""
-    processes = [
-        subprocess.Popen(
-            [sys.executable, *program, *words], env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )
-        for environment in environments
-    ]  # fmt: skip
-    try:
-        outputs = [process.communicate(timeout=600) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    return [(process.returncode, *output) for process, output in zip(processes, outputs, strict=True)]
-
-
-def torchrun(rank, port, **more):
-    """What torchrun sets, for two processes of one node."""
-    return {
-        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0",
-        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, **more,
-    }  # fmt: skip
-
-
-def srun(rank, port):
-    """What srun sets, for two tasks on two nodes."""
-    return {
-        "SLURM_JOB_ID": "17", "SLURM_STEP_ID": "0", "SLURM_NTASKS": "2", "SLURM_STEP_NUM_TASKS": "2",
-        "SLURM_STEP_NUM_NODES": "2", "SLURM_PROCID": str(rank), "SLURM_NODEID": str(rank), "SLURM_LOCALID": "0",
-        "SLURM_STEP_NODELIST": "127.0.0.1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
-    }  # fmt: skip
-
-
-def by_hand(rank, port):
-    return {"NODE_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
 
 
 def curves(output_dir):
@@ -258,73 +193,6 @@ def test_one_task_of_a_slurm_shell_is_a_run_like_any_other(tmp_path):
     outcomes = together((*words, "seed=1"), shell) + together((*words, "seed=2"), step)
 
     assert [code for code, _, _ in outcomes] == [0, 0], outcomes
-
-
-@pytest.mark.parametrize("how", ["raise", "kill", "stop"])
-@pytest.mark.parametrize("starts", ["itself", "torchrun"])
-def test_a_process_that_fails_ends_all_within_bounded_time_and_the_first_says_why(tmp_path, monkeypatch, how, starts):
-    (tmp_path / "trouble.py").write_text(FAILING)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    words = (*TINY_PRETRAINING, "logger=none", "model=ae", "trainer=ddp_sim", "allow=[trouble]",
-             "+callbacks.trouble._target_=trouble.Trouble", f"+callbacks.trouble.how={how}")  # fmt: skip
-    port = free_port()
-    environments = [torchrun(0, port), torchrun(1, port)] if starts == "torchrun" else [{}]
-    began = time.monotonic()
-
-    outcomes = together_despite_stop(words, environments)
-
-    assert time.monotonic() - began < 240
-    code, _, err = outcomes[0]
-    said = {
-        "raise": "Process 1 of 2 failed: the disk is on fire",
-        "kill": "was killed by signal 9" if starts == "itself" else "ended without a word",
-        "stop": "was not heard of for 5 seconds",
-    }[how]
-    sentences = [line for line in err.splitlines() if line.startswith("error: ")]
-    assert code == 1
-    assert len(sentences) == 1 and said in sentences[0], err
-    ((_, result),) = results(tmp_path).items()
-    assert result["status"] == "failed" and said in result["error"]
-
-
-def together_despite_stop(words, environments):
-    """As `together`, with little patience; a process that was stopped is killed once the others have ended."""
-    processes = [
-        subprocess.Popen([sys.executable, "-c", IMPATIENT, *words], env={**os.environ, "OMP_NUM_THREADS": "1", **each},
-                         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, process_group=0)
-        for each in environments
-    ]  # fmt: skip
-    outcomes = []
-    try:
-        processes[0].wait(timeout=600)
-    finally:
-        for process in processes:
-            if process is not processes[0]:
-                ended(process)
-            os_kill_group(process.pid)
-    for process in processes:
-        outcomes.append((process.returncode, "", process.communicate()[1]))
-    return outcomes
-
-
-def ended(process):
-    """Wait for a process to leave by itself. Nothing else than SIGKILL ends one that is stopped."""
-    try:
-        process.wait(timeout=60)
-    except subprocess.TimeoutExpired:
-        assert psutil.Process(process.pid).status() == psutil.STATUS_STOPPED
-
-
-def os_kill_group(group):
-    try:
-        os.killpg(group, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-
-
-def results(tmp_path):
-    found = [json.loads(path.read_text()) for path in (tmp_path / "outputs" / "runs").glob("*/result.json")]
-    return {result["name"]: result for result in found}
 
 
 def test_a_pretraining_that_one_process_began_goes_on_with_two_to_the_same_numbers(
