@@ -116,6 +116,15 @@ def checkpoint(tmp_path_factory):
     return path, content
 
 
+def test_a_bit_that_only_torch_minds_is_found_out(checkpoint, tmp_path):
+    broken = bytearray(checkpoint[0].read_bytes())
+    broken[9160] ^= 2
+    place = tmp_path / "broken.ckpt"
+    place.write_bytes(broken)
+
+    assert damage(place)
+
+
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data())
 def test_any_flipped_bit_or_cut_of_a_checkpoint_is_found_out_or_harmless(checkpoint, tmp_path, data):

@@ -90,7 +90,7 @@ class Watch:
             self._order = None
 
     def _run(self) -> None:
-        while not self._stopped.wait(BEAT):
+        while True:
             try:
                 self._beat += 1
                 self._store.set(f"beat/{self._me}", str(self._beat))
@@ -100,6 +100,8 @@ class Watch:
                 # The store went with the first process. What it was, it has said or could not.
                 if not self._stopped.is_set():
                     os._exit(1)
+            if self._stopped.wait(BEAT):
+                return
 
     def _look(self, number: int, lost: Callable[[str], None]) -> None:
         sentence = _failed(self._store, number) or _died(self._started) or self._silent()
