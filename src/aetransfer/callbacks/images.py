@@ -1,88 +1,84 @@
-"""Pictures for TensorBoard, and as PNG in the run directory: reconstructions, and what a VAE draws from its prior."""
-
-from pathlib import Path
+"""What an autoencoder makes of images, and a VAE of its prior: for TensorBoard, and as PNG in the run directory."""
 
 import torch
 from PIL import Image
 from pydantic import PositiveInt
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.loggers import TensorBoardLogger
-from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
-from torch.nn import functional as F
 
-from aetransfer.data.module import data_of
+from aetransfer.callbacks.board import Board, fixed_images, last_step
+from aetransfer.callbacks.drawing import heat, sheet
+from aetransfer.data.module import Part
 from aetransfer.models.autoencoder import AutoEncoder
 from aetransfer.models.content import content
 from aetransfer.models.noise import step_generator
 from aetransfer.models.vae import VAE
-from aetransfer.sharded import is_sharded
 
-# TensorBoard and a README show pictures pixel for pixel, and 28 pixels are small.
-ENLARGE = 2
-GAP = 2
-
-
-def tile(images: Tensor, columns: int) -> Tensor:
-    """Lay images (N, C, H, W) in [0, 1] out in rows, enlarged, with white gaps: (C, height, width)."""
-    large = F.interpolate(images, scale_factor=ENLARGE, mode="nearest")
-    framed = F.pad(large, (GAP,) * 4, value=1.0)
-    missing = -len(framed) % columns
-    framed = torch.cat([framed, framed.new_ones(missing, *framed.shape[1:])])
-    rows = framed.unflatten(0, (-1, columns))  # (rows, columns, C, h, w)
-    return rows.permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2)
+# A pixel that is off by so much is white in an error map: the same in each epoch, so that maps can be compared.
+WORST = 0.5
 
 
 class ReconstructionGrid(Callback):
-    """Validation images above their reconstructions, in pairs of rows."""
+    """Images, their reconstructions and how far each pixel is off, in three rows by turns.
 
-    def __init__(self, directory: str, every_n_epochs: PositiveInt = 5, columns: int = 16, rows: int = 2) -> None:
-        self.directory, self.every_n_epochs, self.columns, self.rows = Path(directory), every_n_epochs, columns, rows
+    While it trains, of fixed validation images; at the final test, once, of fixed test images.
+    """
+
+    def __init__(
+        self, directory: str, every_n_epochs: PositiveInt = 5, columns: PositiveInt = 16, rows: PositiveInt = 2
+    ):
+        self.board, self.every_n_epochs, self.columns, self.rows = Board(directory), every_n_epochs, columns, rows
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit":
+            self.board.follow(trainer)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if isinstance(pl_module, AutoEncoder | VAE) and _due(trainer, self.every_n_epochs):
-            images = data_of(trainer).first_images("val", self.columns * self.rows).to(pl_module.device)
-            pairs = [
-                part
-                for inputs, outputs in zip(
-                    images.split(self.columns), pl_module.reconstruct(images).split(self.columns), strict=True
-                )
-                for part in (inputs, outputs.float())
-                if len(inputs) == self.columns
-            ]
-            if pairs:
-                grid = tile(content(torch.cat(pairs), pl_module.margin), self.columns)
-                _show(trainer, "reconstructions", grid, self.directory)
+        if self.board.is_due(trainer, self.every_n_epochs):
+            self._draw(trainer, pl_module, "val", last_step(trainer), "reconstructions")
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.board.can_draw(trainer):
+            self._draw(trainer, pl_module, "test", trainer.global_step, "reconstructions_test")
+
+    def _draw(self, trainer: Trainer, model: LightningModule, part: Part, step: int, name: str) -> None:
+        if not isinstance(model, AutoEncoder | VAE):
+            return
+        with self.board.drawing(f"reconstructions/{part}", model):
+            images, _ = fixed_images(trainer, part, self.columns * self.rows, model)
+            reconstructed = content(model.reconstruct(images), model.margin)
+            picture = reconstruction_sheet(content(images, model.margin), reconstructed, self.columns)
+            self.board.show(f"reconstructions/{part}", picture, step, name)
+
+
+def reconstruction_sheet(images: Tensor, reconstructed: Tensor, columns: int) -> Image.Image:
+    """Draw images (N, C, H, W), reconstructions and error maps, (|difference| averaged over channels), in turns."""
+    errors = heat((images - reconstructed).abs().mean(1, keepdim=True) / WORST)
+    columns = min(columns, len(images))
+    rows = len(images) // columns
+    parts = [each[: rows * columns].expand(-1, 3, -1, -1) for each in (images, reconstructed, errors)]
+    by_turns = torch.stack([part.unflatten(0, (rows, columns)) for part in parts], 1)
+    names = ["image", "reconstruction", f"error, 0 to {WORST:g}"] * rows
+    return sheet(by_turns.flatten(0, 2), columns, rows=names)
 
 
 class PriorSamples(Callback):
     """What a VAE draws from its prior, from the same codes each time."""
 
-    def __init__(self, directory: str, every_n_epochs: PositiveInt = 5, columns: int = 16, rows: int = 4) -> None:
-        self.directory, self.every_n_epochs, self.columns, self.rows = Path(directory), every_n_epochs, columns, rows
+    def __init__(
+        self, directory: str, every_n_epochs: PositiveInt = 5, columns: PositiveInt = 16, rows: PositiveInt = 4
+    ):
+        self.board, self.every_n_epochs, self.columns, self.rows = Board(directory), every_n_epochs, columns, rows
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit":
+            self.board.follow(trainer)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if isinstance(pl_module, VAE) and _due(trainer, self.every_n_epochs):
+        if not isinstance(pl_module, VAE) or not self.board.is_due(trainer, self.every_n_epochs):
+            return
+        with self.board.drawing("latents/prior_samples", pl_module):
             codes = step_generator("sample", 0, 0, pl_module.device)
-            samples = pl_module.sample(self.columns * self.rows, codes).float()
-            _show(trainer, "prior_samples", tile(content(samples, pl_module.margin), self.columns), self.directory)
-
-
-def _due(trainer: Trainer, every_n_epochs: int) -> bool:
-    """Tell whether this validation is one to draw: the first, each n-th and the last of a training."""
-    if trainer.sanity_checking or not trainer.is_global_zero or trainer.state.fn != TrainerFn.FITTING:
-        return False
-    if is_sharded(trainer):
-        return False
-    epoch = trainer.current_epoch + 1
-    return epoch == 1 or epoch % every_n_epochs == 0 or epoch == trainer.max_epochs
-
-
-def _show(trainer: Trainer, name: str, grid: Tensor, directory: Path) -> None:
-    pixels = (grid.detach().clamp(0, 1) * 255).round().to(torch.uint8).cpu()
-    for logger in trainer.loggers:
-        if isinstance(logger, TensorBoardLogger):
-            logger.experiment.add_image(name, pixels, trainer.global_step)
-    channels_last = pixels.permute(1, 2, 0)
-    picture = channels_last.squeeze(2).numpy() if len(pixels) == 1 else channels_last.numpy()
-    Image.fromarray(picture).save(directory / f"{name}.png")
+            samples = content(pl_module.sample(self.columns * self.rows, codes), pl_module.margin)
+            picture = sheet(samples, self.columns)
+            self.board.show("latents/prior_samples", picture, last_step(trainer), "prior_samples")

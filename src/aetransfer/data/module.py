@@ -118,7 +118,11 @@ class ImageDataModule(LightningDataModule):
 
     def first_images(self, part: Part, count: int) -> Tensor:
         """Return the first images of a part, (count or fewer, channels, S, S) float32 in [0, 1]."""
-        images = self._read["test" if part == "test" else "train"].images[self._positions[part][:count]]
+        return self.images_at(part, torch.arange(min(count, self.count(part))))
+
+    def images_at(self, part: Part, places: Tensor) -> Tensor:
+        """Return a part's images by their places in it (N,) int64, (N, channels, S, S) float32 in [0, 1]."""
+        images = self._read["test" if part == "test" else "train"].images[self._positions[part][places]]
         return self.prepare(images).float() / 255
 
     def in_order(

@@ -30,7 +30,11 @@ class AutoEncoder(LightningModule):
 
     def reconstruct(self, images: Tensor) -> Tensor:
         """Map (N, C, S, S) in [0, 1] to its reconstruction, of the same shape and range."""
-        return self.decoder(self.encoder(images)).sigmoid()
+        return self.decode(self.encoder(images))
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Map codes (N, latent_dim) to images (N, C, S, S) in [0, 1]."""
+        return self.decoder(codes).sigmoid()
 
     def squared_error(self, images: Tensor) -> Tensor:
         """Return each image's mean squared error, (N,), in squared units of pixel values in [0, 1]."""
@@ -39,7 +43,7 @@ class AutoEncoder(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss = batch.share.mean(self.squared_error(batch.images))
-        log_step(self, {"train/mse": loss})
+        log_step(self, lambda: {"train/mse": loss})
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

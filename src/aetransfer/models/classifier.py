@@ -75,8 +75,9 @@ class Classifier(LightningModule):
         return self.head(codes)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        loss = batch.share.mean(F.cross_entropy(self(batch.images), batch.labels, reduction="none"))
-        log_step(self, {"train/nll": loss})
+        logits, labels = self(batch.images), batch.labels
+        loss = batch.share.mean(F.cross_entropy(logits, labels, reduction="none"))
+        log_step(self, lambda: {"train/nll": loss, "train/acc": batch.share.mean((logits.argmax(1) == labels).float())})
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

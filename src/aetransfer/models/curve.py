@@ -1,5 +1,7 @@
 """The curves of training, logged at the steps that loggers keep: Lightning's `log` costs a millisecond, kept or not."""
 
+from collections.abc import Callable
+
 from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor
 
@@ -12,7 +14,10 @@ def is_kept(trainer: Trainer) -> bool:
     return (trainer.global_step + 1) % every == 0
 
 
-def log_step(module: LightningModule, values: dict[str, Tensor]) -> None:
-    """Log the mean over processes of a training step's scalars, if they are kept or are the last of their epoch."""
+def log_step(module: LightningModule, values: Callable[[], dict[str, Tensor]]) -> None:
+    """Log the mean over processes of a training step's scalars, if they are kept or are the last of their epoch.
+
+    Only then are they asked for.
+    """
     if is_kept(module.trainer) or module.trainer.is_last_batch:
-        module.log_dict({name: mean_over_processes(value) for name, value in values.items()})
+        module.log_dict({name: mean_over_processes(value) for name, value in values().items()})

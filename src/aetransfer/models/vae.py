@@ -99,12 +99,19 @@ class VAE(LightningModule):
 
     def reconstruct(self, images: Tensor) -> Tensor:
         """Map (N, C, S, S) in [0, 1] to pixel means decoded from mu, of the same shape and range."""
-        return self.likelihood.mean(self.decoder(self.encoder(images)))
+        return self.decode(self.encoder(images))
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Map codes (N, latent_dim) to pixel means (N, C, S, S)."""
+        return self.likelihood.mean(self.decoder(codes))
 
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
         """Draw pixel means (count, C, S, S) from the prior."""
-        codes = torch.randn(count, self.encoder.latent_dim, generator=generator, device=self.device)
-        return self.likelihood.mean(self.decoder(codes))
+        weight = self.log_variance.weight
+        codes = torch.randn(
+            count, self.encoder.latent_dim, generator=generator, device=weight.device, dtype=weight.dtype
+        )
+        return self.decode(codes)
 
     def beta(self, batches: int) -> float:
         """Return the weight of the rate after so many batches: it rises linearly to `kl_weight` over the warm-up.
@@ -128,7 +135,10 @@ class VAE(LightningModule):
         # Free bits as in Kingma et al. 2016, eq. 16: the minimum holds for a latent's average over the batch.
         paid_rate = torch.where(whole[1:] >= self.free_bits, ours[1:], self.free_bits).sum()
         distortion, rate = ours[0], ours[1:].sum()
-        log_step(self, {"train/neg_elbo": distortion + rate, "train/distortion": distortion, "train/rate": rate})
+        log_step(
+            self,
+            lambda: {"train/neg_elbo": distortion + rate, "train/distortion": distortion, "train/rate": rate},
+        )
         return distortion + self.beta(batches) * paid_rate
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

@@ -1,0 +1,127 @@
+"""Where a callback's pictures go, and under which conditions they are made: a run's numbers are the same without them.
+
+A picture is looked at, nothing depends on it. So one that fails is named in a warning, once, and the training goes on;
+but a disk that fails would fail the next checkpoint as well, and ends the run in a sentence as it does elsewhere.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.loggers import Logger, TensorBoardLogger
+from pytorch_lightning.trainer.states import TrainerFn
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from aetransfer.data.module import Part, data_of
+from aetransfer.errors import UserError
+from aetransfer.runs.files import replace_file
+from aetransfer.sharded import is_sharded
+
+log = logging.getLogger(__name__)
+
+
+class Board:
+    """TensorBoard, where the run has it, and PNG files in the run's directory.
+
+    Loggers are remembered from the training, for the final test has none.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self.directory = Path(directory)
+        self.gave_up = False
+        self._loggers: list[Logger] = []
+
+    def follow(self, trainer: Trainer) -> None:
+        """Remember where this training is logged."""
+        self._loggers = list(trainer.loggers)
+
+    @property
+    def writers(self) -> list[SummaryWriter]:
+        return [logger.experiment for logger in self._loggers if isinstance(logger, TensorBoardLogger)]
+
+    def is_due(self, trainer: Trainer, every_n_epochs: int) -> bool:
+        """Tell whether this validation is one to draw: the first, each n-th and the last of a training."""
+        if trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING or not self.can_draw(trainer):
+            return False
+        epoch = trainer.current_epoch + 1
+        return epoch == 1 or epoch % every_n_epochs == 0 or epoch == trainer.max_epochs
+
+    def can_draw(self, trainer: Trainer) -> bool:
+        """Tell whether this is the one process that draws, and has whole weights to do so."""
+        return trainer.is_global_zero and not is_sharded(trainer) and not self.gave_up
+
+    @contextmanager
+    def drawing(self, what: str, model: LightningModule) -> Iterator[None]:
+        """Let the model be looked at: in eval mode, without gradients and without compiling it for other shapes.
+
+        After an error nothing is drawn any more. Raises UserError and OSError, which are not the picture's.
+        """
+        modes = {module: module.training for module in model.modules()}
+        model.eval()
+        try:
+            with torch.no_grad(), _uncompiled(model):
+                yield
+        except (UserError, OSError):
+            raise
+        except Exception as error:
+            self.gave_up = True
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            log.warning("%s could not be drawn and is left out from here on (%s). The run goes on.", what, reason)
+        finally:
+            for module, mode in modes.items():
+                module.training = mode
+
+    def show(self, tag: str, picture: Image.Image, step: int, name: str) -> None:
+        """Write a picture to TensorBoard as `tag` and to `<name>.png`. Raises WriteError."""
+        pixels = np.asarray(picture)
+        for writer in self.writers:
+            writer.add_image(tag, pixels, step, dataformats="HWC")
+        png = BytesIO()
+        picture.save(png, "png")
+        replace_file(self.directory / f"{name}.png", png.getvalue())
+
+    def tell(self, tag: str, text: str, step: int) -> None:
+        """Write markdown to TensorBoard's Text tab."""
+        for writer in self.writers:
+            writer.add_text(tag, text, step)
+
+    def arrange(self, layout: Mapping[str, Mapping[str, list[object]]]) -> None:
+        """Write a layout for TensorBoard's Custom Scalars tab."""
+        for writer in self.writers:
+            writer.add_custom_scalars(layout)
+
+
+def last_step(trainer: Trainer) -> int:
+    """Return the step that was just done, counted from 0 as by the curves."""
+    return max(trainer.global_step - 1, 0)
+
+
+def fixed_images(trainer: Trainer, part: Part, count: int, model: LightningModule) -> tuple[Tensor, Tensor]:
+    """Return the same images of a part each time, evenly spaced, as the model takes them, and their labels.
+
+    (count or fewer, C, S, S) in [0, 1], in the model's precision and on its device; int64 labels on the CPU.
+    """
+    images, labels = next(data_of(trainer).in_order(part, count, model.device, count))
+    return as_taken(images, model), labels.cpu()
+
+
+def as_taken(values: Tensor, model: LightningModule) -> Tensor:
+    """Return images or codes on the model's device and in its precision."""
+    dtype = model.dtype
+    assert isinstance(dtype, torch.dtype)
+    return values.to(model.device, dtype)
+
+
+def _uncompiled(model: torch.nn.Module) -> Any:
+    # A new shape would be compiled anew, and might be what later batches are computed by.
+    if any(module._compiled_call_impl is not None for module in model.modules()):
+        return torch.compiler.set_stance("force_eager")
+    return nullcontext()

@@ -1,0 +1,111 @@
+"""Codes of test images in TensorBoard's Projector, with their classes and thumbnails.
+
+The three files are plain and written here: torch's `add_embedding` spends 20 characters on each number, and makes a
+folder for each step.
+"""
+
+import math
+from io import BytesIO
+from typing import Annotated
+
+import torch
+from google.protobuf import text_format
+from PIL import Image
+from pydantic import Field
+from pytorch_lightning import Callback, LightningModule, Trainer
+from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
+from torch import Tensor
+from torch.nn import functional as F
+
+from aetransfer.callbacks.board import Board, as_taken
+from aetransfer.data.module import data_of
+from aetransfer.evaluation.features import extracted
+from aetransfer.models.autoencoder import AutoEncoder
+from aetransfer.models.classifier import Classifier
+from aetransfer.models.vae import VAE
+from aetransfer.printable import printable
+from aetransfer.runs.files import replace_file
+
+BATCH = 500
+FOLDER = "projector"
+# Pixels; a browser shows a sprite of 8192 x 8192 at most, and so 20,000 thumbnails.
+THUMBNAIL = 48
+Count = Annotated[int, Field(gt=0, le=20_000)]
+
+
+class Embeddings(Callback):
+    """Write the codes (mu of a VAE) of test images at the best epoch; of a transfer, what they were taken for as well.
+
+    Nothing is written where TensorBoard does not log: `python -m aetransfer.embed` gives codes as a table.
+    """
+
+    def __init__(self, directory: str, images: Count = 2000):
+        """images: evenly spaced over the test split; a folder of 2,000 takes 2 MB of grey images, 6 of colour."""
+        self.board, self.images = Board(directory), images
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit":
+            self.board.follow(trainer)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not isinstance(pl_module, AutoEncoder | VAE | Classifier):
+            return
+        if not self.board.can_draw(trainer) or not self.board.writers:
+            return
+        with self.board.drawing("The projector's embeddings", pl_module):
+            data = data_of(trainer)
+            thumbnails: list[Tensor] = []
+
+            def codes_of(images: Tensor) -> Tensor:
+                thumbnails.append(_thumbnails(images))
+                return pl_module.encoder(as_taken(images, pl_module))
+
+            codes, labels = extracted(codes_of, data.in_order("test", BATCH, pl_module.device, self.images))
+            names = [printable(name).replace("\n", " ") for name in data.class_names]
+            columns = {"class": [names[label] for label in labels.tolist()]}
+            if isinstance(pl_module, Classifier):
+                predicted = pl_module.head(as_taken(codes, pl_module)).argmax(1).cpu()
+                columns["taken for"] = [names[label] for label in predicted.tolist()]
+                columns["is"] = ["right" if right else "wrong" for right in (predicted == labels).tolist()]
+            self._write(codes, columns, torch.cat(thumbnails))
+
+    def _write(self, codes: Tensor, columns: dict[str, list[str]], thumbnails: Tensor) -> None:
+        """Write codes (N, D), columns of N names each and thumbnails (N, 3, S, S) uint8. Raises WriteError."""
+        folder = self.board.directory / FOLDER
+        folder.mkdir(exist_ok=True)
+        lines = ["\t".join(f"{number:.5g}" for number in code) for code in codes.tolist()]
+        replace_file(folder / "codes.tsv", "\n".join(lines) + "\n")
+        # TensorBoard takes the only column of a table without a head for labels.
+        heads = [tuple(columns)] if len(columns) > 1 else []
+        rows = ["\t".join(row) for row in [*heads, *zip(*columns.values(), strict=True)]]
+        replace_file(folder / "classes.tsv", "\n".join(rows) + "\n")
+        png = BytesIO()
+        sprite(thumbnails).save(png, "png")
+        replace_file(folder / "thumbnails.png", png.getvalue())
+        config = ProjectorConfig()
+        embedding = config.embeddings.add(
+            tensor_name="codes of test images",
+            tensor_shape=codes.shape,
+            tensor_path=f"{FOLDER}/codes.tsv",
+            metadata_path=f"{FOLDER}/classes.tsv",
+        )
+        embedding.sprite.image_path = f"{FOLDER}/thumbnails.png"
+        embedding.sprite.single_image_dim.extend(thumbnails.shape[-2:])
+        # Where TensorBoard looks for it: beside the events.
+        replace_file(self.board.directory / "projector_config.pbtxt", text_format.MessageToString(config))
+
+
+def sprite(thumbnails: Tensor) -> Image.Image:
+    """Lay thumbnails (N, 3, S, S) uint8 out row by row in the smallest square that holds them."""
+    side = math.ceil(math.sqrt(len(thumbnails)))
+    filled = torch.cat([thumbnails, thumbnails.new_zeros(side * side - len(thumbnails), *thumbnails.shape[1:])])
+    pixels = filled.unflatten(0, (side, side)).permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
+    return Image.fromarray(pixels.contiguous().numpy())
+
+
+def _thumbnails(images: Tensor) -> Tensor:
+    """Make (N, 3, S, S) uint8 on the CPU, S at most THUMBNAIL, of images in [0, 1]."""
+    colour = images.float().expand(-1, 3, -1, -1)
+    if colour.shape[-1] > THUMBNAIL:
+        colour = F.interpolate(colour, size=(THUMBNAIL, THUMBNAIL), mode="area")
+    return (colour * 255).round().to("cpu", torch.uint8)

@@ -1,0 +1,51 @@
+"""What the encoder's first layer looks for, when training began and at the best epoch."""
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from aetransfer.callbacks.board import Board
+from aetransfer.callbacks.drawing import beside, sheet, signed
+from aetransfer.networks.encoder import Encoder
+
+COLUMNS = 8
+# More are not told apart.
+MOST = 64
+
+
+class FirstLayerFilters(Callback):
+    """Draw the first layer's filters beside what they were, on one scale: of a transfer, as they were carried.
+
+    Zero is mid-grey; filters of three channels are coloured. An encoder that does not begin with a convolution of one
+    or three channels has no such picture.
+    """
+
+    def __init__(self, directory: str):
+        self.board = Board(directory)
+        self._before: Tensor | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        # A checkpoint that the run goes on from is loaded after this.
+        if stage == "fit":
+            self.board.follow(trainer)
+            self._before = first_filters(pl_module)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._before is None or not self.board.can_draw(trainer):
+            return
+        with self.board.drawing("encoder/first_layer", pl_module):
+            after = first_filters(pl_module)
+            assert after is not None
+            most = max(self._before.abs().max().item(), after.abs().max().item())
+            halves = [sheet(signed(each[:MOST], most), COLUMNS) for each in (self._before, after)]
+            heads = ["before training", f"at the best epoch (white and black: ±{most:.2g})"]
+            self.board.show("encoder/first_layer", beside(halves, heads), trainer.global_step, "first_layer")
+
+
+def first_filters(model: LightningModule) -> Tensor | None:
+    """Return a copy of the first convolution's weights (N, 1 or 3, H, W) on the CPU; None where there are none such."""
+    assert isinstance(model.encoder, Encoder)
+    weight = model.encoder.layers_from_input()[0][0].weight
+    if not isinstance(weight, Tensor) or weight.ndim != 4 or weight.shape[1] not in (1, 3):
+        return None
+    return weight.detach().to("cpu", torch.float32, copy=True)

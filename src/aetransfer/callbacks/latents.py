@@ -1,0 +1,90 @@
+"""What lies between two codes, and what each latent of a VAE stands for."""
+
+import torch
+from pydantic import PositiveInt
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from aetransfer.callbacks.board import Board, as_taken, fixed_images, last_step
+from aetransfer.callbacks.drawing import sheet
+from aetransfer.data.module import data_of
+from aetransfer.evaluation.features import extracted
+from aetransfer.models.autoencoder import AutoEncoder
+from aetransfer.models.content import content
+from aetransfer.models.vae import VAE
+
+# The prior's deviation is 1, so these are latent units too.
+DEVIATIONS = [place / 2 for place in range(-6, 7)]
+# Validation images that a latent's variance is taken over.
+IMAGES, BATCH = 1000, 250
+
+
+class Interpolations(Callback):
+    """Decode the straight line between the codes of two validation images (mu of a VAE), a pair a row."""
+
+    def __init__(
+        self, directory: str, every_n_epochs: PositiveInt = 5, pairs: PositiveInt = 6, steps: PositiveInt = 11
+    ):
+        self.board, self.every_n_epochs, self.pairs, self.steps = Board(directory), every_n_epochs, pairs, steps
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit":
+            self.board.follow(trainer)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not isinstance(pl_module, AutoEncoder | VAE) or not self.board.is_due(trainer, self.every_n_epochs):
+            return
+        with self.board.drawing("latents/interpolations", pl_module):
+            images, _ = fixed_images(trainer, "val", 2 * self.pairs, pl_module)
+            # Far apart in the data, which may be sorted by class.
+            first, second = images[: len(images) // 2], images[len(images) - len(images) // 2 :]
+            codes = between(pl_module.encoder(first), pl_module.encoder(second), self.steps)
+            decoded = pl_module.decode(codes.flatten(0, 1)).unflatten(0, codes.shape[:2])
+            rows = torch.cat([first.unsqueeze(1), decoded, second.unsqueeze(1)], 1)
+            heads = ["image", *(f"{place / max(self.steps - 1, 1):.1f}" for place in range(self.steps)), "image"]
+            picture = sheet(content(rows.flatten(0, 1), pl_module.margin), len(heads), heads=heads)
+            self.board.show("latents/interpolations", picture, last_step(trainer), "interpolations")
+
+
+def between(first: Tensor, second: Tensor, steps: int) -> Tensor:
+    """Return codes on the lines from first to second (N, D), ends included: (N, steps, D)."""
+    shares = torch.linspace(0, 1, steps, dtype=first.dtype, device=first.device).view(1, -1, 1)
+    return first.unsqueeze(1) + shares * (second - first).unsqueeze(1)
+
+
+class Traversals(Callback):
+    """Move one latent of a VAE at a time, from -3 to 3 deviations of the prior, all others as a validation image has
+    them: a latent a row, those first whose mu varies most over the validation images.
+    """
+
+    def __init__(self, directory: str, every_n_epochs: PositiveInt = 5, latents: PositiveInt = 12):
+        self.board, self.every_n_epochs, self.latents = Board(directory), every_n_epochs, latents
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit":
+            self.board.follow(trainer)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not isinstance(pl_module, VAE) or not self.board.is_due(trainer, self.every_n_epochs):
+            return
+        with self.board.drawing("latents/traversals", pl_module):
+            images = data_of(trainer).in_order("val", BATCH, pl_module.device, IMAGES)
+            means, _ = extracted(lambda each: pl_module.encoder(as_taken(each, pl_module)), images)
+            variances = means.var(0, correction=0)
+            chosen = variances.argsort(descending=True)[: self.latents]
+            codes = moved(means[0], chosen, DEVIATIONS).flatten(0, 1)
+            decoded = pl_module.decode(as_taken(codes, pl_module))
+            picture = sheet(
+                content(decoded, pl_module.margin),
+                len(DEVIATIONS),
+                rows=[f"latent {latent}, var {variances[latent]:.2f}" for latent in chosen.tolist()],
+                heads=[f"{place:+g}σ" if place else "0" for place in DEVIATIONS],
+            )
+            self.board.show("latents/traversals", picture, last_step(trainer), "traversals")
+
+
+def moved(code: Tensor, latents: Tensor, values: list[float]) -> Tensor:
+    """Give one latent at a time each of the values: (L, V, D) from a code (D,) and latents (L,) int64."""
+    codes = code.expand(len(latents), len(values), -1).clone()
+    codes[torch.arange(len(latents)), :, latents] = code.new_tensor(values)
+    return codes

@@ -1,0 +1,73 @@
+"""The test images that a classifier is surest about and wrong."""
+
+import json
+from dataclasses import asdict, dataclass
+
+import torch
+from pydantic import PositiveInt
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from aetransfer.callbacks.board import Board, as_taken
+from aetransfer.callbacks.drawing import sheet
+from aetransfer.data.module import data_of
+from aetransfer.evaluation.features import extracted
+from aetransfer.models.classifier import Classifier
+from aetransfer.runs.files import replace_file
+
+BATCH = 500
+COLUMNS = 8
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """image: its place in the test split, from 0. confidence: the softmax output of the class it was taken for."""
+
+    image: int
+    label: int
+    taken_for: int
+    confidence: float
+
+
+def surest_mistakes(logits: Tensor, labels: Tensor, most: int) -> list[Mistake]:
+    """Return wrong images, the surest first. logits: (N, classes); labels: (N,) int64."""
+    confidence, predicted = logits.double().softmax(1).max(1)
+    wrong = (predicted != labels).nonzero().squeeze(1)
+    order = wrong[confidence[wrong].argsort(descending=True, stable=True)][:most]
+    return [
+        Mistake(place, int(labels[place]), int(predicted[place]), confidence[place].item()) for place in order.tolist()
+    ]
+
+
+class Mistakes(Callback):
+    """Draw them after the final test, with their class, what they were taken for and how surely; as a list as well.
+
+    The test images of all processes are looked at once more, by the first one.
+    """
+
+    def __init__(self, directory: str, images: PositiveInt = 32):
+        self.board, self.images = Board(directory), images
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit":
+            self.board.follow(trainer)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not isinstance(pl_module, Classifier) or not self.board.can_draw(trainer):
+            return
+        data = data_of(trainer)
+        with self.board.drawing("mistakes/test", pl_module):
+            batches = data.in_order("test", BATCH, pl_module.device)
+            mistakes = surest_mistakes(
+                *extracted(lambda images: pl_module(as_taken(images, pl_module)), batches), self.images
+            )
+            names = data.class_names
+            rows = [
+                asdict(each) | {"label": names[each.label], "taken_for": names[each.taken_for]} for each in mistakes
+            ]
+            replace_file(self.board.directory / "mistakes.json", json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+            if mistakes:
+                images = data.images_at("test", torch.tensor([each.image for each in mistakes]))
+                captions = [f"{row['label']}\n→ {row['taken_for']}\n{row['confidence']:.1%}" for row in rows]
+                picture = sheet(images, min(COLUMNS, len(rows)), captions=captions)
+                self.board.show("mistakes/test", picture, trainer.global_step, "mistakes")
