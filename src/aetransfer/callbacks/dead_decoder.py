@@ -2,6 +2,7 @@
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from aetransfer.callbacks.board import as_taken
 from aetransfer.data.module import data_of
 from aetransfer.errors import UserError
 from aetransfer.models.autoencoder import AutoEncoder
@@ -26,7 +27,7 @@ class DeadDecoder(Callback):
         if not isinstance(pl_module, AutoEncoder) or is_sharded(trainer):
             return
         self.checked = True
-        images = data_of(trainer).first_images("val", 64).to(pl_module.device)
+        images = as_taken(data_of(trainer).first_images("val", 64), pl_module)
         outputs = pl_module.reconstruct(images)
         varies = (outputs.var(0).sum() / images.var(0).sum()).item()
         if varies < SAME:

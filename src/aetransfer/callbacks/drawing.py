@@ -52,7 +52,7 @@ def sheet(
     top = LINE if heads else 0
     # A caption is worth a little more room than the smallest image.
     across = max(width, 92 if captions else 0) + GAP
-    down = height + GAP + lines * LINE
+    down = height + GAP + (lines * LINE + 2 * GAP if lines else 0)
     paper = Image.new("RGB", (left + columns * across + GAP, top + -(-count // columns) * down + GAP), PAPER)
     draw = ImageDraw.Draw(paper)
 

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from aetransfer.callbacks.board import Board
 from aetransfer.callbacks.drawing import beside, sheet, signed
+from aetransfer.models.classifier import Classifier
 from aetransfer.networks.encoder import Encoder
 
 COLUMNS = 8
@@ -38,7 +39,11 @@ class FirstLayerFilters(Callback):
             assert after is not None
             most = max(self._before.abs().max().item(), after.abs().max().item())
             halves = [sheet(signed(each[:MOST], most), COLUMNS) for each in (self._before, after)]
-            heads = ["before training", f"at the best epoch (white and black: ±{most:.2g})"]
+            carried = isinstance(pl_module, Classifier) and pl_module.transfer.carries
+            heads = [
+                "as carried" if carried else "before training",
+                f"at the best epoch (white and black: ±{most:.2g})",
+            ]
             self.board.show("encoder/first_layer", beside(halves, heads), trainer.global_step, "first_layer")
 
 

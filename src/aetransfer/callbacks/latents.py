@@ -6,7 +6,8 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from aetransfer.callbacks.board import Board, as_taken, fixed_images, last_step
-from aetransfer.callbacks.drawing import sheet
+from aetransfer.callbacks.drawing import heat, sheet
+from aetransfer.callbacks.images import WORST
 from aetransfer.data.module import data_of
 from aetransfer.evaluation.features import extracted
 from aetransfer.models.autoencoder import AutoEncoder
@@ -54,7 +55,8 @@ def between(first: Tensor, second: Tensor, steps: int) -> Tensor:
 
 class Traversals(Callback):
     """Move one latent of a VAE at a time, from -3 to 3 deviations of the prior, all others as a validation image has
-    them: a latent a row, those first whose mu varies most over the validation images.
+    them: a latent a row, those first whose mu varies most over the validation images. The last column says where the
+    two ends of the row differ.
     """
 
     def __init__(self, directory: str, every_n_epochs: PositiveInt = 5, latents: PositiveInt = 12):
@@ -73,12 +75,14 @@ class Traversals(Callback):
             variances = means.var(0, correction=0)
             chosen = variances.argsort(descending=True)[: self.latents]
             codes = moved(means[0], chosen, DEVIATIONS).flatten(0, 1)
-            decoded = pl_module.decode(as_taken(codes, pl_module))
+            decoded = content(pl_module.decode(as_taken(codes, pl_module)), pl_module.margin)
+            rows = decoded.expand(-1, 3, -1, -1).unflatten(0, (-1, len(DEVIATIONS)))
+            change = heat((rows[:, -1] - rows[:, 0]).abs().mean(1, keepdim=True) / WORST)
             picture = sheet(
-                content(decoded, pl_module.margin),
-                len(DEVIATIONS),
+                torch.cat([rows, change.unsqueeze(1)], 1).flatten(0, 1),
+                len(DEVIATIONS) + 1,
                 rows=[f"latent {latent}, var {variances[latent]:.2f}" for latent in chosen.tolist()],
-                heads=[f"{place:+g}σ" if place else "0" for place in DEVIATIONS],
+                heads=[*(f"{place:+g}σ" if place else "0" for place in DEVIATIONS), "change"],
             )
             self.board.show("latents/traversals", picture, last_step(trainer), "traversals")
 

@@ -3,7 +3,9 @@
 from pydantic import PositiveInt
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.trainer.states import TrainerFn
+from torch import Tensor
 
+from aetransfer.callbacks.board import as_taken
 from aetransfer.data.module import data_of
 from aetransfer.evaluation.features import extracted
 from aetransfer.evaluation.knn import vote
@@ -29,7 +31,11 @@ class OnlineProbe(Callback):
         if trainer.sanity_checking or (trainer.current_epoch + 1) % self.every_n_epochs:
             return
         data, device = data_of(trainer), pl_module.device
-        codes, labels = extracted(pl_module.encoder, data.in_order("train", BATCH, device, self.images))
-        queries, truth = extracted(pl_module.encoder, data.in_order("val", BATCH, device, self.images))
+
+        def code(images: Tensor) -> Tensor:
+            return pl_module.encoder(as_taken(images, pl_module))
+
+        codes, labels = extracted(code, data.in_order("train", BATCH, device, self.images))
+        queries, truth = extracted(code, data.in_order("val", BATCH, device, self.images))
         predicted = vote(codes, labels, queries, [self.neighbours], len(data.class_names))[self.neighbours]
         pl_module.log("val/probe_acc", (predicted == truth).float().mean())
