@@ -5,18 +5,19 @@ but a disk that fails would fail the next checkpoint as well, and ends the run i
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from pytorch_lightning.trainer.states import TrainerFn
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
@@ -26,6 +27,8 @@ from aetransfer.runs.files import replace_file
 from aetransfer.sharded import is_sharded
 
 log = logging.getLogger(__name__)
+
+COMPRESSION = 3
 
 
 class Board:
@@ -81,22 +84,28 @@ class Board:
 
     def show(self, tag: str, picture: Image.Image, step: int, name: str) -> None:
         """Write a picture to TensorBoard as `tag` and to `<name>.png`. Raises WriteError."""
-        pixels = np.asarray(picture)
-        for writer in self.writers:
-            writer.add_image(tag, pixels, step, dataformats="HWC")
-        png = BytesIO()
-        picture.save(png, "png")
-        replace_file(self.directory / f"{name}.png", png.getvalue())
+        png = as_png(picture)
+        # `add_image` would compress it once more.
+        image = Summary.Image(height=picture.height, width=picture.width, colorspace=3, encoded_image_string=png)
+        self.write(Event(summary=Summary(value=[Summary.Value(tag=tag, image=image)])), step)
+        replace_file(self.directory / f"{name}.png", png)
 
     def tell(self, tag: str, text: str, step: int) -> None:
         """Write markdown to TensorBoard's Text tab."""
         for writer in self.writers:
             writer.add_text(tag, text, step)
 
-    def arrange(self, layout: Mapping[str, Mapping[str, list[object]]]) -> None:
-        """Write a layout for TensorBoard's Custom Scalars tab."""
+    def write(self, event: Event, step: int) -> None:
+        """Write what torch's writer has no method for to TensorBoard."""
         for writer in self.writers:
-            writer.add_custom_scalars(layout)
+            writer._get_file_writer().add_event(event, step)
+
+
+def as_png(picture: Image.Image) -> bytes:
+    """Compress a picture: twice as fast as at Pillow's default, for a few more bytes."""
+    png = BytesIO()
+    picture.save(png, "png", compress_level=COMPRESSION)
+    return png.getvalue()
 
 
 def last_step(trainer: Trainer) -> int:

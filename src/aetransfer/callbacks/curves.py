@@ -26,8 +26,7 @@ class Curves(Callback):
         self.board.follow(trainer)
         paired = next((names for kind, names in PAIRED.items() if isinstance(pl_module, kind)), ())
         charts = {name: ["Multiline", [f"train/{name}", f"val/{name}"]] for name in paired}
+        if trainer.global_step and trainer.is_global_zero:
+            self.board.write(Event(session_log=SessionLog(status=SessionLog.START)), trainer.global_step)
         for writer in self.board.writers if trainer.is_global_zero else ():
-            if trainer.global_step:
-                restart = Event(step=trainer.global_step, session_log=SessionLog(status=SessionLog.START))
-                writer._get_file_writer().add_event(restart, trainer.global_step)
             writer.add_custom_scalars({"training and validation": charts})

@@ -5,7 +5,6 @@ folder for each step.
 """
 
 import math
-from io import BytesIO
 from typing import Annotated
 
 import torch
@@ -17,7 +16,7 @@ from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 from torch import Tensor
 from torch.nn import functional as F
 
-from aetransfer.callbacks.board import Board, as_taken
+from aetransfer.callbacks.board import Board, as_png, as_taken
 from aetransfer.data.module import data_of
 from aetransfer.evaluation.features import extracted
 from aetransfer.models.autoencoder import AutoEncoder
@@ -79,9 +78,7 @@ class Embeddings(Callback):
         heads = [tuple(columns)] if len(columns) > 1 else []
         rows = ["\t".join(row) for row in [*heads, *zip(*columns.values(), strict=True)]]
         replace_file(folder / "classes.tsv", "\n".join(rows) + "\n")
-        png = BytesIO()
-        sprite(thumbnails).save(png, "png")
-        replace_file(folder / "thumbnails.png", png.getvalue())
+        replace_file(folder / "thumbnails.png", as_png(sprite(thumbnails)))
         config = ProjectorConfig()
         embedding = config.embeddings.add(
             tensor_name="codes of test images",
