@@ -52,7 +52,7 @@ def scalar_tags(run):
 
 
 def text(run, tag):
-    shown = [each.tensor_proto.string_val[0].decode() for each in events(run).Tensors(f"{tag}/text_summary")]
+    shown = [each.tensor_proto.string_val[0].decode() for each in events(run).Tensors(tag)]
     return [textwrap.dedent(each) for each in shown]
 
 

@@ -18,6 +18,7 @@ from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from pytorch_lightning.trainer.states import TrainerFn
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.text.summary_v2 import text_pb
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
@@ -92,8 +93,8 @@ class Board:
 
     def tell(self, tag: str, text: str, step: int) -> None:
         """Write markdown to TensorBoard's Text tab."""
-        for writer in self.writers:
-            writer.add_text(tag, text, step)
+        # `add_text` would show it as <tag>/text_summary.
+        self.write(Event(summary=text_pb(tag, text)), step)
 
     def write(self, event: Event, step: int) -> None:
         """Write what torch's writer has no method for to TensorBoard."""
@@ -113,13 +114,10 @@ def last_step(trainer: Trainer) -> int:
     return max(trainer.global_step - 1, 0)
 
 
-def fixed_images(trainer: Trainer, part: Part, count: int, model: LightningModule) -> tuple[Tensor, Tensor]:
-    """Return the same images of a part each time, evenly spaced, as the model takes them, and their labels.
-
-    (count or fewer, C, S, S) in [0, 1], in the model's precision and on its device; int64 labels on the CPU.
-    """
-    images, labels = next(data_of(trainer).in_order(part, count, model.device, count))
-    return as_taken(images, model), labels.cpu()
+def fixed_images(trainer: Trainer, part: Part, count: int, model: LightningModule) -> Tensor:
+    """Return the same images of a part each time, evenly spaced, as the model takes them: (count or fewer, C, S, S)."""
+    images, _ = next(data_of(trainer).in_order(part, count, model.device, count))
+    return as_taken(images, model)
 
 
 def as_taken(values: Tensor, model: LightningModule) -> Tensor:

@@ -37,7 +37,7 @@ class FirstLayerFilters(Callback):
         with self.board.drawing("encoder/first_layer", pl_module):
             after = first_filters(pl_module)
             assert after is not None
-            most = max(self._before.abs().max().item(), after.abs().max().item())
+            most = max(self._before.abs().max().item(), after.abs().max().item()) or 1.0
             halves = [sheet(signed(each[:MOST], most), COLUMNS) for each in (self._before, after)]
             carried = isinstance(pl_module, Classifier) and pl_module.transfer.carries
             heads = [

@@ -45,7 +45,7 @@ class ReconstructionGrid(Callback):
         if not isinstance(model, AutoEncoder | VAE):
             return
         with self.board.drawing(f"reconstructions/{part}", model):
-            images, _ = fixed_images(trainer, part, self.columns * self.rows, model)
+            images = fixed_images(trainer, part, self.columns * self.rows, model)
             reconstructed = content(model.reconstruct(images), model.margin)
             picture = reconstruction_sheet(content(images, model.margin), reconstructed, self.columns)
             self.board.show(f"reconstructions/{part}", picture, step, name)

@@ -36,7 +36,9 @@ class Interpolations(Callback):
         if not isinstance(pl_module, AutoEncoder | VAE) or not self.board.is_due(trainer, self.every_n_epochs):
             return
         with self.board.drawing("latents/interpolations", pl_module):
-            images, _ = fixed_images(trainer, "val", 2 * self.pairs, pl_module)
+            images = fixed_images(trainer, "val", 2 * self.pairs, pl_module)
+            if len(images) < 2:
+                return
             # Far apart in the data, which may be sorted by class.
             first, second = images[: len(images) // 2], images[len(images) - len(images) // 2 :]
             codes = between(pl_module.encoder(first), pl_module.encoder(second), self.steps)

@@ -13,7 +13,7 @@ MOST_PICTURES = 12
 MOST_BYTES = 4_000_000
 PNG = b"\x89PNG\r\n\x1a\n"
 KINDS = {
-    "reconstructions": "images of the validation split, and their reconstructions below",
+    "reconstructions": "validation images, their reconstructions, and how far each pixel is off (black 0, white 0.5)",
     "prior_samples": "samples from the prior",
 }
 
