@@ -2,14 +2,12 @@
 
 import numpy as np
 import torch
-from torch import nn
 
 from aetransfer.callbacks.drawing import GAP, LINE, PAPER, heat, sheet, signed
 from aetransfer.callbacks.embeddings import sprite
 from aetransfer.callbacks.images import reconstruction_sheet
 from aetransfer.callbacks.latents import DEVIATIONS, between, moved
 from aetransfer.callbacks.mistakes import Mistake, surest_mistakes
-from aetransfer.callbacks.scalars import gradient_norm
 
 
 def colours(picture):
@@ -99,14 +97,3 @@ def test_a_sprite_has_its_thumbnails_row_by_row():
 
     assert pixels.shape == (12, 12)
     assert [pixels[4 * (place // 3), 4 * (place % 3)] for place in range(5)] == list(range(5))
-
-
-def test_the_norm_is_that_of_the_gradient_that_the_optimiser_gets():
-    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2), nn.Linear(2, 1))
-    model.frozen_layers = [model[0]]  # whose gradients a gradual arm drops
-    model[2].requires_grad_(False)
-    optimizer = torch.optim.SGD([each for each in model.parameters() if each.requires_grad], lr=0.1)
-    model(torch.ones(5, 3)).sum().backward()
-
-    trained = torch.cat([model[1].weight.grad.flatten(), model[1].bias.grad])
-    assert torch.allclose(gradient_norm(model, optimizer), trained.norm())
