@@ -81,7 +81,7 @@ def beside(pictures: Sequence[Image.Image], heads: Sequence[str]) -> Image.Image
     paper = Image.new("RGB", (sum(wide), max(each.height for each in pictures) + LINE), PAPER)
     draw, x = ImageDraw.Draw(paper), 0
     for each, head, width in zip(pictures, heads, wide, strict=True):
-        draw.text((x + 2 * GAP, LINE / 2 + 2), head, INK, font=_font(), anchor="lm")
+        draw.text((x + 2 * GAP, LINE / 2), head, INK, font=_font(), anchor="lm")
         paper.paste(each, (x, LINE))
         x += width
     return paper
