@@ -1,5 +1,7 @@
 """Looking at a run does not change it, and what goes wrong with a picture is not what a run is lost by."""
 
+import csv
+
 import pytest
 import torch
 
@@ -87,6 +89,19 @@ def test_a_run_that_was_cut_off_shows_each_step_once(run_train, interrupted_at):
     # What was typed the second time stands below what was typed first.
     first, second = text(done.run, "run/command")
     assert "trainer.progress" in second and "trainer.progress" not in first
+
+
+@pytest.mark.slow
+def test_a_csv_of_a_run_that_was_cut_off_goes_on_and_has_each_step_once(run_train, interrupted_at):
+    words = (*PRETRAINING, "model=ae", "trainer.max_epochs=3", "logger=csv", "callbacks=none")
+    with interrupted_at(step=5):
+        assert run_train(*words).code == 130
+    done = run_train(*words)
+
+    with (done.run / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in rows if row["train/mse"]] == list(range(9))
+    assert [int(row["step"]) for row in rows if row["test/mse"]] == [9]
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ OWN: dict[Role, tuple[str, ...]] = {
     "encoder": ("aetransfer.networks",),
     "reader": ("aetransfer.data",),
     "callback": ("aetransfer.callbacks", "pytorch_lightning.callbacks"),
-    "logger": ("pytorch_lightning.loggers",),
+    "logger": ("aetransfer.loggers", "pytorch_lightning.loggers"),
 }
 
 
