@@ -26,7 +26,7 @@ from aetransfer.config.sentences import COMPLAINTS, said
 from aetransfer.config.sweep_file import expanded
 from aetransfer.errors import UserError
 from aetransfer.runs import stopping
-from aetransfer.runs.place import led
+from aetransfer.runs.place import Place, led, place
 from aetransfer.sweeps.jobs import note_lost, note_planned, read_jobs
 from aetransfer.sweeps.queue import read_queued
 from aetransfer.sweeps.status import note_process
@@ -36,6 +36,8 @@ from aetransfer.sweeps.task import SweepTask
 IDENTITY = "--identity"
 # Where one's own config files are, unless --config-dir says so.
 CONFIG_DIR = "AETRANSFER_CONFIG_DIR"
+# The launcher that does a sweep's jobs in this process.
+BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
 
 def main(
@@ -101,9 +103,12 @@ def _answer(
         check(config, choice)
     if submit:
         check_submittable(config_name, choice, folder, search=bool(sweep.bounds))
+    num_nodes = OmegaConf.select(config, "trainer.num_nodes", default=1)
+    if multirun and (here := place(num_nodes)) is not None:
+        _check_launcher(here, composed(config_name, choice, folder, with_hydra=True))
     # Hydra's own parser wants the overrides side by side.
     words = [*(word for word in words if word not in arguments.overrides), *sweep.overrides]
-    with led(OmegaConf.select(config, "trainer.num_nodes", default=1), list(config.allow)) as followed:
+    with led(num_nodes, list(config.allow)) as followed:
         if followed is not None:
             # Of a signal, say, the first process says what is to be said.
             os._exit(followed)
@@ -113,6 +118,17 @@ def _answer(
             _sweep(config_name, words, task, output_dir, None if sweep.bounds else jobs_of(alternatives), submit)
         else:
             _single(config_name, words, task)
+
+
+def _check_launcher(here: Place, config: DictConfig) -> None:
+    """Raise UserError where jobs would start in processes of which those of this command, that wait, never hear."""
+    if config.hydra.launcher._target_ != BASIC:
+        chosen = config.hydra.runtime.choices
+        name = chosen["hydra/launcher"] if chosen.launcher == "basic" else chosen.launcher
+        raise UserError(
+            f"launcher={name} starts processes for its jobs, but {here.launcher} has started {here.size} of this "
+            "command, which share each job: choose launcher=basic, or start the command once."
+        )
 
 
 def _arguments(words: list[str]) -> Namespace:

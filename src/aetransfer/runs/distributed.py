@@ -114,10 +114,6 @@ def leading(here: Place | None = None) -> Iterator[None]:
 
 def check(job: Job) -> None:
     """Raise UserError where a job asks for other processes than a launcher started, or for what they can't share."""
-    if any(way in job.trainer.strategy for way in ("spawn", "fork", "notebook")):
-        raise UserError(
-            f"trainer.strategy={job.trainer.strategy} starts processes that lose what a run keeps: choose ddp."
-        )
     if job.trainer.strategy == "fsdp" and job.trainer.gradient_clip_val is not None:
         raise UserError(
             "trainer.strategy=fsdp can't clip by the norm of gradients that no process has: leave "
