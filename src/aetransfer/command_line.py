@@ -46,26 +46,29 @@ def main(
     task: Callable[[DictConfig, list[str]], Path | None],
     describe: Callable[[DictConfig, list[str]], None] | None = None,
     submit: bool = False,
+    goes_on: bool = True,
 ) -> None:
     """Run `task` on the config that the command line composes, or once for each choice of a sweep (-m).
 
     check: raises for a config that can't run; it sees every choice of a sweep before the first job starts. task: gets
     the config and the overrides that made it, and returns the run's directory. describe: takes its place, for every job
-    of a sweep, where --identity is given. submit: leave the jobs to a cluster and return. Exits with 1 after one
-    sentence on standard error for what the user can mend, with a traceback for anything else, with 130 on Ctrl-C and
-    the other signals that ask for a stop.
+    of a sweep, where --identity is given. submit: leave the jobs to a cluster and return. goes_on: whether the command
+    goes on where it was cut off when it is given again; else it starts over. Exits with 1 after one sentence on
+    standard error for what the user can mend, with a traceback for anything else, with 130 on Ctrl-C and the other
+    signals that ask for a stop.
     """
     load_dotenv(find_dotenv(usecwd=True))
     # Hydra would print its own account of an error and exit; raised, it can be said in a sentence.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     words = as_submitted(sys.argv[1:]) if submit else sys.argv[1:]
     described = describe if IDENTITY in words else None
+    interrupted = stopping.GOES_ON if goes_on else stopping.STARTS_OVER
     try:
-        with stopping.heeded():
+        with stopping.heeded(interrupted):
             words = [word for word in words if word != IDENTITY or described is None]
             _answer(config_name, words, check, task, described, submit)
     except KeyboardInterrupt:
-        print(stopping.SENTENCE, file=sys.stderr)
+        print(interrupted, file=sys.stderr)
         sys.exit(stopping.INTERRUPTED)
     except (UserError, *COMPLAINTS) as error:
         sys.exit(f"error: {said(error, config_name)}")

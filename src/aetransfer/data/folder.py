@@ -180,6 +180,8 @@ def decode(source: Path | BinaryIO, image_size: int, name: str | Path) -> np.nda
         raise UserError(
             f"{name} can't be read as an image (no format that Pillow knows): replace or remove it."
         ) from error
+    except MemoryError:
+        raise
     except Exception as error:  # Pillow's decoders answer broken bytes with SyntaxError, RuntimeError and many more.
         raise UserError(f"{name} can't be read as an image ({error}): replace or remove it.") from error
     return np.asarray(colour).transpose(2, 0, 1)

@@ -23,6 +23,9 @@ OF_THE_DISK = {
 FULL = (errno.ENOSPC, errno.EDQUOT)
 NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "DefaultCPUAllocator", "bad_alloc")
 
+# Whose memory it was, in the words of torch's backends.
+GPUS = ("CUDA", "HIP", "MPS")
+
 
 def explained(error: BaseException, directory: Path) -> UserError | None:
     """Return the sentence for what befell the run in `directory`, None for what is no mishap.
@@ -51,6 +54,23 @@ def said(directory: Path) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def memory_for(lower: str) -> Iterator[None]:
+    """Raise a UserError where memory does not suffice for what is done with a finished run.
+
+    lower: what to do for less of it to be needed, empty where there is nothing but a larger machine.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, UserError) or not _is_of_memory(error):
+            raise
+        elsewhere = (
+            "choose accelerator=cpu" if any(name in str(error) for name in GPUS) else "take a machine with more of it"
+        )
+        raise UserError(f"Out of memory ({_line(error)}): {f'{lower}, or ' if lower else ''}{elsewhere}.") from error
+
+
 def _sentence(error: BaseException, directory: Path) -> UserError | None:
     if not directory.is_dir() and isinstance(error, OSError | WriteError):
         return UserError(f"{directory} was removed while the run was being done: the same command begins it afresh.")
@@ -58,12 +78,16 @@ def _sentence(error: BaseException, directory: Path) -> UserError | None:
         return error
     if isinstance(error, OSError) and error.errno in OF_THE_DISK:
         return _unwritable(error, directory)
-    if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
+    if _is_of_memory(error):
         return UserError(
             f"Out of memory ({_line(error)}): lower data.batch_size (python -m aetransfer.batch_size finds one that "
             "fits), encoder.widths or data.max_memory_gb, or choose trainer.precision=bf16-mixed."
         )
     return None
+
+
+def _is_of_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY)
 
 
 def _unwritable(error: OSError, directory: Path) -> UserError | None:
