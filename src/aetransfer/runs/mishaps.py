@@ -36,9 +36,10 @@ def explained(error: BaseException, directory: Path) -> UserError | None:
     each: BaseException | None = error
     while each is not None:
         chain.append(each)
-        # A WriteError says all that its cause does.
-        told = each.__cause__ if isinstance(each, WriteError) and each.__cause__ else each
-        each = told.__cause__ or told.__context__
+        told, each = _tells_of_file(each), each.__cause__ or each.__context__
+        # A file that could not be written can't be closed either.
+        while told and isinstance(each, OSError):
+            each = each.__cause__ or each.__context__
     sentences = [sentence for each in chain if (sentence := _sentence(each, directory)) is not None]
     return sentences[-1] if sentences else None
 
@@ -72,7 +73,7 @@ def memory_for(lower: str) -> Iterator[None]:
 
 
 def _sentence(error: BaseException, directory: Path) -> UserError | None:
-    if not directory.is_dir() and isinstance(error, OSError | WriteError):
+    if not directory.is_dir() and (isinstance(error, OSError) or _tells_of_file(error)):
         return UserError(f"{directory} was removed while the run was being done: the same command begins it afresh.")
     if isinstance(error, WriteError):
         return error
@@ -84,6 +85,11 @@ def _sentence(error: BaseException, directory: Path) -> UserError | None:
             "fits), encoder.widths or data.max_memory_gb, or choose trainer.precision=bf16-mixed."
         )
     return None
+
+
+def _tells_of_file(error: BaseException) -> bool:
+    """Tell whether an error is a sentence that says all that the OSError behind it does."""
+    return isinstance(error, UserError) and isinstance(error.__cause__, OSError)
 
 
 def _is_of_memory(error: BaseException) -> bool:
