@@ -26,7 +26,7 @@ from aetransfer.config.sentences import COMPLAINTS, said
 from aetransfer.config.sweep_file import expanded
 from aetransfer.errors import UserError
 from aetransfer.runs import stopping
-from aetransfer.runs.place import led
+from aetransfer.runs.place import Place, led, place
 from aetransfer.sweeps.jobs import note_lost, note_planned, read_jobs
 from aetransfer.sweeps.queue import read_queued
 from aetransfer.sweeps.status import note_process
@@ -36,6 +36,8 @@ from aetransfer.sweeps.task import SweepTask
 IDENTITY = "--identity"
 # Where one's own config files are, unless --config-dir says so.
 CONFIG_DIR = "AETRANSFER_CONFIG_DIR"
+# The launcher that does a sweep's jobs in this process.
+BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
 
 def main(
@@ -44,26 +46,29 @@ def main(
     task: Callable[[DictConfig, list[str]], Path | None],
     describe: Callable[[DictConfig, list[str]], None] | None = None,
     submit: bool = False,
+    goes_on: bool = True,
 ) -> None:
     """Run `task` on the config that the command line composes, or once for each choice of a sweep (-m).
 
     check: raises for a config that can't run; it sees every choice of a sweep before the first job starts. task: gets
     the config and the overrides that made it, and returns the run's directory. describe: takes its place, for every job
-    of a sweep, where --identity is given. submit: leave the jobs to a cluster and return. Exits with 1 after one
-    sentence on standard error for what the user can mend, with a traceback for anything else, with 130 on Ctrl-C and
-    the other signals that ask for a stop.
+    of a sweep, where --identity is given. submit: leave the jobs to a cluster and return. goes_on: whether the command
+    goes on where it was cut off when it is given again; else it starts over. Exits with 1 after one sentence on
+    standard error for what the user can mend, with a traceback for anything else, with 130 on Ctrl-C and the other
+    signals that ask for a stop.
     """
     load_dotenv(find_dotenv(usecwd=True))
     # Hydra would print its own account of an error and exit; raised, it can be said in a sentence.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     words = as_submitted(sys.argv[1:]) if submit else sys.argv[1:]
     described = describe if IDENTITY in words else None
+    interrupted = stopping.GOES_ON if goes_on else stopping.STARTS_OVER
     try:
-        with stopping.heeded():
+        with stopping.heeded(interrupted):
             words = [word for word in words if word != IDENTITY or described is None]
             _answer(config_name, words, check, task, described, submit)
     except KeyboardInterrupt:
-        print(stopping.SENTENCE, file=sys.stderr)
+        print(interrupted, file=sys.stderr)
         sys.exit(stopping.INTERRUPTED)
     except (UserError, *COMPLAINTS) as error:
         sys.exit(f"error: {said(error, config_name)}")
@@ -101,9 +106,12 @@ def _answer(
         check(config, choice)
     if submit:
         check_submittable(config_name, choice, folder, search=bool(sweep.bounds))
+    num_nodes = OmegaConf.select(config, "trainer.num_nodes", default=1)
+    if multirun and (here := place(num_nodes)) is not None:
+        _check_launcher(here, composed(config_name, choice, folder, with_hydra=True))
     # Hydra's own parser wants the overrides side by side.
     words = [*(word for word in words if word not in arguments.overrides), *sweep.overrides]
-    with led(OmegaConf.select(config, "trainer.num_nodes", default=1), list(config.allow)) as followed:
+    with led(num_nodes, list(config.allow)) as followed:
         if followed is not None:
             # Of a signal, say, the first process says what is to be said.
             os._exit(followed)
@@ -113,6 +121,17 @@ def _answer(
             _sweep(config_name, words, task, output_dir, None if sweep.bounds else jobs_of(alternatives), submit)
         else:
             _single(config_name, words, task)
+
+
+def _check_launcher(here: Place, config: DictConfig) -> None:
+    """Raise UserError where jobs would start in processes of which those of this command, that wait, never hear."""
+    if config.hydra.launcher._target_ != BASIC:
+        chosen = config.hydra.runtime.choices
+        name = chosen["hydra/launcher"] if chosen.launcher == "basic" else chosen.launcher
+        raise UserError(
+            f"launcher={name} starts processes for its jobs, but {here.launcher} has started {here.size} of this "
+            "command, which share each job: choose launcher=basic, or start the command once."
+        )
 
 
 def _arguments(words: list[str]) -> Namespace:

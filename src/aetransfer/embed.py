@@ -14,7 +14,7 @@ from aetransfer.transfer.card import read_card
 
 
 def main() -> None:
-    command_line.main("embed", check=_request, task=_embed)
+    command_line.main("embed", check=_request, task=_embed, goes_on=False)
 
 
 def _request(config: DictConfig, overrides: list[str]) -> EmbedRequest:
@@ -27,15 +27,16 @@ def _request(config: DictConfig, overrides: list[str]) -> EmbedRequest:
 def _embed(config: DictConfig, overrides: list[str]) -> None:
     request = _request(config, overrides)
     # torch takes seconds to import, and a config error must not.
-    from aetransfer.inference.apply import apply, finish, to_device
+    from aetransfer.inference.apply import apply, finish, memory_for, to_device
     from aetransfer.inference.table import Table
     from aetransfer.transfer.loading import load_encoder
 
-    encoder = load_encoder(request.run, allow=request.allow)
-    to_device(encoder, request.accelerator)
-    applied = apply(request, encoder, encoder.features if request.layer == "features" else encoder)
-    columns = [f"feature_{place}" for place in range(applied.values.shape[1])]
-    Table(applied.leading, "features", applied.values, columns).write(request.out)
+    with memory_for(request):
+        encoder = load_encoder(request.run, allow=request.allow)
+        to_device(encoder, request.accelerator)
+        applied = apply(request, encoder, encoder.features if request.layer == "features" else encoder)
+        columns = [f"feature_{place}" for place in range(applied.values.shape[1])]
+        Table(applied.leading, "features", applied.values, columns).write(request.out)
     finish(request, applied)
 
 

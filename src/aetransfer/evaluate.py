@@ -13,7 +13,7 @@ from aetransfer.runs.directory import RunDirectory
 
 
 def main() -> None:
-    command_line.main("evaluate", check=_request, task=_evaluate)
+    command_line.main("evaluate", check=_request, task=_evaluate, goes_on=False)
 
 
 def _request(config: DictConfig, overrides: list[str]) -> EvaluationRequest:

@@ -20,6 +20,7 @@ class ContinuedCSVLogger(CSVLogger):
     def experiment(self) -> ExperimentWriter:
         if self._experiment is None:
             self._experiment = _ContinuedWriter(self.log_dir)
+        assert isinstance(self._experiment, ExperimentWriter)
         return self._experiment
 
 

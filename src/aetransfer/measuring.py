@@ -9,11 +9,12 @@ from aetransfer import logs
 from aetransfer.assemble import Model, architecture_of, make_data, make_encoder, make_model, make_trainer
 from aetransfer.callbacks.progress import Throughput
 from aetransfer.config.nodes import Target
-from aetransfer.config.schema import EvaluationRequest, Job
+from aetransfer.config.schema import Data, EvaluationRequest, Job
 from aetransfer.data.module import ImageDataModule
 from aetransfer.errors import UserError
 from aetransfer.evaluation.measures import take
 from aetransfer.evaluation.subject import Subject
+from aetransfer.runs import mishaps
 from aetransfer.runs.checkpoints import check_best
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.finished import is_finished
@@ -32,14 +33,15 @@ def evaluate(request: EvaluationRequest) -> dict[str, float]:
     Returns metrics by name. Raises UserError for a run without a checkpoint, or data of another shape.
     """
     directory, job, content = _finished(request)
-    data = make_data(job.data, job.seed, job.allow)
-    data.setup("test" if request.split == "test" else "fit")
-    model = _model_to_evaluate(job, data, content)
-    trainer = make_trainer(job, directory, model, Throughput())
-    evaluation = trainer.test if request.split == "test" else trainer.validate
-    load_weights(content, model, directory.best)
-    evaluation(model, datamodule=data, verbose=False)
-    return metrics_of(trainer.callback_metrics)
+    with mishaps.memory_for(_smaller_batches(request, job.data)):
+        data = make_data(job.data, job.seed, job.allow)
+        data.setup("test" if request.split == "test" else "fit")
+        model = _model_to_evaluate(job, data, content)
+        trainer = make_trainer(job, directory, model, Throughput())
+        evaluation = trainer.test if request.split == "test" else trainer.validate
+        load_weights(content, model, directory.best)
+        evaluation(model, datamodule=data, verbose=False)
+        return metrics_of(trainer.callback_metrics)
 
 
 def measure(request: EvaluationRequest) -> None:
@@ -51,14 +53,22 @@ def measure(request: EvaluationRequest) -> None:
     directory, job, content = _finished(request)
     # A compiled encoder would not tell its layers.
     job = job.model_copy(update={"trainer": job.trainer.model_copy(update={"compile": False})})
-    # The training split alone is opened here: what is chosen for a measure is chosen there.
-    data = make_data(job.data, job.seed, job.allow)
-    data.setup("fit")
-    model = _model_to_evaluate(job, data, content)
-    device = make_trainer(job, directory, model, Throughput()).strategy.root_device
-    load_weights(content, model, directory.best)
-    model.eval().to(device)
-    take(Subject(directory, job, model, data, request.split, device, architecture_of(job)), request.evaluation)
+    # What a measure itself needs, its own settings decide.
+    with mishaps.memory_for(""):
+        # The training split alone is opened here: what is chosen for a measure is chosen there.
+        data = make_data(job.data, job.seed, job.allow)
+        data.setup("fit")
+        model = _model_to_evaluate(job, data, content)
+        device = make_trainer(job, directory, model, Throughput()).strategy.root_device
+        load_weights(content, model, directory.best)
+        model.eval().to(device)
+        take(Subject(directory, job, model, data, request.split, device, architecture_of(job)), request.evaluation)
+
+
+def _smaller_batches(request: EvaluationRequest, data: Data) -> str:
+    """Say how to need less memory: the run's own data keep its batches unless they are named."""
+    named = "" if request.data is not None else f"name the run's data in the command (data={data.name}) and "
+    return f"{named}lower data.batch_size={data.batch_size} or data.max_memory_gb={data.max_memory_gb:g}"
 
 
 def _finished(request: EvaluationRequest) -> tuple[RunDirectory, Job, dict[str, Any]]:

@@ -15,7 +15,7 @@ from aetransfer.transfer.card import Input, read_card
 
 
 def main() -> None:
-    command_line.main("predict", check=_request, task=_predict)
+    command_line.main("predict", check=_request, task=_predict, goes_on=False)
 
 
 def _request(config: DictConfig, overrides: list[str]) -> PredictRequest:
@@ -43,21 +43,22 @@ def _predict(config: DictConfig, overrides: list[str]) -> None:
     # torch takes seconds to import, and a config error must not.
     import numpy as np
 
-    from aetransfer.inference.apply import apply, finish, to_device
+    from aetransfer.inference.apply import apply, finish, memory_for, to_device
     from aetransfer.inference.classify import Probabilities
     from aetransfer.inference.table import Table
 
     directory = RunDirectory.existing(request.run)
     classes = np.array(_trained_on(directory).class_names)
-    network = Probabilities.of(directory, len(classes), request.allow)
-    to_device(network, request.accelerator)
-    applied = apply(request, network.encoder, network)
-    leading = applied.leading | {
-        "predicted": classes[applied.values.argmax(1)],
-        "probability": applied.values.max(1),
-    }
-    columns = [f"p_{name}" for name in classes]
-    Table(leading, "probabilities", applied.values, columns).write(request.out)
+    with memory_for(request):
+        network = Probabilities.of(directory, len(classes), request.allow)
+        to_device(network, request.accelerator)
+        applied = apply(request, network.encoder, network)
+        leading = applied.leading | {
+            "predicted": classes[applied.values.argmax(1)],
+            "probability": applied.values.max(1),
+        }
+        columns = [f"p_{name}" for name in classes]
+        Table(leading, "probabilities", applied.values, columns).write(request.out)
     finish(request, applied)
 
 

@@ -143,6 +143,10 @@ WRONG_VALUES = [
     (["data.augment=true"], "data.augment=true should be a group of keys."),
     (["trainer.max_epochs=0"], "trainer.max_epochs=0 should be greater than 0."),
     (["trainer.devices=two"], "trainer.devices=two should be a valid integer or 'auto'."),
+    (
+        ["trainer.strategy=ddp_spawn"],
+        "trainer.strategy=ddp_spawn should be 'auto', 'ddp', 'ddp_find_unused_parameters_true' or 'fsdp'.",
+    ),
     (["trainer.accelerator=cuda"], "trainer.accelerator=cuda should be 'auto', 'cpu', 'gpu', 'mps' or 'tpu'."),
     (["model=vae", "model.sigma=0.1"], "model has sigma=0.1, which belongs to likelihood=gaussian, not to bernoulli."),
     (["model=vae", "model.sigma=0"], "model.sigma=0 should be greater than 0."),

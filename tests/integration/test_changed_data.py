@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from aetransfer.data.fingerprint import fingerprint
+from aetransfer.data.folder import read_folder
 from aetransfer.data.images import Images
 from aetransfer.models.autoencoder import AutoEncoder
 from tests.integration.conftest import assert_is_one_sentence, assert_refused
@@ -151,6 +152,57 @@ def test_pixels_that_changed_in_a_file_of_the_same_size_are_noticed(run_train, c
 
     assert_is_one_sentence(done.err)
     assert "MNIST/raw/train-images-idx3-ubyte was changed" in done.err
+
+
+@pytest.mark.parametrize("test_folder", [True, False], ids=["in_test", "set_aside_of_train"])
+def test_a_test_image_that_was_replaced_by_one_of_the_same_size_is_named(run_train, cut, tmp_path, test_folder):
+    folder, rng, pixels = tmp_path / "images", np.random.default_rng(0), {}
+    for split in ("train", "test") if test_folder else ("train",):
+        for number in range(20):
+            path = f"{split}/{'cat' if number % 2 else 'dog'}/{number:02}.bmp"
+            pixels[path] = rng.integers(256, size=(32, 32, 3), dtype=np.uint8)
+            write_image(folder / path, pixels[path])
+    tested = read_folder(str(folder), "test", 32, str(tmp_path / "cache")).images[0].numpy().transpose(1, 2, 0)
+    (path,) = [path for path, image in pixels.items() if np.array_equal(image, tested)]
+    words = words_for(folder)
+    cut(*words)
+    write_image(folder / path, 255 - tested)
+
+    done = run_train(*words)
+
+    assert_is_one_sentence(done.err)
+    assert f"was begun on other data (in {folder} {path} was changed)" in done.err
+    write_image(folder / path, tested)
+    assert "Resuming from" in run_train(*words).out
+
+
+def test_a_test_file_of_fashion_mnist_that_changed_is_named(run_train, cut, tmp_path):
+    """Unlike MNIST's, its files have no checksums that everybody knows."""
+    raw = tmp_path / "data" / "FashionMNIST" / "raw"
+    write_idx(raw, 200, 20)
+    words = (*SMALL, "data=fashion_mnist", "trainer.accelerator=cpu")
+    cut(*words)
+    path = raw / "t10k-images-idx3-ubyte"
+    path.write_bytes(path.read_bytes()[:-1] + b"~")
+
+    done = run_train(*words)
+
+    assert_is_one_sentence(done.err)
+    assert "FashionMNIST/raw/t10k-images-idx3-ubyte was changed" in done.err
+
+
+def test_files_of_a_large_data_set_are_not_read_for_it(tmp_path, monkeypatch):
+    from aetransfer.data import fingerprint as module
+
+    write_class_folder(tmp_path / "train", {"cat": 3})
+    taken = fingerprint("aetransfer.data.folder.read_folder", str(tmp_path), make_images(4))
+    assert taken.contents is not None
+    monkeypatch.setattr(module, "SMALL_FILES", 2)
+
+    large = fingerprint("aetransfer.data.folder.read_folder", str(tmp_path), make_images(4))
+
+    assert large.contents is None
+    assert taken.changed_in(large) == large.changed_in(taken) == []
 
 
 def test_a_large_data_set_is_looked_at_in_evenly_spaced_images(monkeypatch):

@@ -15,6 +15,7 @@ from aetransfer.runs.checkpoints import damage
 from aetransfer.runs.files import PARTIAL
 from tests.integration.conftest import TINY_PRETRAINING, assert_is_one_sentence
 from tests.integration.test_resume import assert_same
+from tests.made import write_class_folder
 
 PRETRAINING = (*TINY_PRETRAINING, "model=ae", "trainer.limit_train_batches=4", "logger=none", "callbacks=none")
 
@@ -178,6 +179,34 @@ def test_a_run_that_becomes_read_only_ends_and_nothing_is_touched(run_train, who
 
     subprocess.run(["umount", str(small_disk)], check=True)
     assert_same(run_train(*PRETRAINING), expected)
+
+
+def test_a_full_disk_for_decoded_images_is_said_and_leaves_no_part_of_them(run_train, tmp_path):
+    cache, images = tmp_path / "cache", tmp_path / "images"
+    cache.mkdir()
+    mounted("-t", "tmpfs", "-o", "size=1m", "tmpfs", str(cache))
+    try:
+        write_class_folder(images / "train", {"cat": 40, "dog": 40}, size=64)
+        write_class_folder(images / "test", {"cat": 4, "dog": 4}, size=64)
+        words = (
+            *("data=image_folder", f"data.root={images}", f"paths.cache_dir={cache}", "data.image_size=96", "model=ae"),
+            *("encoder.widths=[4,8,8,8]", "trainer.max_epochs=1", "trainer.limit_train_batches=1", "logger=none"),
+            "callbacks=none",
+        )
+
+        done = run_train(*words)
+
+        assert done.code == 1
+        assert_is_one_sentence(done.err)
+        assert done.err.startswith(f"error: {cache}/images-train-")
+        assert ".npy can't be written (No space left on device), it takes 2,211,840 bytes: make room" in done.err
+        assert list(cache.iterdir()) == []
+
+        subprocess.run(["mount", "-o", "remount,size=8m", str(cache)], check=True)
+        assert run_train(*words).code == 0
+        assert [path.suffix for path in cache.iterdir()] == [".npy", ".npy"]
+    finally:
+        subprocess.run(["umount", "-l", str(cache)], check=True)
 
 
 def test_a_store_that_can_not_be_written_is_refused_at_the_start(run_train, small_disk):

@@ -14,8 +14,9 @@ import aetransfer
 from aetransfer import embed
 from aetransfer.data.embedded import read_digits
 from aetransfer.inference.table import Table
+from tests.faults import Fault
 from tests.integration.conftest import DATA_SETS, TINY_PRETRAINING, assert_refused
-from tests.made import write_class_folder
+from tests.made import names_in, write_class_folder
 
 
 @pytest.fixture
@@ -182,3 +183,16 @@ def test_parquet_without_its_package_says_what_to_install(run_embed, finished, t
     done = run_embed(f"run={finished}", f"images={tmp_path}", "out=f.parquet")
 
     assert_refused(done, "out=f.parquet needs pyarrow: pip install 'aetransfer[parquet]', or name a .csv or .npz.")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signals", [["SIGINT"], ["SIGINT", "SIGINT"], ["SIGTERM"]], ids=lambda sent: "_".join(sent))
+def test_what_is_stopped_says_that_it_starts_over_and_leaves_nothing(faulty, run_embed, finished, tmp_path, signals):
+    write_class_folder(tmp_path / "images", {"cat": 3})
+    words = (f"run={finished}", f"images={tmp_path}/images", f"out={tmp_path}/table.npz", "batch_size=1")
+
+    ended = faulty(Fault(["aetransfer.networks.encoder.Encoder.forward"], 2, signals), "embed", *words)
+
+    assert (ended.code, ended.err) == (130, "Interrupted: the same command starts over.\n")
+    assert not {name for name in names_in(tmp_path) if "table" in name}
+    assert run_embed(*words).code == 0

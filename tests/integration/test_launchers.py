@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from hydra.core.config_store import ConfigStore
 
-from tests.integration.conftest import TINY
+from tests.integration.conftest import TINY, assert_refused
+from tests.processes import srun, torchrun
 
 KILLER = """
 import os, signal
@@ -89,6 +90,23 @@ def test_a_launcher_that_is_not_installed_is_named_with_its_extra(run_train, mon
 
     assert done.code == 1
     assert done.err == "error: hydra/launcher/joblib is not installed: pip install 'aetransfer[parallel]'.\n"
+
+
+@pytest.mark.parametrize("launcher", ["launcher=joblib", "launcher=local", "hydra/launcher=joblib"])
+@pytest.mark.parametrize(
+    ("environment", "who"), [(torchrun(1, "29500"), "torchrun"), (srun(0, "29500"), "srun")], ids=["torchrun", "srun"]
+)
+def test_a_launcher_that_starts_processes_is_refused_in_one_of_several_processes(
+    run_train, monkeypatch, launcher, environment, who
+):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    assert_refused(
+        run_train("-m", *TINY, "seed=0,1", launcher),
+        f"launcher={launcher.partition('=')[2]} starts processes for its jobs, but {who} has started 2 of this "
+        "command, which share each job: choose launcher=basic, or start the command once.",
+    )
 
 
 @pytest.mark.slow

@@ -5,9 +5,11 @@ import json
 import pytest
 import torch
 
-from aetransfer import batch_size
+from aetransfer import batch_size, embed, predict
 from aetransfer.models.autoencoder import AutoEncoder
+from aetransfer.networks.conv4 import Conv4
 from tests.integration.conftest import TINY_PRETRAINING, assert_is_one_sentence, assert_refused
+from tests.made import names_in, write_class_folder
 
 PRETRAINING = (*TINY_PRETRAINING, "model=ae", "trainer.limit_train_batches=4", "logger=none", "callbacks=none")
 ADVICE = (
@@ -77,3 +79,94 @@ def test_a_batch_size_is_found_for_one_job(command):
 
     assert done.code == 1
     assert_is_one_sentence(done.err)
+
+
+@pytest.fixture
+def encoder_memory_for(monkeypatch):
+    """Let encoders end as on a GPU whose memory is full, where they are given more images than these."""
+
+    def limit(images):
+        original = Conv4.features
+
+        def features(self, batch):
+            if len(batch) > images:
+                raise ON_A_GPU
+            return original(self, batch)
+
+        monkeypatch.setattr(Conv4, "features", features)
+
+    return limit
+
+
+def test_a_run_that_is_measured_again_needs_less_memory_with_smaller_batches(
+    run_evaluate, finished, encoder_memory_for
+):
+    encoder_memory_for(16)
+
+    assert_refused(
+        run_evaluate(f"run={finished}"),
+        "Out of memory (CUDA out of memory): name the run's data in the command (data=photo_digits) and lower "
+        "data.batch_size=32 or data.max_memory_gb=8, or choose accelerator=cpu.",
+    )
+    assert_refused(
+        run_evaluate(f"run={finished}", "data=photo_digits", "data.batch_size=20"),
+        "Out of memory (CUDA out of memory): lower data.batch_size=20 or data.max_memory_gb=8, or choose "
+        "accelerator=cpu.",
+    )
+    assert run_evaluate(f"run={finished}", "data=photo_digits", "data.batch_size=16").code == 0
+
+
+@pytest.mark.parametrize(
+    ("measure", "lower"),
+    [
+        ("probes", "lower evaluation.probes.max_features, or "),
+        ("representation", "lower evaluation.representation.batch or evaluation.representation.images or "
+                           "evaluation.representation.max_features, or "),
+        ("transferability", "lower evaluation.transferability.images or evaluation.transferability.max_features, or "),
+        ("classifier", ""),
+    ],
+)  # fmt: skip
+def test_a_measure_names_its_own_settings_that_decide_how_much_memory_it_needs(
+    run_evaluate, finished, encoder_memory_for, measure, lower
+):
+    encoder_memory_for(1)
+
+    done = run_evaluate(f"run={finished}", f"evaluation={measure}")
+
+    assert_refused(done, f"Out of memory (CUDA out of memory): {lower}choose accelerator=cpu.")
+    assert not (finished / "evaluation" / f"{measure}.json").exists()
+
+
+@pytest.mark.slow
+def test_a_measure_that_asks_for_more_memory_than_a_machine_can_address_says_what_to_lower(run_train, run_evaluate):
+    run = run_train(*PRETRAINING[:-2], "logger=none", "callbacks=none", "model=vae", "encoder.latent_dim=65536").run
+
+    done = run_evaluate(f"run={run}", "evaluation=vae", "evaluation.vae.samples=2000000000")
+
+    assert done.code == 1
+    assert_is_one_sentence(done.err)
+    assert done.err.startswith("error: Out of memory (")
+    assert done.err.endswith(
+        "): lower evaluation.vae.decoded_at_once or evaluation.vae.samples, or take a machine with more of it.\n"
+    )
+
+
+@pytest.mark.parametrize("main", [embed.main, predict.main], ids=["embed", "predict"])
+def test_images_that_do_not_fit_memory_in_one_batch_fit_in_smaller_ones(
+    command, finished, encoder_memory_for, tmp_path, main
+):
+    encoder_memory_for(8)
+    write_class_folder(tmp_path / "images", {"cat": 12})
+    words = (f"run={finished}", f"out={tmp_path}/table.csv")
+
+    assert_refused(
+        command(main, *words, f"images={tmp_path}/images"),
+        "Out of memory (CUDA out of memory): lower batch_size=256, give fewer images at a time, or choose "
+        "accelerator=cpu.",
+    )
+    assert_refused(
+        command(main, *words, "data=photo_digits", "batch_size=9"),
+        "Out of memory (CUDA out of memory): lower batch_size=9, or choose accelerator=cpu.",
+    )
+    assert names_in(tmp_path) == {"images"}
+    assert command(main, *words, f"images={tmp_path}/images", "batch_size=8").code == 0

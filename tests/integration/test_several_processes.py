@@ -234,8 +234,6 @@ def test_two_processes_that_were_interrupted_within_an_epoch_go_on_to_the_same_n
         (("trainer=ddp_sim", "data.batch_size=33"), "data.batch_size=33 is shared by 2 processes: choose a multiple of 2."),
         (("trainer=ddp_sim", "pretrain.data.batch_size=7", "transfer=frozen"),
          "pretrain.data.batch_size=7 is shared by 2 processes: choose a multiple of 2."),
-        (("trainer=ddp_sim", "trainer.strategy=ddp_spawn"),
-         "trainer.strategy=ddp_spawn starts processes that lose what a run keeps: choose ddp."),
         (("trainer=fsdp", "trainer.accelerator=cpu", "trainer.gradient_clip_val=1"),
          "trainer.strategy=fsdp can't clip by the norm of gradients that no process has: leave "
          "trainer.gradient_clip_val out."),
@@ -243,7 +241,7 @@ def test_two_processes_that_were_interrupted_within_an_epoch_go_on_to_the_same_n
          "trainer.num_nodes=2, but this is the only process: start the command on each node, by srun, by torchrun, or "
          "with NODE_RANK, MASTER_ADDR and MASTER_PORT set."),
     ],
-    ids=["batch", "pretraining_batch", "spawn", "clipping", "nodes"],
+    ids=["batch", "pretraining_batch", "clipping", "nodes"],
 )  # fmt: skip
 def test_what_several_processes_cannot_do_is_refused_before_anything_is_trained(run_train, tmp_path, words, sentence):
     assert_refused(run_train(*TINY, *words), sentence)

@@ -4,14 +4,22 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from aetransfer import report
 from aetransfer.callbacks.progress import Throughput
+from aetransfer.models.classifier import Classifier
 from aetransfer.runs import __main__ as runs
+from aetransfer.runs import lock, record
+from aetransfer.runs.directory import RunDirectory
+from aetransfer.runs.lock import RunLock
 from aetransfer.sweeps.status import status_of
+from tests.commands import run_command
 from tests.integration.conftest import TINY, assert_refused
 
 
@@ -69,6 +77,47 @@ def test_a_running_job_tells_its_epoch_speed_and_time_left_and_those_after_it_ar
     assert running.detail.startswith("transfer epoch 2/2, ") and running.detail.endswith(" left")
     assert "images/s" in running.detail
     assert queued.status == "queued"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hours", [1, -1])
+def test_a_run_on_a_host_whose_clock_is_wrong_is_shown_as_it_is_and_keeps_its_lock(
+    run_train, sweep_of, monkeypatch, hours
+):
+    """Its pretraining was done on this host, whose clock is right."""
+    ahead, seen, entered = [0], {}, threading.Event()
+    monkeypatch.setattr(record, "_now", lambda: (datetime.now(UTC) + timedelta(hours=ahead[0])).isoformat())
+    monkeypatch.setattr("aetransfer.runs.lock.RunLock.__init__.__defaults__", (0.5, 60.0, 0.01))
+    original = Throughput.on_train_batch_end
+
+    def look(self, trainer, *rest):
+        original(self, trainer, *rest)
+        if not isinstance(trainer.lightning_module, Classifier) or seen:
+            return
+        ahead[0] = hours
+        run = Path(trainer.default_root_dir)
+        time.sleep(0.2)  # until the next heartbeats
+        waiter = RunLock(RunDirectory(run).locks, poll=0.01, dead=60.0)
+        threading.Thread(target=lambda: hold(waiter, entered), daemon=True).start()
+        seen.update({command: run_command("runs", command).stdout for command in ("status", "list")})
+        seen["entered"] = entered.wait(0.5)
+
+    monkeypatch.setattr(Throughput, "on_train_batch_end", look)
+    with monkeypatch.context() as patch:
+        patch.setattr(lock, "_machine", lambda: "elsewhere boot namespace")
+        done = run_train("-m", *TINY, "transfer=frozen")
+
+    assert done.code == 0, done.err
+    assert "1 job(s): 1 running" in seen["status"] and "transfer epoch" in seen["status"]
+    assert [line.split("│")[2].strip() for line in seen["list"].splitlines() if "photo_digits" in line] == ["running"]
+    assert not seen["entered"]
+    assert entered.wait(10.0)
+    assert [job.status for job in status_of(sweep_of())] == ["finished"]
+
+
+def hold(waiter, entered):
+    with waiter.held():
+        entered.set()
 
 
 @pytest.mark.slow

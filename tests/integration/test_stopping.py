@@ -22,15 +22,16 @@ PRETRAINING = (*TINY_PRETRAINING, "model=ae", "trainer.limit_train_batches=4", "
 
 @pytest.fixture
 def signalled_at(monkeypatch):
-    """Let this process send itself a signal before the n-th call of a function."""
+    """Let this process send itself signals, SIGTERM if none are named, before the n-th call of a function."""
 
-    def at(owner, name, number, sent=signal.SIGTERM):
+    def at(owner, name, number, *sent):
         original, made = getattr(owner, name), []
 
         def counted(*arguments, **named):
             made.append(1)
             if len(made) == number:
-                os.kill(os.getpid(), sent)
+                for each in sent or [signal.SIGTERM]:
+                    os.kill(os.getpid(), each)
             return original(*arguments, **named)
 
         monkeypatch.setattr(owner, name, counted)
@@ -53,7 +54,7 @@ def status(run):
 
 def assert_stopped(done, run):
     assert done.code == 130
-    assert done.err.splitlines()[-1] == stopping.SENTENCE
+    assert done.err.splitlines()[-1] == stopping.GOES_ON
     assert status(run) == "interrupted"
 
 
@@ -140,8 +141,9 @@ def test_a_signal_within_the_pretraining_of_a_transfer_stops_both(run_train, mon
     assert_same(run_train(*words), whole)
 
 
-def test_the_handler_that_a_cluster_has_for_its_signal_is_called_when_all_is_on_disk(run_train, tmp_path, signalled_at):
-    """As submitit's, which puts the job on the queue again and exits."""
+@pytest.fixture
+def requeue_handler(tmp_path):
+    """What submitit does on SIGUSR2: puts the job on the queue again, of which a note is made here, and exits."""
     found = []
 
     def requeue(number, frame):
@@ -150,15 +152,28 @@ def test_the_handler_that_a_cluster_has_for_its_signal_is_called_when_all_is_on_
         raise SystemExit(7)
 
     before = signal.signal(signal.SIGUSR2, requeue)
-    try:
-        signalled_at(AutoEncoder, "training_step", 3, signal.SIGUSR2)
-        done = run_train(*PRETRAINING)
-        assert signal.getsignal(signal.SIGUSR2) is requeue
-    finally:
-        signal.signal(signal.SIGUSR2, before)
+    yield found
+    assert signal.getsignal(signal.SIGUSR2) is requeue
+    signal.signal(signal.SIGUSR2, before)
 
-    assert done.code == 7
-    assert found == [(signal.SIGUSR2, 3, "interrupted")]
+
+@pytest.mark.parametrize("sent", [[signal.SIGUSR2], [signal.SIGTERM, signal.SIGUSR2]], ids=["alone", "after_sigterm"])
+def test_the_handler_that_a_cluster_has_for_its_signal_is_called_when_all_is_on_disk(
+    run_train, requeue_handler, signalled_at, sent
+):
+    signalled_at(AutoEncoder, "training_step", 3, *sent)
+
+    assert run_train(*PRETRAINING).code == 7
+
+    assert requeue_handler == [(signal.SIGUSR2, 3, "interrupted")]
+
+
+def test_a_job_that_a_person_stops_is_not_queued_again(run_train, requeue_handler, signalled_at, tmp_path):
+    signalled_at(AutoEncoder, "training_step", 3, signal.SIGINT, signal.SIGUSR2)
+
+    assert_stopped(run_train(*PRETRAINING), the_run(tmp_path / "outputs"))
+
+    assert requeue_handler == []
 
 
 def test_a_sweep_stops_as_a_whole(run_train, tmp_path, signalled_at):
@@ -187,7 +202,7 @@ def test_a_real_process_is_stopped_and_goes_on(run_train, faulty, monkeypatch, t
     ended = faulty(Fault([PRETRAINING_STEP], 2, signals), "train", *PRETRAINING)
 
     assert ended.code == 130, ended.err
-    assert ended.err.splitlines()[-1] == stopping.SENTENCE
+    assert ended.err.splitlines()[-1] == stopping.GOES_ON
     run = the_run(tmp_path / "outputs")
     assert (run / "checkpoints" / "last.ckpt").exists() == kept
     assert status(run) == ("interrupted" if kept else "running")

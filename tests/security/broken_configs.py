@@ -226,10 +226,9 @@ def a_choice_that_is_none(draw: random.Random) -> Made:
     others = {path.stem for path in CONFIGS.glob("*/*.yaml")} - own
     choice = draw.choice([*sorted(others), *(f"{name}{draw.choice('xyz_')}" for name in sorted(own)), "..", "null"])
     if draw.random() < 0.3:
-        return (), f"{GLOBAL}defaults: [override /{group}: {choice}]\n" if choice not in (
-            "null",
-            "..",
-        ) else f"{GLOBAL}- 1"
+        # An experiment that overrides the experiment says nothing: the command line has chosen it.
+        means_nothing = group == "experiment" or choice in ("null", "..")
+        return (), f"{GLOBAL}- 1" if means_nothing else f"{GLOBAL}defaults: [override /{group}: {choice}]\n"
     return (*_base(draw), f"{group}={choice}"), None
 
 

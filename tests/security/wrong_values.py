@@ -21,7 +21,7 @@ SWITCHES = ("data.augment.flip", "encoder.batch_norm", "trainer.compile", "train
 LISTS = ("encoder.widths", "head.hidden", "encoder.hidden")
 WORDS = (
     *("model.optimizer.name", "model.optimizer.schedule", "encoder.init", "transfer.weights", "transfer.channels"),
-    *("trainer.precision", "trainer.accelerator", "reuse", "pretrain.model.optimizer.name"),
+    *("trainer.precision", "trainer.accelerator", "trainer.strategy", "reuse", "pretrain.model.optimizer.name"),
 )
 GROUPS = ("callbacks", "data.augment", "data", "encoder", "model", "model.optimizer", "trainer", "paths", "transfer")
 POSITIVE = (*(key for key in COUNTS if not key.endswith(("seed", "pad"))), "model.optimizer.lr")

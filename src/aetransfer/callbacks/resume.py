@@ -106,10 +106,14 @@ class Resume(Checkpoint):
             self._save(trainer)
             _stop_if_asked(trainer)
 
-    def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        # Processes need not have equally many batches here, so that several could not agree to stop.
-        if trainer.world_size == 1 and stopping.seconds_since_asked() > PATIENCE_WITH_VALIDATION:
-            stopping.stop_if_asked()
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
+    ) -> None:
+        # Each process has a part of every batch, so that all of them get here equally often.
+        if trainer.world_size > 1 and (batch_idx + 1) % STEPS_BETWEEN_AGREEMENTS:
+            return
+        if _any(trainer, stopping.seconds_since_asked() > PATIENCE_WITH_VALIDATION):
+            raise stopping.Stopped(stopping.name())
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._stopping = trainer.should_stop

@@ -1,6 +1,6 @@
 """What can be measured of a finished run: the schema of the `evaluation` group. Its files combine."""
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field
 
@@ -10,8 +10,16 @@ Probe = Literal["knn", "logistic", "mlp"]
 Baseline = Literal["random", "pixels", "pca"]
 
 
-class Probes(Node):
+class Measure(Node):
+    """What a measure takes. needs_memory: its settings on which depends how much memory it takes."""
+
+    needs_memory: ClassVar[tuple[str, ...]] = ()
+
+
+class Probes(Measure):
     """Small models on frozen features, each beside those on features that nothing was learnt for."""
+
+    needs_memory = ("max_features",)
 
     probes: Annotated[list[Probe], Field(min_length=1)] = list(get_args(Probe))
     baselines: list[Baseline] = list(get_args(Baseline))
@@ -24,12 +32,14 @@ class Probes(Node):
     seed: Seed = 0
 
 
-class Reconstruction(Node):
+class Reconstruction(Measure):
     """MSE, PSNR, SSIM beside PCA; there is nothing to set."""
 
 
-class Variational(Node):
+class Variational(Measure):
     """A VAE's terms, and importance-weighted likelihood from `samples` codes each of `images` images."""
+
+    needs_memory = ("decoded_at_once", "samples")
 
     samples: PositiveInt = 500
     images: PositiveInt | None = 1000
@@ -37,8 +47,10 @@ class Variational(Node):
     seed: Seed = 0
 
 
-class Fid(Node):
+class Fid(Measure):
     """Frechet distances in the features of a classifier trained here, and of Inception where its weights are given."""
+
+    needs_memory = ("images",)
 
     images: Annotated[PositiveInt, Field(ge=2)] = 10000
     epochs: PositiveInt = 3
@@ -46,8 +58,10 @@ class Fid(Node):
     seed: Seed = 0
 
 
-class Representation(Node):
+class Representation(Measure):
     """CKA with other encoders (paths), and effective rank."""
+
+    needs_memory = ("batch", "images", "max_features")
 
     others: list[str] = []
     images: Annotated[PositiveInt, Field(ge=4)] = 2000
@@ -56,15 +70,17 @@ class Representation(Node):
     seed: Seed = 0
 
 
-class Transferability(Node):
+class Transferability(Measure):
     """LogME and H-score of the encoder that is carried, on training images of the data."""
+
+    needs_memory = ("images", "max_features")
 
     images: Annotated[PositiveInt, Field(ge=2)] = 10000
     max_features: PositiveInt = 512
     seed: Seed = 0
 
 
-class Classification(Node):
+class Classification(Measure):
     """A transfer's classifier class by class, and its calibration; there is nothing to set."""
 
 
@@ -79,6 +95,6 @@ class Measures(Node):
     transferability: Transferability | None = None
     classifier: Classification | None = None
 
-    def chosen(self) -> dict[str, Node]:
+    def chosen(self) -> dict[str, Measure]:
         """Return the settings of each measure to take, by its name."""
         return {name: settings for name in type(self).model_fields if (settings := getattr(self, name)) is not None}

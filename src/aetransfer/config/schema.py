@@ -237,7 +237,7 @@ class Trainer(Training):
     accelerator: Literal["auto", "cpu", "gpu", "mps", "tpu"] = "auto"
     devices: PositiveInt | Literal["auto"] = 1
     num_nodes: PositiveInt = 1
-    strategy: str = "auto"
+    strategy: Literal["auto", "ddp", "ddp_find_unused_parameters_true", "fsdp"] = "auto"
     deterministic: bool | Literal["warn"] = False
     profiler: Literal["simple", "advanced", "pytorch"] | None = None
     detect_anomaly: bool = False

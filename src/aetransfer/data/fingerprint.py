@@ -1,7 +1,8 @@
-"""What a run was trained on, so that it isn't continued on something else: its images' checksum and its files' sizes.
+"""What a run is trained and tested on, so that it isn't continued on something else.
 
-The checksum is of the decoded training split, whatever reads it, and tells that something has changed; sizes and times
-of the files tell which. A folder that was copied, with new times, is the same.
+A checksum of the decoded training split, whatever reads it, and of small data sets another of all that is in their
+files, the test split's too, tell that something has changed; sizes and times of the files tell which. A folder that was
+copied, with new times, is the same.
 """
 
 import os
@@ -17,6 +18,8 @@ from aetransfer.data.images import Images
 # A larger data set is looked at in as many evenly spaced images as make up this: reading all would delay the start.
 MOST_BYTES = 1 << 30
 CHUNK = 4096
+# What is in the files is compared where reading them all takes no second more. MNIST's are unpacked 66 MB.
+SMALL_BYTES, SMALL_FILES = 1 << 27, 10_000
 
 # Where the project's readers find their files below `root`.
 FOLDERS = {
@@ -30,10 +33,13 @@ FOLDERS = {
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """images: CRC-32 of images and labels. files: size in bytes and modification time in ns, by path below the root."""
+    """images: CRC-32 of the training split's images and labels. files: size in bytes and modification time in ns, by
+    path below the root. contents: CRC-32 of what is in the files, None where they are too many or too large.
+    """
 
     images: str
     files: dict[str, tuple[int, int]]
+    contents: str | None = None
 
     def changed_in(self, now: "Fingerprint") -> list[str]:
         """Say which files are no longer what they were, one after another. Empty where the data are the same."""
@@ -46,14 +52,16 @@ class Fingerprint:
             for path in touched
             if before[path][0] != after[path][0]
         ]
-        if missing or new or resized or self.images == now.images:
+        same_contents = self.contents == now.contents or None in (self.contents, now.contents)
+        if missing or new or resized or (self.images == now.images and same_contents):
             return missing + resized + new
         return [f"{path} was changed" for path in touched] or ["the images are others"]
 
 
 def fingerprint(reader: str, root: str | None, images: Images) -> Fingerprint:
     """Take the fingerprint of what the function named `reader` finds below `root`, and of the split it has read."""
-    return Fingerprint(f"{_checksum(images):08x}", dict(_files(reader, root)))
+    files = dict(_files(reader, root))
+    return Fingerprint(f"{_checksum(images):08x}", files, _contents(Path(root).expanduser(), files) if root else None)
 
 
 def _checksum(images: Images) -> int:
@@ -63,6 +71,15 @@ def _checksum(images: Images) -> int:
     for first in range(0, len(pixels), CHUNK * step):
         checksum = zlib.crc32(_bytes(pixels[first : first + CHUNK * step : step]), checksum)
     return checksum
+
+
+def _contents(root: Path, files: dict[str, tuple[int, int]]) -> str | None:
+    if not files or len(files) > SMALL_FILES or sum(size for size, _ in files.values()) > SMALL_BYTES:
+        return None
+    checksum = 0
+    for path in files:
+        checksum = zlib.crc32((root / path).read_bytes(), checksum)
+    return f"{checksum:08x}"
 
 
 def _bytes(values: Tensor) -> memoryview:

@@ -8,6 +8,7 @@ import functools
 import glob
 import hashlib
 import logging
+import math
 import os
 import uuid
 from collections.abc import Iterator
@@ -118,7 +119,10 @@ def _decoded(listing: _Listing, folder: Path, image_size: int, cache_dir: Path) 
             cache_dir.mkdir(parents=True, exist_ok=True)
             _write(cache, listing.files, image_size)
         except OSError as error:
-            raise UserError(f"{cache} can't be written ({error.strerror}): set paths.cache_dir.") from error
+            raise UserError(
+                f"{cache} can't be written ({error.strerror}), it takes {math.prod(shape):,} bytes: make room or let "
+                "it be written, or set paths.cache_dir to another folder."
+            ) from error
         for stale in cache_dir.glob(f"{glob.escape(family)}*.npy"):
             if stale != cache:
                 stale.unlink(missing_ok=True)
@@ -148,12 +152,15 @@ def _cached(cache: Path, shape: tuple[int, ...]) -> np.ndarray | None:
 def _write(cache: Path, files: list[Path], image_size: int) -> None:
     """Decode into a file of its own, then rename it: two jobs that start together each leave a whole cache."""
     partial = cache.with_suffix(f".{uuid.uuid4().hex}.partial")
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), 3, image_size, image_size)}
     try:
-        array = np.lib.format.open_memmap(partial, "w+", np.uint8, (len(files), 3, image_size, image_size))
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for row, pixels in enumerate(pool.map(lambda path: _decode(path, image_size), files)):
-                array[row] = pixels
-        array.flush()
+        # Not memory-mapped: a disk that becomes full would end the process with SIGBUS.
+        with partial.open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
+            np.lib.format.write_array_header_1_0(file, header)
+            for pixels in pool.map(lambda path: _decode(path, image_size), files):
+                file.write(pixels.tobytes())
+            file.flush()
+            os.fsync(file.fileno())
         partial.replace(cache)
     finally:
         partial.unlink(missing_ok=True)
@@ -180,6 +187,8 @@ def decode(source: Path | BinaryIO, image_size: int, name: str | Path) -> np.nda
         raise UserError(
             f"{name} can't be read as an image (no format that Pillow knows): replace or remove it."
         ) from error
+    except MemoryError:
+        raise
     except Exception as error:  # Pillow's decoders answer broken bytes with SyntaxError, RuntimeError and many more.
         raise UserError(f"{name} can't be read as an image ({error}): replace or remove it.") from error
     return np.asarray(colour).transpose(2, 0, 1)

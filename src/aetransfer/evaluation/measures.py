@@ -13,6 +13,7 @@ from aetransfer.evaluation.reconstruction import reconstruction
 from aetransfer.evaluation.representation import representation
 from aetransfer.evaluation.subject import Subject
 from aetransfer.evaluation.variational import variational
+from aetransfer.runs import mishaps
 from aetransfer.runs.finished import code_version
 
 MEASURES: dict[str, Callable[[Subject, Any], Outcome]] = {
@@ -33,7 +34,9 @@ def take(subject: Subject, measures: Measures) -> None:
     UserError for a measure that the run's model does not have.
     """
     for measure, settings in measures.chosen().items():
-        outcome = MEASURES[measure](subject, settings)
+        keys = [f"evaluation.{measure}.{key}" for key in settings.needs_memory]
+        with mishaps.memory_for(f"lower {' or '.join(keys)}" if keys else ""):
+            outcome = MEASURES[measure](subject, settings)
         data = subject.job.data.name
         own = subject.directory.read_config().data.name == data
         name = "-".join([measure, *([] if own else [data]), *(["val"] if subject.part == "val" else [])])

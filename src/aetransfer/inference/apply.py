@@ -3,6 +3,7 @@
 import csv
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from io import StringIO
 
@@ -16,6 +17,7 @@ from aetransfer.config.requests import ImagesRequest
 from aetransfer.errors import UserError
 from aetransfer.inference.source import Batch, Source, source_of
 from aetransfer.networks.encoder import Encoder
+from aetransfer.runs import mishaps
 from aetransfer.runs.files import replace_file
 
 # The command did what it could, and some images could not be read.
@@ -51,6 +53,12 @@ def apply(request: ImagesRequest, encoder: Encoder, network: Callable[[Tensor], 
         raise UserError(f"None of the {source.count} image(s) can be read; the first: {unreadable[0][1]}")
     leading = {"image": np.array(names)} | ({"label": np.array(labels)} if any(labels) else {})
     return Applied(leading, np.concatenate(values), unreadable)
+
+
+def memory_for(request: ImagesRequest) -> AbstractContextManager[None]:
+    """Say meanwhile what to lower where memory does not suffice. A table is held whole until it is written."""
+    fewer = ", give fewer images at a time" if request.data is None else ""
+    return mishaps.memory_for(f"lower batch_size={request.batch_size}{fewer}")
 
 
 def to_device(network: nn.Module, accelerator: str) -> None:

@@ -34,7 +34,7 @@ from aetransfer.runs.meeting import (
 )
 from aetransfer.runs.member import ALONE, AllThere, Member
 from aetransfer.runs.place import Place, place
-from aetransfer.runs.watch import Watch, failure, report
+from aetransfer.runs.watch import STOPPED, Watch, failure, report
 
 # What the others have to leave in, once they are let go.
 LEAVING = 30.0
@@ -104,7 +104,7 @@ def leading(here: Place | None = None) -> Iterator[None]:
             _current.open()
         yield
         code = 0
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, stopping.Stopped):
         code = stopping.INTERRUPTED
         raise
     finally:
@@ -114,10 +114,6 @@ def leading(here: Place | None = None) -> Iterator[None]:
 
 def check(job: Job) -> None:
     """Raise UserError where a job asks for other processes than a launcher started, or for what they can't share."""
-    if any(way in job.trainer.strategy for way in ("spawn", "fork", "notebook")):
-        raise UserError(
-            f"trainer.strategy={job.trainer.strategy} starts processes that lose what a run keeps: choose ddp."
-        )
     if job.trainer.strategy == "fsdp" and job.trainer.gradient_clip_val is not None:
         raise UserError(
             "trainer.strategy=fsdp can't clip by the norm of gradients that no process has: leave "
@@ -153,7 +149,7 @@ def called(job: Job, directory: RunDirectory, source: str | None, lost: Callable
     """Have all processes of a job execute this stage; the block is the first one's part of it.
 
     lost: told why, should this process have to be ended because the others are gone and it waits for them in vain.
-    Raises UserError where another process failed.
+    Raises UserError where another process failed, Stopped where a signal reached that one alone.
     """
     processes = _processes(job)
     if processes * job.trainer.num_nodes == 1:
@@ -174,9 +170,10 @@ def called(job: Job, directory: RunDirectory, source: str | None, lost: Callable
                 if not is_consequence(error):
                     report(store, order.number, f"{error}")
                     raise
-                raise UserError(f"{failure(store, order.number, lead.started)}.") from error
+                why = failure(store, order.number, lead.started)
+                raise stopping.Stopped(why) if why.endswith(STOPPED) else UserError(f"{why}.") from error
             except BaseException:
-                report(store, order.number, "It was stopped")
+                report(store, order.number, f"It {STOPPED}")
                 raise
 
 

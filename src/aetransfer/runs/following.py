@@ -14,7 +14,7 @@ from aetransfer.errors import UserError
 from aetransfer.runs import stopping
 from aetransfer.runs.meeting import POLL, Order, address, connected, is_consequence, prefix_of, start
 from aetransfer.runs.place import Place
-from aetransfer.runs.watch import Watch, report
+from aetransfer.runs.watch import STOPPED, Watch, report
 
 
 def follow(here: Place, allow: Sequence[str]) -> int:
@@ -87,4 +87,4 @@ class Follower:
                 if not isinstance(error, UserError):
                     sys.excepthook(type(error), error, error.__traceback__)
         except BaseException:
-            report(self.store, order.number, f"Process {member.rank} of {member.size} was stopped")
+            report(self.store, order.number, f"Process {member.rank} of {member.size} {STOPPED}")

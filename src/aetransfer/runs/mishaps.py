@@ -23,6 +23,9 @@ OF_THE_DISK = {
 FULL = (errno.ENOSPC, errno.EDQUOT)
 NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "DefaultCPUAllocator", "bad_alloc")
 
+# Whose memory it was, in the words of torch's backends.
+GPUS = ("CUDA", "HIP", "MPS")
+
 
 def explained(error: BaseException, directory: Path) -> UserError | None:
     """Return the sentence for what befell the run in `directory`, None for what is no mishap.
@@ -33,9 +36,10 @@ def explained(error: BaseException, directory: Path) -> UserError | None:
     each: BaseException | None = error
     while each is not None:
         chain.append(each)
-        # A WriteError says all that its cause does.
-        told = each.__cause__ if isinstance(each, WriteError) and each.__cause__ else each
-        each = told.__cause__ or told.__context__
+        told, each = _tells_of_file(each), each.__cause__ or each.__context__
+        # A file that could not be written can't be closed either.
+        while told and isinstance(each, OSError):
+            each = each.__cause__ or each.__context__
     sentences = [sentence for each in chain if (sentence := _sentence(each, directory)) is not None]
     return sentences[-1] if sentences else None
 
@@ -51,19 +55,45 @@ def said(directory: Path) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def memory_for(lower: str) -> Iterator[None]:
+    """Raise a UserError where memory does not suffice for what is done with a finished run.
+
+    lower: what to do for less of it to be needed, empty where there is nothing but a larger machine.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, UserError) or not _is_of_memory(error):
+            raise
+        elsewhere = (
+            "choose accelerator=cpu" if any(name in str(error) for name in GPUS) else "take a machine with more of it"
+        )
+        raise UserError(f"Out of memory ({_line(error)}): {f'{lower}, or ' if lower else ''}{elsewhere}.") from error
+
+
 def _sentence(error: BaseException, directory: Path) -> UserError | None:
-    if not directory.is_dir() and isinstance(error, OSError | WriteError):
+    if not directory.is_dir() and (isinstance(error, OSError) or _tells_of_file(error)):
         return UserError(f"{directory} was removed while the run was being done: the same command begins it afresh.")
     if isinstance(error, WriteError):
         return error
     if isinstance(error, OSError) and error.errno in OF_THE_DISK:
         return _unwritable(error, directory)
-    if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
+    if _is_of_memory(error):
         return UserError(
             f"Out of memory ({_line(error)}): lower data.batch_size (python -m aetransfer.batch_size finds one that "
             "fits), encoder.widths or data.max_memory_gb, or choose trainer.precision=bf16-mixed."
         )
     return None
+
+
+def _tells_of_file(error: BaseException) -> bool:
+    """Tell whether an error is a sentence that says all that the OSError behind it does."""
+    return isinstance(error, UserError) and isinstance(error.__cause__, OSError)
+
+
+def _is_of_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY)
 
 
 def _unwritable(error: OSError, directory: Path) -> UserError | None:

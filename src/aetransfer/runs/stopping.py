@@ -4,7 +4,8 @@ The first one asks. Training answers after the step it is in, once the state is 
 else is left at once, for it can be done again. A second Ctrl-C ends the process where it is.
 
 A cluster's launcher has a handler of its own that puts the job on the queue again (submitit's for SIGUSR2): it is
-called when the run has let go of its files. Signals reach the main thread alone, so elsewhere nothing is changed.
+called when the run has let go of its files, also where SIGTERM came before it, for a cluster may send both. A person
+who pressed Ctrl-C wants an end. Signals reach the main thread alone, so elsewhere nothing is changed.
 """
 
 import os
@@ -20,7 +21,8 @@ from typing import Any
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 REQUEUES = (signal.SIGUSR1, signal.SIGUSR2)
 INTERRUPTED = 130
-SENTENCE = "Interrupted: the same command goes on where it stopped."
+GOES_ON = "Interrupted: the same command goes on where it stopped."
+STARTS_OVER = "Interrupted: the same command starts over."
 
 
 class Stopped(BaseException):
@@ -32,43 +34,50 @@ class Stopped(BaseException):
 
 @dataclass
 class _State:
-    """One for the process, as signals are. before: the handlers that were there, None while signals are not heeded."""
+    """One for the process, as signals are. before: the handlers that were there, None while signals are not heeded.
+
+    requeues: the signal whose handler is to be called in the end. sentence: what a second Ctrl-C says.
+    """
 
     before: dict[signal.Signals, Any] | None = None
     asked: signal.Signals | None = None
+    requeues: signal.Signals | None = None
     since: float = 0.0
     deferred: bool = False
     abandoned: bool = False
-
-    def reset(self) -> None:
-        self.before, self.asked, self.since, self.deferred, self.abandoned = None, None, 0.0, False, False
+    sentence: str = GOES_ON
 
 
 _state = _State()
 
 
 @contextmanager
-def heeded() -> Iterator[None]:
-    """Heed signals meanwhile. Raises KeyboardInterrupt at the end if one came; within another such block, Stopped."""
+def heeded(sentence: str = GOES_ON) -> Iterator[None]:
+    """Heed signals meanwhile. Raises KeyboardInterrupt at the end if one came; within another such block, Stopped.
+
+    sentence: what the same command does when it is given again, said where there is no time to raise anything.
+    """
+    global _state
     if _state.before is not None or threading.current_thread() is not threading.main_thread():
         yield
         return
     # Ctrl-C is ignored in the background of a script, and stays so.
     chosen = [each for each in SIGNALS if each != signal.SIGINT or signal.getsignal(each) != signal.SIG_IGN]
-    _state.before = {each: signal.signal(each, _ask) for each in chosen}
+    before: dict[signal.Signals, Any] = {each: signal.signal(each, _ask) for each in chosen}
+    _state.sentence, _state.before = sentence, before
     cause: Stopped | None = None
     try:
         yield
     except Stopped as stopped:
         cause = stopped
     finally:
-        asked, before = _state.asked, _state.before
-        _state.reset()
+        asked, requeues = _state.asked, _state.requeues
+        _state = _State()
         for each, handler in before.items():
             signal.signal(each, signal.SIG_DFL if handler is None else handler)
     if asked is not None or cause is not None:
-        if asked in REQUEUES and callable(before[asked]):
-            before[asked](asked, None)
+        if requeues is not None and callable(before[requeues]):
+            before[requeues](requeues, None)
         raise KeyboardInterrupt from cause
 
 
@@ -133,12 +142,14 @@ def _ask(number: int, frame: FrameType | None) -> None:
     again = _state.asked is not None
     if not again:
         _state.asked, _state.since = signal.Signals(number), time.monotonic()
+    if number in REQUEUES and _state.asked != signal.SIGINT:
+        _state.requeues = signal.Signals(number)
     if _state.abandoned:
         raise Stopped("abandoned")
     if again:
         if number == signal.SIGINT:
             # Whatever it is that does not end: no file is ever half written, so nothing has to be tidied.
-            os.write(2, f"{SENTENCE}\n".encode())
+            os.write(2, f"{_state.sentence}\n".encode())
             os._exit(INTERRUPTED)
     elif not _state.deferred:
         raise Stopped(_state.asked)

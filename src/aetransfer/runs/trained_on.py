@@ -21,7 +21,8 @@ def note_data(directory: RunDirectory, data: Fingerprint) -> None:
     if not listing.exists():
         listing.parent.mkdir(exist_ok=True)
         replace_file(listing, gzip.compress(content, mtime=0))
-    replace_file(directory.data, json.dumps({"images": data.images, "files": digest}) + "\n")
+    noted = {"images": data.images, "files": digest, "contents": data.contents}
+    replace_file(directory.data, json.dumps(noted) + "\n")
 
 
 def check_data(directory: RunDirectory, data: Fingerprint, root: str | None) -> None:
@@ -32,7 +33,9 @@ def check_data(directory: RunDirectory, data: Fingerprint, root: str | None) -> 
     listing = _listing(directory, str(noted["files"]))
     # A run directory that was carried elsewhere comes without the list.
     files = json.loads(gzip.decompress(listing.read_bytes())) if listing.is_file() else data.files
-    begun_on = Fingerprint(noted["images"], {path: (size, time) for path, (size, time) in files.items()})
+    begun_on = Fingerprint(
+        noted["images"], {path: (size, time) for path, (size, time) in files.items()}, noted.get("contents")
+    )
     changed = begun_on.changed_in(data)
     if changed:
         what = ", ".join(changed[:SHOWN]) + (f" and {len(changed) - SHOWN:,} more" if len(changed) > SHOWN else "")

@@ -22,6 +22,8 @@ STARTING = 120.0
 # For a process that noticed by itself, and is just leaving.
 GRACE = 20.0
 UNHEARD = "Another process of this run ended without a word: it was killed, or its memory ran out"
+# How a report ends of a process that a signal asked to stop: all of the run stop, and nothing has failed.
+STOPPED = "was stopped"
 
 
 def report(store: Store, number: int, sentence: str) -> None:

@@ -81,17 +81,23 @@ def status_of(sweep: Path) -> list[JobStatus]:
 
 def _begun_runs(store: Path, wanted: set[tuple[str, ...]]) -> dict[tuple[str, ...], StoredRun]:
     """Return the run that was last worked on for each job's overrides: its own, or the pretraining it makes first."""
-    last: dict[tuple[str, ...], tuple[str, Path]] = {}
+    last: dict[tuple[str, ...], StoredRun] = {}
     for path in store.glob("*/result.json"):
         try:
-            result = json.loads(path.read_bytes())
-            overrides, when = tuple(result["overrides"]), str(result["heartbeat"])
+            overrides = tuple(json.loads(path.read_bytes())["overrides"])
+            if overrides not in wanted:
+                continue
         except (OSError, ValueError, LookupError, TypeError):
             # Its own job finds out, and says so.
             continue
-        if overrides in wanted and when >= last.get(overrides, ("", path))[0]:
-            last[overrides] = (when, path.parent)
-    return {overrides: read(path) for overrides, (_, path) in last.items()}
+        run = read(path.parent)
+        last[overrides] = max(last.get(overrides, run), run, key=_lateness)
+    return last
+
+
+def _lateness(run: StoredRun) -> tuple[bool, bool, str]:
+    """Order the runs of one job. Their times come last, for they may be of hosts whose clocks differ."""
+    return run.status == "running", run.result.get("stage") == "transfer", str(run.result.get("heartbeat"))
 
 
 def _starts_jobs(sweep: Path) -> bool:
