@@ -14,6 +14,7 @@ from aetransfer.data.module import ImageDataModule
 from aetransfer.errors import UserError
 from aetransfer.evaluation.measures import take
 from aetransfer.evaluation.subject import Subject
+from aetransfer.run_page.write import leave_page
 from aetransfer.runs import mishaps
 from aetransfer.runs.checkpoints import check_best
 from aetransfer.runs.directory import RunDirectory
@@ -63,6 +64,7 @@ def measure(request: EvaluationRequest) -> None:
         load_weights(content, model, directory.best)
         model.eval().to(device)
         take(Subject(directory, job, model, data, request.split, device, architecture_of(job)), request.evaluation)
+    leave_page(directory)
 
 
 def _smaller_batches(request: EvaluationRequest, data: Data) -> str:

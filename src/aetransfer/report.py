@@ -1,8 +1,9 @@
-"""Report on finished runs: python -m aetransfer.report DIR, or filters such as stage=transfer data=cifar10.
+"""Report on runs: python -m aetransfer.report DIR, or filters such as stage=transfer data=cifar10, or run=DIR.
 
 DIR is a sweep's directory, an output directory or its runs/. A filter is KEY=VALUE or KEY=VALUE,VALUE, where KEY is
 stage, status, data, model, transfer, seed or any dotted key of a run's config; all of them must hold. Filters without
-DIR read paths.output_dir (AETRANSFER_OUTPUT_DIR, else outputs). out=FOLDER: where the report goes.
+DIR read paths.output_dir (AETRANSFER_OUTPUT_DIR, else outputs). out=FOLDER: where the report goes. run=DIR writes a
+single run's own page, DIR/report.html, again; it stands alone.
 """
 
 import os
@@ -15,18 +16,20 @@ from dotenv import find_dotenv, load_dotenv
 
 from aetransfer.errors import UserError
 from aetransfer.printable import printable
+from aetransfer.runs.directory import RunDirectory
 
 OUTPUT_DIR = "paths.output_dir"
 
 
 @dataclass(frozen=True)
 class Request:
-    """directory: None for the store of output_dir. out: None for the report's usual place."""
+    """directory: None for the store of output_dir. out: None for the report's usual place. run: whose page to write."""
 
     directory: Path | None
     filters: list[str]
     output_dir: Path
     out: Path | None
+    run: Path | None = None
 
 
 def main() -> None:
@@ -37,10 +40,18 @@ def main() -> None:
         print(__doc__)
         return
     try:
-        index = report(_request(words))
+        request = _request(words)
+        index = _page(request.run) if request.run else report(request)
     except UserError as error:
         sys.exit(f"error: {printable(str(error))}")
     print(f"report: {index}")
+
+
+def _page(run: Path) -> Path:
+    directory = RunDirectory.existing(run)
+    from aetransfer.run_page.write import write_run_page
+
+    return write_run_page(directory)
 
 
 def report(request: Request) -> Path:
@@ -78,7 +89,7 @@ def report(request: Request) -> Path:
 
 
 def _request(words: list[str]) -> Request:
-    directory, out, filters = None, None, []
+    directory, out, run, filters = None, None, None, []
     output_dir = Path(os.environ.get("AETRANSFER_OUTPUT_DIR", "outputs"))
     for word in words:
         key, equals, value = word.partition("=")
@@ -88,15 +99,19 @@ def _request(words: list[str]) -> Request:
             directory = Path(word).expanduser()
         elif not key or not value:
             raise UserError(f"{word} is no filter: write KEY=VALUE, such as stage=transfer.")
+        elif key == "run":
+            run = Path(value).expanduser()
         elif key == "out":
             out = Path(value).expanduser()
         elif key == OUTPUT_DIR:
             output_dir = Path(value).expanduser()
         else:
             filters.append(word)
-    if directory is None and not filters:
+    if run is not None and len(words) > 1:
+        raise UserError("run=DIR writes the page of one run, and takes no other word.")
+    if directory is None and run is None and not filters:
         raise UserError("Say what to report on: a directory, or filters such as stage=transfer data=cifar10 (see -h).")
-    return Request(directory, filters, output_dir, out)
+    return Request(directory, filters, output_dir, out, run)
 
 
 def _slug(filters: list[str]) -> str:

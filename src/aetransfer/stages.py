@@ -18,6 +18,7 @@ from aetransfer.data.fingerprint import fingerprint
 from aetransfer.data.module import ImageDataModule
 from aetransfer.errors import UserError
 from aetransfer.networks.encoder import Encoder
+from aetransfer.run_page.write import leave_page
 from aetransfer.runs import distributed, mishaps, stopping
 from aetransfer.runs.checkpoints import ContinuationError, check_best, to_resume_from
 from aetransfer.runs.directory import RunDirectory
@@ -93,6 +94,7 @@ def _recorded(job: Job, directory: RunDirectory, source: str | None, overrides: 
                 ) from stop
             with stopping.deferred():
                 record.close("interrupted")
+                leave_page(directory)
             if isinstance(stop, SystemExit):
                 # Lightning turns a KeyboardInterrupt into an exit; who runs a whole sweep must still learn what it was.
                 raise KeyboardInterrupt from stop
@@ -102,9 +104,12 @@ def _recorded(job: Job, directory: RunDirectory, source: str | None, overrides: 
             # On a disk that is full or gone the record can't be closed either; the run counts as interrupted then.
             with suppress(WriteError), stopping.deferred():
                 record.close("failed", error=str(sentence) if sentence else f"{type(error).__name__}: {error}")
+                leave_page(directory)
             raise
         with stopping.deferred():
-            return Run(directory, record.close("finished", **facts))
+            run = Run(directory, record.close("finished", **facts))
+            leave_page(directory)
+        return run
 
 
 def _end(record: Record, why: str) -> None:

@@ -70,7 +70,7 @@ def test_the_page_needs_nothing_from_elsewhere_and_its_tags_close(files):
 
     assert page.open == []
     assert all(address.startswith("data:") for address in page.addresses)
-    assert "http" not in re.sub(r"data:[^\"]*", "", html)
+    assert "://" not in re.sub(r"data:[^\"]*", "", html)
     assert "The disk &lt;is&gt; full." in html
 
 

@@ -10,7 +10,10 @@ from aetransfer.runs.files import replace_file
 
 
 class History(Callback):
-    """Write epoch, step and metrics after each epoch. The rows are in every checkpoint, so a resume repeats none."""
+    """Write epoch, step, metrics and learning rates after each epoch.
+
+    The rows are in every checkpoint, so a resume repeats none.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -28,6 +31,12 @@ class History(Callback):
             for name, value in trainer.callback_metrics.items()
             if name.startswith(("train/", "val/"))
         }
-        self.rows.append({"epoch": trainer.current_epoch + 1, "step": trainer.global_step, **metrics})
+        # As the next step takes them.
+        rates = {
+            f"optimizer/lr/{group['name']}": group["lr"]
+            for optimizer in trainer.optimizers
+            for group in optimizer.param_groups
+        }
+        self.rows.append({"epoch": trainer.current_epoch + 1, "step": trainer.global_step, **metrics, **rates})
         if trainer.is_global_zero:
             replace_file(self.path, json.dumps(self.rows, indent=1) + "\n")

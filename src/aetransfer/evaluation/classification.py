@@ -24,7 +24,9 @@ def classification(subject: Subject, settings: Classification) -> Outcome:
 
     def outputs(part: Part) -> tuple[Tensor, Tensor]:
         subject.open(part)
-        return extracted(model, subject.data.in_order(part, BATCH, subject.device))
+        return extracted(
+            lambda images: model(images.to(model.dtype)), subject.data.in_order(part, BATCH, subject.device)
+        )
 
     temperature = fit_temperature(*outputs("val"))
     logits, labels = outputs(subject.part)

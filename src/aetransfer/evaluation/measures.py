@@ -1,9 +1,11 @@
 """The measures by the names of the `evaluation` group's files, and what is done with what they find."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from aetransfer.config.measures import Measures
+from aetransfer.config.nodes import Node
 from aetransfer.evaluation.classification import classification
 from aetransfer.evaluation.fid import fid
 from aetransfer.evaluation.outcome import Outcome, print_outcome, write_outcome
@@ -36,17 +38,24 @@ def take(subject: Subject, measures: Measures) -> None:
     for measure, settings in measures.chosen().items():
         keys = [f"evaluation.{measure}.{key}" for key in settings.needs_memory]
         with mishaps.memory_for(f"lower {' or '.join(keys)}" if keys else ""):
-            outcome = MEASURES[measure](subject, settings)
-        data = subject.job.data.name
-        own = subject.directory.read_config().data.name == data
-        name = "-".join([measure, *([] if own else [data]), *(["val"] if subject.part == "val" else [])])
-        about = {
-            "measure": measure,
-            "run": subject.directory.path.name,
-            "data": data,
-            "split": subject.part,
-            "settings": settings.model_dump(),
-            "code": code_version(),
-        }
-        print_outcome(outcome, f"{measure} of {subject.directory.path.name} on {data}, {subject.part}")
-        print(f"{measure}: {write_outcome(outcome, subject.directory.path / 'evaluation', name, about)}")
+            outcome, path = taken(subject, measure, settings)
+        where = f"{subject.job.data.name}, {subject.part}"
+        print_outcome(outcome, f"{measure} of {subject.directory.path.name} on {where}")
+        print(f"{measure}: {path}")
+
+
+def taken(subject: Subject, measure: str, settings: Node) -> tuple[Outcome, Path]:
+    """Take one measure and write it. Returns what it found and its file. Raises as `take`."""
+    outcome = MEASURES[measure](subject, settings)
+    data = subject.job.data.name
+    own = subject.directory.read_config().data.name == data
+    name = "-".join([measure, *([] if own else [data]), *(["val"] if subject.part == "val" else [])])
+    about = {
+        "measure": measure,
+        "run": subject.directory.path.name,
+        "data": data,
+        "split": subject.part,
+        "settings": settings.model_dump(),
+        "code": code_version(),
+    }
+    return outcome, write_outcome(outcome, subject.directory.evaluation, name, about)

@@ -43,7 +43,7 @@ def print_outcome(outcome: Outcome, title: str) -> None:
         words = any(isinstance(row.get(heading), str) for row in outcome.rows)
         table.add_column(heading, justify="left" if words else "right")
     for row in outcome.rows:
-        table.add_row(*(_text(row.get(heading)) for heading in headings))
+        table.add_row(*(text_of(row.get(heading)) for heading in headings))
     # A pipe has no width; wrapping a table at 80 columns there makes it unreadable.
     console = Console() if Console().is_terminal else Console(width=200)
     console.print(title, markup=False, highlight=False, soft_wrap=True)
@@ -52,7 +52,7 @@ def print_outcome(outcome: Outcome, title: str) -> None:
         console.print(note, markup=False, highlight=False, soft_wrap=True)
 
 
-def _text(cell: Cell) -> str:
+def text_of(cell: Cell) -> str:
     if cell is None:
         return "–"
     return f"{cell:.4g}" if isinstance(cell, float) else str(cell)

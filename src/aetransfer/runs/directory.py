@@ -88,6 +88,15 @@ class RunDirectory:
         return self.path / "MODEL_CARD.md"
 
     @property
+    def evaluation(self) -> Path:
+        """What measures found, a JSON file each with its pictures. A run that none was taken of has none."""
+        return self.path / "evaluation"
+
+    @property
+    def page(self) -> Path:
+        return self.path / "report.html"
+
+    @property
     def result_path(self) -> Path:
         return self.path / "result.json"
 

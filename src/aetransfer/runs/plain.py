@@ -26,6 +26,15 @@ def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
     return content
 
 
+def last_lines(path: Path, count: int, most: int = 64_000) -> list[str]:
+    """Return the last lines of a regular file, however large; none where there is no file, or a link to one."""
+    if path.is_symlink() or not path.is_file():
+        return []
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - most))
+        return file.read(most).decode(errors="replace").splitlines()[-count:]
+
+
 def read_json(path: Path) -> Any:
     """Return a JSON file's content. Raises OSError, and ValueError for what is no JSON."""
     try:

@@ -112,11 +112,19 @@ class CollectedRun:
 
 @dataclass(frozen=True)
 class Unfinished:
-    """what: the job's overrides, or the run's name. status: failed, interrupted, running, damaged or missing."""
+    """what: the job's overrides, or the run's name. status: failed, interrupted, running, damaged or missing.
+
+    path: the run's directory, None for a job that came to none.
+    """
 
     what: str
     status: str
     why: str = ""
+    path: Path | None = None
+
+    @property
+    def name(self) -> str:
+        return self.path.name if self.path else ""
 
     def __str__(self) -> str:
         return f"{self.status}: {self.what}" + (f": {self.why}" if self.why else "")
@@ -145,7 +153,7 @@ def collect_sweep(sweep: Path, filters: Sequence[str] = ()) -> Collection:
         if job.run is None:
             unfinished.append(Unfinished(words, "failed", job.error or ""))
             continue
-        run = _checked(read(moved(job.run, store)))
+        run = checked(read(moved(job.run, store)))
         if run.status == "finished":
             found[run.name] = run
         else:
@@ -158,12 +166,12 @@ def collect_sweep(sweep: Path, filters: Sequence[str] = ()) -> Collection:
 def collect_store(store: Path, filters: Sequence[str]) -> Collection:
     """Read every run below a folder of run directories for which all `filters` hold, as in `collect_sweep`."""
     paths = sorted(config.parent for config in store.glob("*/config.yaml"))
-    runs = chosen([_checked(read(path)) for path in paths if not RunDirectory(path).is_superseded], list(filters))
+    runs = chosen([checked(read(path)) for path in paths if not RunDirectory(path).is_superseded], list(filters))
     unfinished = [_unfinished(run, run.name) for run in runs if run.status != "finished"]
     return _collection([run for run in runs if run.status == "finished"], unfinished, store)
 
 
-def _checked(run: StoredRun) -> StoredRun:
+def checked(run: StoredRun) -> StoredRun:
     """Return the run as damaged where it says finished, and result.json is not what a finished run leaves."""
     if run.status != "finished":
         return run
@@ -176,7 +184,7 @@ def _checked(run: StoredRun) -> StoredRun:
 
 
 def _unfinished(run: StoredRun, what: str) -> Unfinished:
-    return Unfinished(what, run.status, run.damage or str(run.result.get("error") or ""))
+    return Unfinished(what, run.status, run.damage or str(run.result.get("error") or ""), run.path)
 
 
 def _collection(finished: Iterable[StoredRun], unfinished: list[Unfinished], store: Path) -> Collection:
@@ -184,7 +192,7 @@ def _collection(finished: Iterable[StoredRun], unfinished: list[Unfinished], sto
     sources = {
         run.name: CollectedRun(run)
         for path in {collected.stored.source for collected in runs if collected.stored.source is not None}
-        if (run := _checked(read(moved(path, store)))).damage is None
+        if (run := checked(read(moved(path, store)))).damage is None
     }
     return Collection(runs, unfinished, [sources[name] for name in sorted(sources)])
 

@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from aetransfer.html.picture import Picture
 from aetransfer.sweeps import tables
 from aetransfer.sweeps.collect import CollectedRun, Collection, Unfinished
 from aetransfer.sweeps.comparison import compare_all
 from aetransfer.sweeps.figures import Plot, choose
 from aetransfer.sweeps.grouping import Group, decisive_settings, group_runs
 from aetransfer.sweeps.numbers import duration, ranges
-from aetransfer.sweeps.pictures import Picture, pictures
+from aetransfer.sweeps.pictures import pictures
 from aetransfer.sweeps.promises import promises
 from aetransfer.sweeps.reproduction import reproduction
 from aetransfer.sweeps.tables import TextTable
@@ -37,10 +38,13 @@ class Section:
 
 @dataclass(frozen=True)
 class Content:
+    """finished: every run that the report is made of, the pretrainings of transfers included."""
+
     title: str
     lead: str
     sections: list[Section]
     unfinished: list[Unfinished]
+    finished: list[CollectedRun]
     pictures: list[Picture]
     pictures_left_out: int
     pretraining_cost: str
@@ -61,6 +65,7 @@ def content_of(collection: Collection) -> Content:
             *([_section("Pretrainings", pretrainings)] if pretrainings else []),
         ],
         unfinished=collection.unfinished,
+        finished=[*transfers, *drawn.values()],
         pictures=shown,
         pictures_left_out=left_out,
         pretraining_cost=_pretraining_cost(collection.sources),

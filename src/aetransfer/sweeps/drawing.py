@@ -13,7 +13,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, ScalarFormatter
 
 COLOURS = {
     "frozen": "#D55E00",
@@ -28,6 +28,8 @@ COLOURS = {
 }
 # A control is told from the arms by its grey and its dashes, and the controls from each other by the dashes.
 CONTROLS = {"scratch": ("#333333", "--"), "random_frozen": ("#808080", ":"), "random_linear_probe": ("#808080", "-.")}
+# The two curves of one quantity in one run.
+PARTS = {"train": ("#777777", "--"), "val": ("#0072B2", "-")}
 OTHER = "#0072B2"
 INK = "#1a1a1a"
 STYLE: dict[Any, Any] = {
@@ -71,22 +73,41 @@ class Bar:
     dots: list[float]
 
 
-def draw_lines(lines: Sequence[Line], x_label: str, y_label: str, title: str, log: int | None = None) -> Figure:
-    """Draw lines with their names at their right ends. log: base of the x axis, None for a linear one."""
+def draw_lines(
+    lines: Sequence[Line],
+    x_label: str,
+    y_label: str,
+    title: str = "",
+    *,
+    log: int | None = None,
+    marked: float | None = None,
+    margins: dict[str, float] | None = None,
+) -> Figure:
+    """Draw lines with their names at their right ends.
+
+    log: base of the x axis, None for a linear one of whole numbers. marked: the x that a thin upright line stands at.
+    margins: where the axes end, in parts of the figure (left, right, bottom, top); None to find room for all that is
+    written, which takes as long as to draw it.
+    """
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
-        axes = figure.subplots()
+        figure = Figure(figsize=(WIDTH, 3.6), layout=None if margins else "constrained")
+        axes = figure.subplots(gridspec_kw=margins)
         for line in lines:
             colour, dashes = look(line.arm)
-            axes.plot(line.x, line.y, color=colour, linestyle=dashes, linewidth=2, marker="o" if log else None)
+            marker = "o" if log or len(line.x) == 1 else None
+            axes.plot(line.x, line.y, color=colour, linestyle=dashes, linewidth=2, marker=marker)
             if line.band is not None:
                 low, high = zip(*line.band, strict=True)
                 axes.fill_between(line.x, low, high, color=colour, alpha=0.15, linewidth=0)
             if line.dots:
                 x, y = zip(*line.dots, strict=True)
                 axes.scatter(x, y, s=9, color=colour, alpha=0.45, linewidth=0)
+        if marked is not None:
+            axes.axvline(marked, color="#999999", linewidth=0.9)
         if log:
             _log_axis(axes, sorted({x for line in lines for x in line.x}), log)
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set(xlabel=x_label, ylabel=y_label)
         axes.set_title(textwrap.fill(title, 70), fontsize=10, loc="left")
         _name_lines(axes, lines)
@@ -122,19 +143,25 @@ def draw_bars(bars: Sequence[Bar], x_label: str) -> Figure:
 
 
 def look(arm: str) -> tuple[str, str]:
-    """Return an arm's colour and its line's dashes."""
-    return CONTROLS.get(arm) or (COLOURS.get(arm, OTHER), "-")
+    """Return the colour of an arm, or of a part of the data, and its line's dashes."""
+    return CONTROLS.get(arm) or PARTS.get(arm) or (COLOURS.get(arm, OTHER), "-")
 
 
 def rendered(figure: Figure) -> tuple[bytes, bytes]:
     """Return a figure as SVG and PDF, the same bytes for the same figure whenever it is drawn."""
     with mpl.rc_context(STYLE):
-        svg, pdf = BytesIO(), BytesIO()
-        figure.savefig(svg, format="svg", metadata={"Date": None})
+        svg, pdf = as_svg(figure), BytesIO()
         # Laying out costs as much as drawing, and is done.
         figure.set_layout_engine("none")
         figure.savefig(pdf, format="pdf", metadata={"CreationDate": None})
-    return svg.getvalue(), pdf.getvalue()
+    return svg, pdf.getvalue()
+
+
+def as_svg(figure: Figure) -> bytes:
+    with mpl.rc_context(STYLE):
+        svg = BytesIO()
+        figure.savefig(svg, format="svg", metadata={"Date": None})
+    return svg.getvalue()
 
 
 def _log_axis(axes: Axes, values: list[float], base: int) -> None:

@@ -9,6 +9,8 @@ from io import StringIO
 from pathlib import Path
 
 from aetransfer.errors import UserError
+from aetransfer.html.template import link
+from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.files import replace_file
 from aetransfer.sweeps.content import SPREAD, Content
 from aetransfer.sweeps.drawing import rendered
@@ -40,8 +42,14 @@ def write_report(content: Content, folder: Path, today: date) -> Path:
             old.unlink()
     replace_file(folder / "results.csv", as_csv(content))
     replace_file(folder / "summary.md", as_markdown(content, today))
-    replace_file(folder / "index.html", page(content, svgs, today))
+    replace_file(folder / "index.html", page(content, svgs, _links(content, folder), today))
     return folder / "index.html"
+
+
+def _links(content: Content, folder: Path) -> dict[str, str]:
+    """Return the addresses of those runs' own pages that are there."""
+    places = [*(run.directory.path for run in content.finished), *(run.path for run in content.unfinished if run.path)]
+    return {path.name: link(page, folder) for path in places if (page := RunDirectory(path).page).is_file()}
 
 
 def as_csv(content: Content) -> str:

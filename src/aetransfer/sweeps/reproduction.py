@@ -32,6 +32,14 @@ def command(run: CollectedRun) -> str:
     return shlex.join(["python", "-m", "aetransfer.train", *(word for word in words if not word.startswith(WHERE))])
 
 
+def alone(run: CollectedRun, *more: str) -> str:
+    """Return what to type for a run by itself, though it came out of a sweep. more: overrides that come last."""
+    words = [word for word in run.result.get("overrides", []) if not word.startswith("hydra.")]
+    names = {word.partition("=")[0] for word in more}
+    kept = [word for word in words if word.partition("=")[0] not in names]
+    return shlex.join(["python", "-m", "aetransfer.train", *kept, *more])
+
+
 def _distinct(lines: Iterable[str]) -> list[str]:
     return sorted({line for line in lines if line})
 

@@ -8,8 +8,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from aetransfer.errors import UserError
+from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.files import replace_file
 from aetransfer.runs.lock import Claim
+from aetransfer.runs.plain import last_lines
 from aetransfer.runs.store import StoredRun, read
 from aetransfer.sweeps.collect import moved, store_of
 from aetransfer.sweeps.jobs import SweepJob, read_jobs, read_planned
@@ -35,10 +37,8 @@ class JobStatus:
     @property
     def log_tail(self) -> list[str]:
         """Return the last lines of the run's log, or of what the job printed where it came to no run."""
-        log = self.run.path / "train.log" if self.run else self.output
-        if log is None or not log.is_file():
-            return []
-        return log.read_text(errors="replace").splitlines()[-LOG_LINES:]
+        log = RunDirectory(self.run.path).log if self.run else self.output
+        return [] if log is None else last_lines(log, LOG_LINES)
 
 
 def note_process(sweep: Path) -> None:

@@ -4,6 +4,7 @@ Both say what the encoder takes, where it comes from, its numbers, and what thos
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
@@ -61,7 +62,7 @@ def write_cards(
             "class_names": list(class_names),
         },
         "metrics": facts["metrics"],
-        "caveats": _caveats(job, facts),
+        "caveats": caveats(job, facts),
     }
     replace_file(directory.encoder_card, json.dumps(description, indent=2) + "\n")
     replace_file(directory.model_card, _page(description, job.allow))
@@ -91,7 +92,8 @@ def _source(job: Job) -> str | None:
     return f"{Path(job.pretrain.path).name}, SHA-256 {job.pretrain.digest}..."
 
 
-def _caveats(job: Job, facts: dict[str, Any]) -> list[str]:
+def caveats(job: Job, facts: Mapping[str, Any]) -> list[str]:
+    """Say what a run's numbers must be read with. facts: its `metrics` and `counts`."""
     counts, metrics = facts["counts"], facts["metrics"]
     said = [
         f"One run (n = 1) of seed {job.seed}: other seeds have other first weights, orders, validation images and "

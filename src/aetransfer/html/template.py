@@ -1,0 +1,47 @@
+"""Self-contained pages from templates: the frame and the parts beside this file, the rest from whoever asks."""
+
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from aetransfer.printable import printable
+
+
+def filled(package: str, template: str, **values: Any) -> str:
+    """Fill a package's template. Whatever it is given is text on the page, never markup, and is printable."""
+    environment = Environment(
+        loader=ChoiceLoader([PackageLoader(package, ""), PackageLoader("aetransfer.html", "")]),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+        finalize=_shown,
+    )
+    environment.globals.update(kind=_kind, breakable=_breakable)
+    return environment.get_template(template).render(**values)
+
+
+def link(page: Path, folder: Path) -> str:
+    """Return the relative address of a page, for one that lies in `folder`: both may be moved together."""
+    address = quote(os.fsencode(os.path.relpath(page, folder)))
+    # Without its leading dot a file's name could be taken for a scheme.
+    return address if address.startswith(".") else f"./{address}"
+
+
+def _shown(value: Any) -> Any:
+    return printable(value) if type(value) is str else value
+
+
+def _breakable(key: str) -> Markup:
+    """Let a long key break after its dots and underscores, where a phone has no room for it."""
+    return Markup(str(escape(printable(key))).replace(".", ".<wbr>").replace("_", "_<wbr>"))
+
+
+def _kind(cell: str) -> str:
+    """Return the CSS class of a verdict, by its first word."""
+    word = cell.partition(" ")[0]
+    return word if word in ("helps", "hurts") else "open" if word in ("no", "one", "not") else ""

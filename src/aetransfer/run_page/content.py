@@ -1,0 +1,217 @@
+"""What a run's page says, before it is HTML."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from aetransfer.errors import UserError
+from aetransfer.html.picture import Picture
+from aetransfer.run_page.curves import Chart, charts
+from aetransfer.run_page.facts import Subject
+from aetransfer.run_page.measures import Measure, measures_of
+from aetransfer.run_page.pictures import pictures_of
+from aetransfer.run_page.relatives import Relative, control_of, source_of
+from aetransfer.run_page.words import METRICS, MODELS, STARTS, STATUS, TREATMENTS
+from aetransfer.runs.plain import last_lines, read_bytes
+from aetransfer.secrets import without_secrets
+from aetransfer.sweeps.numbers import duration
+from aetransfer.sweeps.reproduction import alone, reproduction
+from aetransfer.sweeps.tables import PRIMARY, TextTable
+from aetransfer.transfer.card import caveats
+
+LOG_LINES = 25
+ACCURACY = "test/acc"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a run has not finished, and what to do. resume: the command that goes on."""
+
+    status: str
+    why: str
+    progress: str
+    log: list[str]
+    resume: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """sentence: how a transfer stands to its control. command: what makes it, where there is none in the store."""
+
+    sentence: str
+    control: Relative | None
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Content:
+    name: str
+    title: str
+    status: str
+    lead: str
+    problem: Problem | None
+    numbers: TextTable | None
+    caveats: list[str]
+    comparison: Comparison | None
+    source: Relative | None
+    charts: list[Chart]
+    pictures: list[Picture]
+    measures: list[Measure]
+    hints: list[str]
+    facts: list[tuple[str, str]]
+    reproduction: list[tuple[str, list[str]]]
+    config: str
+
+
+def content_of(subject: Subject) -> Content:
+    """Work a run out into sentences, tables, charts and pictures, in whatever state it is."""
+    directory = subject.directory
+    measures = measures_of(directory)
+    return Content(
+        name=subject.run.name,
+        title=_title(subject),
+        status=STATUS.get(subject.status, subject.status),
+        lead=_lead(subject),
+        problem=None if subject.status == "finished" else _problem(subject),
+        numbers=_numbers(subject.told.metrics),
+        caveats=_caveats(subject) if subject.status == "finished" else [],
+        comparison=_comparison(subject) if subject.status == "finished" and subject.run.control else None,
+        source=source_of(subject),
+        charts=charts(subject.run.history, subject.best_epoch),
+        pictures=pictures_of(directory),
+        measures=measures,
+        hints=_hints(subject, measures) if subject.status == "finished" else [],
+        facts=_facts(subject),
+        reproduction=_reproduction(subject),
+        config=_config(subject),
+    )
+
+
+def _title(subject: Subject) -> str:
+    config = subject.config
+    if subject.told.stage == "pretrain":
+        model = MODELS.get(str(config.get("model.name")), str(config.get("model.name")))
+        return f"Pretraining: {model} of {config.get('data.name')}"
+    source = f" from {_source_words(config)}" if subject.run.control else ""
+    return f"Transfer to {config.get('data.name')}{source}: {subject.told.arm}"
+
+
+def _source_words(config: dict[str, Any]) -> str:
+    if "pretrain.data.name" not in config:
+        return str(config.get("pretrain.path"))
+    return f"{config['pretrain.data.name']} ({config.get('pretrain.model.name')})"
+
+
+def _lead(subject: Subject) -> str:
+    config, told = subject.config, subject.told
+    epochs = subject.counts.get("epochs", config.get("trainer.max_epochs"))
+    labels = config.get("data.labels_per_class")
+    parts = [
+        *([f"{subject.counts['train']:,} training images"] if "train" in subject.counts else []),
+        *([f"{labels} labels a class"] if labels is not None else []),
+        "1 epoch" if epochs == 1 else f"{epochs} epochs",
+        f"a code of {config.get('encoder.latent_dim')} numbers",
+        f"seed {told.seed}",
+    ]
+    if told.stage == "pretrain":
+        what = "An encoder and a decoder that learnt to reconstruct images"
+    else:
+        start = STARTS.get(str(config.get("transfer.weights")), str(config.get("transfer.weights")))
+        treatment = TREATMENTS.get(str(config.get("transfer.encoder")), str(config.get("transfer.encoder")))
+        what = f"A classifier whose encoder {start} and {treatment}"
+    took = f" It took {duration(told.timing.seconds)}." if told.timing.seconds else ""
+    return f"{what}: {', '.join(parts)}.{took}"
+
+
+def _problem(subject: Subject) -> Problem:
+    told, progress = subject.told, subject.told.progress
+    where = "before its first step"
+    if "epoch" in progress and "epochs" in progress:
+        where = f"in epoch {progress['epoch']:g} of {progress['epochs']:g}"
+    lines = last_lines(subject.directory.log, LOG_LINES)
+    return Problem(
+        status=STATUS.get(subject.status, subject.status),
+        why=told.error or "",
+        progress=f"It was last heard of {where}{f', at {told.heartbeat}' if told.heartbeat else ''}.",
+        log=[str(without_secrets(line)) for line in lines],
+        resume=alone(subject.run),
+    )
+
+
+def _numbers(metrics: dict[str, float]) -> TextTable | None:
+    """One row a quantity: what it was on the test split and on validation, at the epoch that was kept."""
+    names = [name.removeprefix("test/") for name in metrics if name.startswith("test/")]
+    first = [name.removeprefix("test/") for name in PRIMARY]
+    names.sort(key=lambda name: first.index(name) if name in first else len(first))
+    rows = [
+        [name, METRICS.get(name, ""), *(_number(metrics.get(f"{part}/{name}")) for part in ("test", "val"))]
+        for name in names
+    ]
+    return TextTable(["metric", "what it is", "test", "val"], rows, 2) if rows else None
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
+
+
+def _caveats(subject: Subject) -> list[str]:
+    told = subject.told
+    try:
+        return caveats(subject.directory.read_config(), {"metrics": told.metrics, "counts": subject.counts})
+    except (UserError, ArithmeticError, LookupError, ValueError):
+        return ["Its config or its numbers are not those of this version, so what they must be read with is not said."]
+
+
+def _comparison(subject: Subject) -> Comparison:
+    control, name = control_of(subject), subject.run.control
+    mine = subject.told.metrics.get(ACCURACY)
+    if control is None or mine is None or ACCURACY not in control.tested:
+        return Comparison(
+            f"Its control, transfer={name} with seed {subject.told.seed}, had not finished in this store when this "
+            "page was written. Without it test/acc says nothing about what was carried:",
+            None,
+            alone(subject.run, f"transfer={name}"),
+        )
+    theirs = control.tested[ACCURACY]
+    return Comparison(
+        f"Its control, transfer={name} with the same seed, reached test/acc {theirs:.4f}: a difference of "
+        f"{mine - theirs:+.4f}. One pair of seeds decides nothing; a sweep over seeds (-m seed=0,1,2) has a report "
+        "with intervals.",
+        control,
+    )
+
+
+def _hints(subject: Subject, measures: list[Measure]) -> list[str]:
+    """Say which measure would add what is missing most."""
+    taken = {measure.title.partition(" ")[0] for measure in measures}
+    wanted = "classifier" if subject.told.stage == "transfer" else "probes"
+    if wanted in taken:
+        return []
+    return [f"python -m aetransfer.evaluate run={subject.directory.path} evaluation={wanted}"]
+
+
+def _facts(subject: Subject) -> list[tuple[str, str]]:
+    told, counts = subject.told, subject.counts
+    shares = [f"{part} {counts[part]:,}" for part in ("train", "val", "test") if part in counts]
+    speed = told.timing.images_per_second
+    parameters = counts.get("parameters")
+    rows = {
+        "images": ", ".join(shares),
+        "kept": f"epoch {subject.best_epoch:g}, the best on validation" if subject.best_epoch else "",
+        "training": f"{duration(told.timing.train_seconds)}, {speed:,.0f} images/s" if speed else "",
+        "processes": str(counts.get("processes", "")),
+        "parameters": "" if parameters is None else f"{parameters:,}, {counts.get('trained_parameters', 0):,} trained",
+        "started": str(subject.run.result.get("timing", {}).get("started", "")),
+        "identity": str(subject.run.result.get("identity", "")),
+    }
+    return [(name, text) for name, text in rows.items() if text]
+
+
+def _reproduction(subject: Subject) -> list[tuple[str, list[str]]]:
+    headings = dict(reproduction([subject.run]))
+    own = alone(subject.run)
+    headings["Commands"] = list(dict.fromkeys([own, *headings.get("Commands", [])]))
+    return [(heading, [str(without_secrets(line)) for line in lines]) for heading, lines in headings.items()]
+
+
+def _config(subject: Subject) -> str:
+    return str(without_secrets(read_bytes(subject.directory.config).decode(errors="replace")))

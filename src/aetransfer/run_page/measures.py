@@ -1,0 +1,77 @@
+"""What `evaluate` found about a run: its tables, notes and pictures, read back from evaluation/*.json."""
+
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ValidationError
+
+from aetransfer.evaluation.outcome import Cell, text_of
+from aetransfer.html.picture import Picture, is_picture
+from aetransfer.runs.directory import RunDirectory
+from aetransfer.runs.plain import read_json
+from aetransfer.sweeps.tables import TextTable
+
+# The measure of a transfer's classifier is asked for first.
+FIRST = "classifier"
+MOST_MEASURES = 20
+
+
+class Written(BaseModel):
+    """As `aetransfer.evaluation.outcome.write_outcome` leaves it, without the facts that no table has room for."""
+
+    measure: str
+    data: str
+    split: str
+    rows: list[dict[str, Cell]]
+    notes: list[str] = []
+
+
+@dataclass(frozen=True)
+class Measure:
+    """long: whether its table would fill a page."""
+
+    title: str
+    table: TextTable | None
+    notes: list[str]
+    pictures: list[Picture]
+    long: bool = False
+
+
+def measures_of(directory: RunDirectory) -> list[Measure]:
+    """Return what was measured of a run; a damaged file is named in place of what it held."""
+    folder = directory.evaluation
+    if folder.is_symlink() or not folder.is_dir():
+        return []
+    files = sorted(folder.glob("*.json"), key=lambda path: (not path.stem.startswith(FIRST), path.stem))
+    return [_measure(directory, path.stem) for path in files[:MOST_MEASURES]]
+
+
+def _measure(directory: RunDirectory, name: str) -> Measure:
+    path = directory.evaluation / f"{name}.json"
+    try:
+        if path.is_symlink():
+            raise ValueError("it is a link")
+        written = Written.model_validate(read_json(path))
+    except (OSError, ValueError) as error:
+        why = "it is not what a measure writes" if isinstance(error, ValidationError) else str(error)
+        return Measure(name, None, [f"evaluation/{name}.json is damaged ({why})."], [])
+    headings = list(dict.fromkeys(heading for row in written.rows for heading in row))
+    words = [heading for heading in headings if any(isinstance(row.get(heading), str) for row in written.rows)]
+    ordered = [*words, *(heading for heading in headings if heading not in words)]
+    rows = [[text_of(row.get(heading)) for heading in ordered] for row in written.rows]
+    return Measure(
+        title=f"{written.measure} on {written.data}, {written.split}",
+        table=TextTable(ordered, rows, len(words)) if rows else None,
+        notes=written.notes,
+        pictures=_pictures(directory, name),
+        long=len(rows) > 30,
+    )
+
+
+def _pictures(directory: RunDirectory, name: str) -> list[Picture]:
+    # probes-mnist.json is another measure's than probes.json, whose pictures are probes-*.png.
+    others = [path.stem for path in directory.evaluation.glob(f"{name}-*.json")]
+    return [
+        Picture(path, path.stem.removeprefix(f"{name}-").replace("_", " "))
+        for path in sorted(directory.evaluation.glob(f"{name}-*.png"))
+        if is_picture(path) and not any(path.stem.startswith(f"{other}-") for other in others)
+    ]

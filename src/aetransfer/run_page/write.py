@@ -1,0 +1,36 @@
+"""Writing a run's page, and doing so at the end of a run in a way that can spoil nothing."""
+
+import logging
+from contextlib import suppress
+from pathlib import Path
+
+from aetransfer.runs.directory import RunDirectory
+from aetransfer.runs.files import WriteError, replace_file
+
+log = logging.getLogger(__name__)
+
+
+def write_run_page(directory: RunDirectory) -> Path:
+    """Write report.html over an earlier one and return its path. Raises UserError for what is no run or damaged."""
+    # Matplotlib takes a second to import, which a command has when its work is done.
+    from aetransfer.html.template import filled
+    from aetransfer.run_page.content import content_of
+    from aetransfer.run_page.facts import subject_at
+    from aetransfer.run_page.words import HOW
+
+    content = content_of(subject_at(directory))
+    replace_file(directory.page, filled("aetransfer.run_page", "page.html.jinja", content=content, how=HOW))
+    return directory.page
+
+
+def leave_page(directory: RunDirectory) -> None:
+    """Write the page of a run whose result is written. What goes wrong with it is a warning: the run is what it is."""
+    try:
+        write_run_page(directory)
+    except Exception as error:
+        # On a full disk the log finds no room either.
+        with suppress(WriteError):
+            log.warning(
+                "The run's page can't be written (%s: %s); python -m aetransfer.report run=%s writes it again.",
+                *(type(error).__name__, error, directory.path),
+            )
