@@ -42,7 +42,7 @@ lint: setup
 	$(BIN)/mypy
 
 tensorboard: setup  ## look at all runs, and at sweeps in the HPARAMS tab
-	$(BIN)/tensorboard --host 127.0.0.1 --logdir $${AETRANSFER_OUTPUT_DIR:-outputs}
+	$(BIN)/python scripts/board.py
 
 benchmark: setup
 	$(BIN)/python benchmarks/data_path.py

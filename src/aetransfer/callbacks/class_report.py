@@ -1,16 +1,14 @@
 """A transfer class by class, at its end: evaluation/classifier.json, as `evaluate evaluation=classifier` writes it."""
 
-from pathlib import Path
-
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from aetransfer.callbacks.board import Board
 from aetransfer.config.measures import Classification
 from aetransfer.data.module import data_of
 from aetransfer.evaluation.measures import taken
 from aetransfer.evaluation.subject import Subject
 from aetransfer.models.classifier import Classifier
 from aetransfer.runs.directory import RunDirectory
-from aetransfer.sharded import is_sharded
 
 
 class ClassReport(Callback):
@@ -20,12 +18,13 @@ class ClassReport(Callback):
     """
 
     def __init__(self, directory: str) -> None:
-        self.directory = RunDirectory(Path(directory))
+        self.board = Board(directory)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if isinstance(pl_module, Classifier) and trainer.is_global_zero and not is_sharded(trainer):
-            job, architecture = self.directory.read_config(), pl_module.hparams["architecture"]
-            subject = Subject(
-                self.directory, job, pl_module, data_of(trainer), "test", pl_module.device, dict(architecture)
-            )
+        if not isinstance(pl_module, Classifier) or not self.board.can_draw(trainer):
+            return
+        with self.board.drawing("The report by class", pl_module):
+            directory, architecture = RunDirectory(self.board.directory), dict(pl_module.hparams["architecture"])
+            job, data = directory.read_config(), data_of(trainer)
+            subject = Subject(directory, job, pl_module, data, "test", pl_module.device, architecture)
             taken(subject, "classifier", Classification())

@@ -15,7 +15,7 @@ Rows = Sequence[dict[str, float]]
 # A real run has a few; a history that somebody made up may have thousands.
 MOST_CHARTS = 12
 MOST_POINTS = 500
-# Room for numbers such as 0.00025 on the left, and for `encoder, head` on the right.
+# Room for numbers such as 0.00025 on the left, and for `all weights` on the right.
 MARGINS = {"left": 0.17, "right": 0.78, "bottom": 0.14, "top": 0.96}
 # They go with accuracy and cross-entropy, and each chart takes a tenth of a second: TensorBoard has them.
 LEFT_OUT = ("f1", "ece")
@@ -57,8 +57,9 @@ def _rates(rows: Rows) -> list[Line]:
         sharing.setdefault(tuple(row.get(name, math.nan) for row in rows), []).append(name)
     lines = []
     for names in list(sharing.values())[:MOST_CHARTS]:
-        groups = ", ".join(name.removeprefix(RATE) for name in names)
-        if line := _line(groups, names[0], rows):
+        first, others = names[0].removeprefix(RATE), len(names) - 1
+        shown = "all weights" if len(sharing) == 1 else f"{first} + {others} more" if others else first
+        if line := _line(shown, names[0], rows):
             lines.append(line)
     return lines
 

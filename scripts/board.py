@@ -1,0 +1,70 @@
+"""TensorBoard on a store of runs, for this machine alone: `make tensorboard`, and what screenshots are taken of.
+
+The store is AETRANSFER_OUTPUT_DIR, from the environment or .env, as `train` reads it; else outputs.
+"""
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.request import urlopen
+
+from dotenv import find_dotenv, load_dotenv
+
+SECONDS = 60.0
+ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+/")
+
+
+def main() -> None:
+    load_dotenv(find_dotenv(usecwd=True))
+    store = Path(os.environ.get("AETRANSFER_OUTPUT_DIR", "outputs"))
+    if not has_runs(store):
+        sys.exit(
+            f"There are no runs with curves in {store} yet: train one, such as `make quickstart` does, and look again."
+        )
+    words = command(store)
+    os.execv(words[0], words)
+
+
+def has_runs(store: Path) -> bool:
+    return any(store.glob("runs/*/events.out.tfevents.*"))
+
+
+def command(store: Path, port: int | None = None) -> list[str]:
+    """Return the command line. port: 0 for any that is free, None for TensorBoard's own choice."""
+    words = shlex.split("-m tensorboard.main --host 127.0.0.1 --logdir")
+    return [sys.executable, *words, str(store), *([] if port is None else [f"--port={port}"])]
+
+
+@contextmanager
+def served(store: Path, runs: int) -> Iterator[str]:
+    """Serve a store meanwhile, on a free port. Yields the address once `runs` runs or more are read."""
+    process = subprocess.Popen(command(store, 0), stderr=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        assert process.stderr is not None
+        # It ends, and with it what it says, where it can't serve.
+        said = ""
+        while not (found := ADDRESS.search(said)):
+            line = process.stderr.readline()
+            if not line:
+                raise RuntimeError(f"TensorBoard ended: {said}")
+            said += line
+        until = time.monotonic() + SECONDS
+        while urlopen(f"{found[0]}data/runs", timeout=SECONDS).read().count(b'"') < 2 * runs:
+            if time.monotonic() > until:
+                raise RuntimeError(f"TensorBoard has not read {runs} runs of {store} in {SECONDS:g} s.")
+            time.sleep(0.3)
+        yield found[0]
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+if __name__ == "__main__":
+    main()
