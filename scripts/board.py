@@ -3,12 +3,14 @@
 The store is AETRANSFER_OUTPUT_DIR, from the environment or .env, as `train` reads it; else outputs.
 """
 
+import json
 import os
 import re
 import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +20,8 @@ from urllib.request import urlopen
 from dotenv import find_dotenv, load_dotenv
 
 SECONDS = 60.0
+# For a browser: the projector's points turn until somebody touches them.
+NO_ORBIT = "deep('vz-projector')[0].projectorScatterPlotAdapter?.scatterPlot.stopOrbitAnimation()"
 ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+/")
 
 
@@ -45,25 +49,22 @@ def command(store: Path, port: int | None = None) -> list[str]:
 @contextmanager
 def served(store: Path, runs: int) -> Iterator[str]:
     """Serve a store meanwhile, on a free port. Yields the address once `runs` runs or more are read."""
-    process = subprocess.Popen(command(store, 0), stderr=subprocess.PIPE, text=True, start_new_session=True)
-    try:
-        assert process.stderr is not None
-        # It ends, and with it what it says, where it can't serve.
-        said = ""
-        while not (found := ADDRESS.search(said)):
-            line = process.stderr.readline()
-            if not line:
-                raise RuntimeError(f"TensorBoard ended: {said}")
-            said += line
+    with tempfile.NamedTemporaryFile() as said:
+        process = subprocess.Popen(command(store, 0), stderr=said, start_new_session=True)
         until = time.monotonic() + SECONDS
-        while urlopen(f"{found[0]}data/runs", timeout=SECONDS).read().count(b'"') < 2 * runs:
-            if time.monotonic() > until:
-                raise RuntimeError(f"TensorBoard has not read {runs} runs of {store} in {SECONDS:g} s.")
-            time.sleep(0.3)
-        yield found[0]
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        try:
+            while not (found := ADDRESS.search(Path(said.name).read_text())):
+                if process.poll() is not None or time.monotonic() > until:
+                    raise RuntimeError(f"TensorBoard does not serve {store}: {Path(said.name).read_text()}")
+                time.sleep(0.2)
+            while len(json.load(urlopen(f"{found[0]}data/runs", timeout=SECONDS))) < runs:
+                if time.monotonic() > until:
+                    raise RuntimeError(f"TensorBoard has not read {runs} runs of {store} in {SECONDS:g} s.")
+                time.sleep(0.2)
+            yield found[0]
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 if __name__ == "__main__":

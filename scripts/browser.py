@@ -100,6 +100,10 @@ class Browser:
         os.close(self._from)
         self._profile.cleanup()
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def resize(self, width: int, height: int) -> None:
         """Set the window's size in pixels."""
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}

@@ -12,7 +12,7 @@ from io import BytesIO
 from pathlib import Path
 from urllib.parse import quote
 
-from board import served
+from board import NO_ORBIT, served
 from browser import Browser, BrowserError, find
 from PIL import Image
 
@@ -23,8 +23,6 @@ WIDE = (1660, 1180)
 PAGE_WIDTH, PAGE_HEIGHT = 1200, 2400
 # A screenshot has few colours, but for its photographs; as a palette it takes a third of the bytes.
 COLOURS = 256
-# The projector's points turn until somebody touches them.
-NO_ORBIT = "deep('vz-projector')[0].projectorScatterPlotAdapter?.scatterPlot.stopOrbitAnimation()"
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from aetransfer import report
 from aetransfer.runs import __main__ as runs
 from tests.security.conftest import Intruder, assert_refused, change_config
 from tests.sweeps.store import change_result, make_run, make_sweep
+from tests.sweeps.test_report import Tags
 
 pytestmark = pytest.mark.slow
 
@@ -148,3 +149,83 @@ def test_a_pickle_in_the_store_is_no_run(command, tmp_path, marker):
         (place / name).write_bytes(pickle.dumps(Intruder(marker)))
 
     assert "damaged: theirs" in command(runs.main, "list").out
+
+
+def hostile_run(outputs, outside):
+    """A finished run of which every word that reaches its page is markup, and whose files are links to others."""
+    path = make_run(outputs, "experiment=quickstart", "transfer=frozen")
+    change_result(
+        path,
+        command=["train.py", f"seed=`{SCRIPT}`"],
+        overrides=[f"seed={SCRIPT}"],
+        versions={SCRIPT: SCRIPT},
+        hardware={"machine": SCRIPT, "cpus": 1, "threads": 1, "gpus": [SCRIPT]},
+        metrics={f"test/{SCRIPT}": 0.5, "test/acc": 7.0, f"val/{SCRIPT}": 1},
+    )
+    change_config(path, data=yaml.safe_load((path / "config.yaml").read_text())["data"] | {"name": f'"{SCRIPT}'})
+    rows = [{"epoch": epoch, f"val/{SCRIPT}": epoch, "val/acc": float("inf"), "val/nll": 1e300} for epoch in range(3)]
+    (path / "history.json").write_text(json.dumps(rows))
+    (path / "evaluation").mkdir()
+    measure = {"measure": SCRIPT, "data": SCRIPT, "split": SCRIPT, "rows": [{SCRIPT: SCRIPT}], "notes": [SCRIPT]}
+    (path / "evaluation" / "classifier.json").write_text(json.dumps(measure))
+    (path / "evaluation" / f"classifier-{SCRIPT.replace('/', '')}.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n" + SCRIPT.encode()
+    )
+    (path / "evaluation" / "probes.json").symlink_to(outside / "thesis.tex")
+    (path / "mistakes.png").symlink_to(outside / "reconstructions.png")
+    (path / "train.log").symlink_to(outside / "thesis.tex")
+    (path / "report.html").symlink_to(outside / "thesis.tex")
+    return path
+
+
+@pytest.mark.parametrize("status", ["finished", "failed", "running", "<b>"])
+def test_a_run_that_is_all_markup_and_links_has_a_page_of_text_alone(command, tmp_path, outside, status):
+    path = hostile_run(tmp_path / "outputs", outside)
+    change_result(path, status=status, error=f"\x1b[2J {SCRIPT}", source="../../../../etc/passwd")
+    thesis = (outside / "thesis.tex").read_bytes()
+
+    done = command(report.main, f"run={path}")
+
+    assert done.code == 0, done.err
+    page = (path / "report.html").read_text()
+    assert not (path / "report.html").is_symlink() and (outside / "thesis.tex").read_bytes() == thesis
+    assert thesis.decode() not in page and "\x1b" not in page
+    assert "<script" not in page and "&lt;script&gt;" in page
+    assert "default-src 'none'" in page
+    assert all(address.startswith(("data:image/", "../")) for address in Tags(page).addresses)
+    assert "/etc" not in "".join(Tags(page).addresses)
+
+
+@pytest.mark.parametrize(
+    "spoilt", [{"metrics": []}, {"seed": [0]}, {"counts": {"val": "<b>"}}, {"progress": [1]}, {"source": 3}], ids=str
+)
+def test_a_run_whose_result_is_of_other_types_has_no_page_and_that_is_said(command, tmp_path, spoilt):
+    path = make_run(tmp_path / "outputs", *ARM)
+    change_result(path, **spoilt)
+
+    assert_refused(command(report.main, f"run={path}"), "result.json is damaged")
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, "[]", '{"rows": 3}', '{"measure": "a", "data": "b", "split": "c", "rows": [[1]]}', "\x00"]
+)
+def test_a_measure_of_other_types_is_named_on_the_page_and_the_rest_is_there(command, tmp_path, text):
+    path = make_run(tmp_path / "outputs", *ARM)
+    (path / "evaluation").mkdir()
+    (path / "evaluation" / "probes.json").write_text(text)
+
+    assert command(report.main, f"run={path}").code == 0
+    page = (path / "report.html").read_text()
+    assert "evaluation/probes.json is damaged" in page and "Final numbers" in page
+
+
+def test_a_log_of_absurd_size_is_not_read_whole(command, tmp_path):
+    path = make_run(tmp_path / "outputs", *ARM)
+    change_result(path, status="failed", error="no room")
+    with (path / "train.log").open("wb") as file:
+        file.truncate(10**12)  # a hole: no disk is used
+        file.seek(0, 2)
+        file.write(b"\nthe end\n")
+
+    assert command(report.main, f"run={path}").code == 0
+    assert "the end" in (path / "report.html").read_text()
