@@ -109,7 +109,7 @@ def test_pages_of_a_sweep_and_of_its_runs_fit_a_desk_and_a_phone_and_lead_to_eac
     assert_shows(browser.screenshot(), 100)
 
     browser.open(browser.ask("[...document.links].find(link => link.href.includes('/pretrain-')).href"))
-    browser.wait_for_words(["Pretraining: autoencoder of digits", "Images of the validation split"])
+    browser.wait_for_words(["Pretraining: autoencoder of digits", "Validation images, their reconstructions"])
     fits(browser, width)
 
 

@@ -169,7 +169,7 @@ def test_a_pretrainings_page_shows_what_it_drew(run_train):
 
     said = words_of(done.run)
     assert "Pretraining: variational autoencoder of digits" in said
-    for words in ("Images of the validation split", "Samples from the prior", "One latent moved at a time"):
+    for words in ("Validation images, their reconstructions", "Samples from the prior", "One latent moved at a time"):
         assert words in said
     assert (done.run / "report.html").read_text().count("data:image/png") == 6
 
