@@ -84,7 +84,7 @@ def test_tensorboard_is_only_ever_started_for_this_machine():
     starts = [
         line
         for page in pages
-        if page.is_file()
+        if page.is_file() and "__pycache__" not in page.parts
         for line in page.read_text(encoding="utf-8").splitlines()
         if re.search(r"tensorboard\b.*--logdir|-m tensorboard", line)
     ]
