@@ -1,5 +1,6 @@
 """python -m aetransfer.train: both stages, what they leave behind, and what is not done twice."""
 
+import csv
 import json
 import os
 import subprocess
@@ -192,6 +193,21 @@ def test_csv_logger_by_override(run_train):
     done = run_train(*TINY, "transfer=scratch", "logger=csv")
 
     assert "val/acc" in (done.run / "metrics.csv").read_text()
+
+
+def test_the_training_curve_of_the_history_is_the_mean_over_the_images_of_the_logged_batches(run_train):
+    done = run_train(*TINY, "transfer=scratch", "logger=csv", "trainer.log_every_n_steps=2", "data.epoch_images=80",
+                     "trainer.limit_train_batches=null")  # fmt: skip
+
+    with (done.run / "metrics.csv").open() as file:
+        logged = [(int(row["step"]), float(row["train/nll"])) for row in csv.DictReader(file) if row["train/nll"]]
+    # Batches of 32, 32 and 16: steps 0 to 2 and 3 to 5, of which loggers keep 1, 3 and 5.
+    (one, first), (three, second), (five, last) = logged
+    rows = json.loads((done.run / "history.json").read_text())
+    assert (one, three, five) == (1, 3, 5)
+    assert rows[1]["train/nll"] == pytest.approx((second * 32 + last * 16) / 48)
+    # The last batch of the first epoch is in no logger, but in the mean.
+    assert rows[0]["train/nll"] != pytest.approx(first)
 
 
 @pytest.mark.slow

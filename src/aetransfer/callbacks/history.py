@@ -6,31 +6,43 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from aetransfer.models.curve import was_logged
 from aetransfer.runs.files import replace_file
 
 
 class History(Callback):
-    """Write epoch, step, metrics and learning rates after each epoch.
+    """Write epoch, step, metrics and learning rates after each epoch; of training the mean over the images of those of
+    its batches that were logged.
 
-    The rows are in every checkpoint, so a resume repeats none.
+    Rows and sums are in every checkpoint, so a resume repeats none.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.rows: list[dict[str, Any]] = []
+        self.sums: dict[str, float] = {}
+        self.images = 0
 
     def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows}
+        return {"rows": self.rows, "sums": self.sums, "images": self.images}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows = list(state_dict["rows"])
+        self.sums, self.images = dict(state_dict.get("sums", {})), state_dict.get("images", 0)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if was_logged(trainer, batch_idx):
+            self.images += batch.share.whole
+            for name, value in trainer.callback_metrics.items():
+                if name.startswith("train/"):
+                    self.sums[name] = self.sums.get(name, 0.0) + value.item() * batch.share.whole
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        metrics = {
-            name: value.item()
-            for name, value in trainer.callback_metrics.items()
-            if name.startswith(("train/", "val/"))
-        }
+        metrics = {name: value.item() for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
+        metrics |= {name: total / self.images for name, total in self.sums.items()}
+        self.sums, self.images = {}, 0
         # As the next step takes them.
         rates = {
             f"optimizer/lr/{group['name']}": group["lr"]

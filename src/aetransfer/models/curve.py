@@ -14,6 +14,13 @@ def is_kept(trainer: Trainer) -> bool:
     return (trainer.global_step + 1) % every == 0
 
 
+def was_logged(trainer: Trainer, batch_idx: int) -> bool:
+    """Tell after a batch, of whose step it may be the last, whether `log_step` has logged it."""
+    stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or trainer.is_last_batch
+    every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+    return (trainer.global_step + (not stepped)) % every == 0 or trainer.is_last_batch
+
+
 def log_step(module: LightningModule, values: Callable[[], dict[str, Tensor]]) -> None:
     """Log the mean over processes of a training step's scalars, if they are kept or are the last of their epoch.
 

@@ -29,8 +29,8 @@ METRICS = {
     "grad_norm": "norm of the gradient",
 }
 HOW = [
-    "train: the last batch of the epoch that was logged, which may be augmented, against the whole validation split. "
-    "The upright line is the epoch whose weights were tested and kept.",
+    "train: mean of the epoch's batches that were logged, as the weights were then, maybe augmented; val: the whole "
+    "validation split at the epoch's end. The upright line is the epoch whose weights were tested and kept.",
 ]
 STATUS = {
     "finished": "finished",
