@@ -1,6 +1,7 @@
 """What a run's page says, before it is HTML."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from aetransfer.errors import UserError
@@ -97,7 +98,7 @@ def _title(subject: Subject) -> str:
 
 def _source_words(config: dict[str, Any]) -> str:
     if "pretrain.data.name" not in config:
-        return str(config.get("pretrain.path"))
+        return Path(str(config.get("pretrain.path"))).name
     return f"{config['pretrain.data.name']} ({config.get('pretrain.model.name')})"
 
 
