@@ -1,5 +1,7 @@
 """Every test has an output directory of its own, and none reads the developer's environment."""
 
+import signal
+
 import pytest
 import torch
 
@@ -15,3 +17,11 @@ def own_directories(tmp_path, monkeypatch):
 def one_thread():
     """Tensors here are tiny, and threads that wait for each other make every test slower."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def ctrl_c():
+    """What a shell starts in the background, and xdist's processes, ignore Ctrl-C, and so would all that a test starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

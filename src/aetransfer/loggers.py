@@ -42,10 +42,11 @@ class _ContinuedWriter(ExperimentWriter):
         path = Path(self.metrics_file_path)
         if not path.exists():
             return
-        with path.open(newline="") as file:
-            reader = csv.DictReader(file)
-            kept = [row for row in reader if int(row["step"]) < step]
-            self.metrics_keys = list(reader.fieldnames or ())
+        # A process that was killed may have left half a line.
+        whole = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        reader = csv.DictReader(whole)
+        kept = [row for row in reader if int(row["step"]) < step]
+        self.metrics_keys = list(reader.fieldnames or ())
         text = StringIO()
         writer = csv.DictWriter(text, self.metrics_keys, lineterminator="\n")
         writer.writeheader()

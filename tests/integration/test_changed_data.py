@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 from aetransfer.data.fingerprint import fingerprint
 from aetransfer.data.folder import read_folder
 from aetransfer.data.images import Images
+from aetransfer.errors import UserError
 from aetransfer.models.autoencoder import AutoEncoder
 from tests.integration.conftest import assert_is_one_sentence, assert_refused
 from tests.integration.test_resume import assert_same
@@ -189,6 +191,17 @@ def test_a_test_file_of_fashion_mnist_that_changed_is_named(run_train, cut, tmp_
 
     assert_is_one_sentence(done.err)
     assert "FashionMNIST/raw/t10k-images-idx3-ubyte was changed" in done.err
+
+
+def test_a_test_image_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    write_class_folder(tmp_path / "test", {"cat": 3})
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(UserError, match=r"/test/cat/.* can't be read \(Permission denied\)"):
+        fingerprint("aetransfer.data.folder.read_folder", str(tmp_path), make_images(4))
 
 
 def test_files_of_a_large_data_set_are_not_read_for_it(tmp_path, monkeypatch):

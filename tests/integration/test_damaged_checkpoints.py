@@ -2,6 +2,7 @@
 
 import os
 import signal
+import zipfile
 
 import pytest
 import torch
@@ -117,11 +118,14 @@ def checkpoint(tmp_path_factory):
 
 
 def test_a_bit_that_only_torch_minds_is_found_out(checkpoint, tmp_path):
-    broken = bytearray(checkpoint[0].read_bytes())
-    broken[9160] ^= 2
-    place = tmp_path / "broken.ckpt"
+    broken, place = bytearray(checkpoint[0].read_bytes()), tmp_path / "broken.ckpt"
+    with zipfile.ZipFile(checkpoint[0]) as archive:
+        directory = archive.start_dir
+    broken[directory + 9] ^= 0x20  # of the first part's flags: its header is masked
     place.write_bytes(broken)
 
+    with zipfile.ZipFile(place) as archive:
+        assert archive.testzip() is None
     assert damage(place)
 
 

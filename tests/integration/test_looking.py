@@ -1,6 +1,8 @@
 """Looking at a run does not change it, and what goes wrong with a picture is not what a run is lost by."""
 
 import csv
+import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -96,6 +98,9 @@ def test_a_csv_of_a_run_that_was_cut_off_goes_on_and_has_each_step_once(run_trai
     words = (*PRETRAINING, "model=ae", "trainer.max_epochs=3", "logger=csv", "callbacks=none")
     with interrupted_at(step=5):
         assert run_train(*words).code == 130
+    (begun,) = Path(os.environ["AETRANSFER_OUTPUT_DIR"]).glob("runs/*/metrics.csv")
+    with begun.open("a") as file:
+        file.write("0.5,0.")  # as a process leaves it that is killed
     done = run_train(*words)
 
     with (done.run / "metrics.csv").open() as file:

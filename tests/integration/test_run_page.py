@@ -37,6 +37,13 @@ def test_a_finished_transfers_page_says_what_was_run_and_what_its_numbers_must_b
     assert "python -m aetransfer.train data=photo_digits" in said
 
 
+def test_a_page_names_a_given_source_by_its_run_and_not_by_where_it_lies(run_train, finished_pretraining):
+    words = [word for word in TINY if "pretrain." not in word]
+    done = run_train(*words, f"pretrain={finished_pretraining}", "transfer=finetune", "seed=3")
+
+    assert f"Transfer to photo_digits from {finished_pretraining.name}: finetune" in words_of(done.run)
+
+
 def test_the_page_loads_nothing_and_links_its_pretrainings_page(finished, finished_pretraining):
     html = (finished / "report.html").read_text()
     page = Tags(html)

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 
-import psutil
 import pytest
 
 from aetransfer.runs import stopping
@@ -62,8 +61,8 @@ def train_in_two(tmp_path, monkeypatch):
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0,
         )  # fmt: skip
         out, err = process.communicate(timeout=600)
-        left = [each.cmdline() for each in psutil.process_iter() if os.getpgid(each.pid) == process.pid]
-        assert left == []
+        with pytest.raises(ProcessLookupError):
+            os.killpg(process.pid, 0)
         return Done(process.returncode, out, err)
 
     return train

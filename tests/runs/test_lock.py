@@ -111,15 +111,7 @@ def test_a_claim_that_was_left_half_written_counts_as_dead_after_a_while(tmp_pat
         assert lock.number == 4
 
 
-@pytest.fixture
-def heeds_interrupts():
-    """Where tests run on several cores, their processes ignore Ctrl-C."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-def test_a_holder_that_was_taken_over_is_stopped_and_writes_no_more(tmp_path, heeds_interrupts):
+def test_a_holder_that_was_taken_over_is_stopped_and_writes_no_more(tmp_path):
     lock = RunLock(tmp_path, poll=0.01, dead=60, beat=0.01)
     with pytest.raises(KeyboardInterrupt), lock.held():
         write_claim(tmp_path, 2, replace(Claim.mine(), machine="elsewhere"))
@@ -175,7 +167,7 @@ def test_what_a_process_left_held_on_a_disk_that_failed_it_may_take_again_at_onc
         assert lock.number == 4
 
 
-def test_a_holder_whose_claims_were_removed_is_stopped(tmp_path, heeds_interrupts):
+def test_a_holder_whose_claims_were_removed_is_stopped(tmp_path):
     lock = RunLock(tmp_path / "lock", poll=0.01, dead=60, beat=0.01)
     with pytest.raises(KeyboardInterrupt), lock.held():
         shutil.rmtree(tmp_path / "lock")

@@ -11,12 +11,13 @@ import torch
 from google.protobuf import text_format
 from PIL import Image
 from pydantic import Field
-from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning import Trainer
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 from torch import Tensor
 from torch.nn import functional as F
 
-from aetransfer.callbacks.board import Board, as_png, as_taken
+from aetransfer.callbacks.board import as_png, as_taken
+from aetransfer.callbacks.looking import LookAtTheTest
 from aetransfer.data.module import data_of
 from aetransfer.evaluation.features import extracted
 from aetransfer.models.autoencoder import AutoEncoder
@@ -32,41 +33,38 @@ THUMBNAIL = 48
 Count = Annotated[int, Field(gt=0, le=20_000)]
 
 
-class Embeddings(Callback):
+class Embeddings(LookAtTheTest):
     """Write the codes (mu of a VAE) of test images at the best epoch; of a transfer, what they were taken for as well.
 
     Nothing is written where TensorBoard does not log: `python -m aetransfer.embed` gives codes as a table.
     """
 
+    models = (AutoEncoder, VAE, Classifier)
+    what = "The projector's embeddings"
+
     def __init__(self, directory: str, images: Count = 2000):
         """images: evenly spaced over the test split; 2,000 of 128-d take 3 MB of MNIST, 6.5 of CIFAR-10."""
-        self.board, self.images = Board(directory), images
+        super().__init__(directory)
+        self.images = images
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if stage == "fit":
-            self.board.follow(trainer)
-
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not isinstance(pl_module, AutoEncoder | VAE | Classifier):
+    def look(self, trainer: Trainer, model: AutoEncoder | VAE | Classifier) -> None:
+        if not self.board.writers:
             return
-        if not self.board.can_draw(trainer) or not self.board.writers:
-            return
-        with self.board.drawing("The projector's embeddings", pl_module):
-            data = data_of(trainer)
-            thumbnails: list[Tensor] = []
+        data = data_of(trainer)
+        thumbnails: list[Tensor] = []
 
-            def codes_of(images: Tensor) -> Tensor:
-                thumbnails.append(_thumbnails(images))
-                return pl_module.encoder(as_taken(images, pl_module))
+        def codes_of(images: Tensor) -> Tensor:
+            thumbnails.append(_thumbnails(images))
+            return model.encoder(as_taken(images, model))
 
-            codes, labels = extracted(codes_of, data.in_order("test", BATCH, pl_module.device, self.images))
-            names = [printable(name).replace("\n", " ") for name in data.class_names]
-            columns = {"class": [names[label] for label in labels.tolist()]}
-            if isinstance(pl_module, Classifier):
-                predicted = pl_module.head(as_taken(codes, pl_module)).argmax(1).cpu()
-                columns["taken for"] = [names[label] for label in predicted.tolist()]
-                columns["is"] = ["right" if right else "wrong" for right in (predicted == labels).tolist()]
-            self._write(codes, columns, torch.cat(thumbnails))
+        codes, labels = extracted(codes_of, data.in_order("test", BATCH, model.device, self.images))
+        names = [printable(name).replace("\n", " ") for name in data.class_names]
+        columns = {"class": [names[label] for label in labels.tolist()]}
+        if isinstance(model, Classifier):
+            predicted = model.head(as_taken(codes, model)).argmax(1).cpu()
+            columns["taken for"] = [names[label] for label in predicted.tolist()]
+            columns["is"] = ["right" if right else "wrong" for right in (predicted == labels).tolist()]
+        self._write(codes, columns, torch.cat(thumbnails))
 
     def _write(self, codes: Tensor, columns: dict[str, list[str]], thumbnails: Tensor) -> None:
         """Write codes (N, D), columns of N names each and thumbnails (N, 3, S, S) uint8. Raises WriteError."""

@@ -1,11 +1,11 @@
 """What the encoder's first layer looks for, when training began and at the best epoch."""
 
 import torch
-from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor
 
-from aetransfer.callbacks.board import Board
 from aetransfer.callbacks.drawing import beside, sheet, signed
+from aetransfer.callbacks.looking import LookAtTheTest
 from aetransfer.models.classifier import Classifier
 from aetransfer.networks.encoder import Encoder
 
@@ -14,37 +14,39 @@ COLUMNS = 8
 MOST = 64
 
 
-class FirstLayerFilters(Callback):
+class FirstLayerFilters(LookAtTheTest):
     """Draw the first layer's filters beside what they were, on one scale: of a transfer, as they were carried.
 
     Zero is mid-grey; filters of three channels are coloured. An encoder that does not begin with a convolution of one
     or three channels has no such picture.
     """
 
+    models = (LightningModule,)
+    what = "encoder/first_layer"
+
     def __init__(self, directory: str):
-        self.board = Board(directory)
+        super().__init__(directory)
         self._before: Tensor | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
         # A checkpoint that the run goes on from is loaded after this.
         if stage == "fit":
-            self.board.follow(trainer)
             self._before = first_filters(pl_module)
 
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._before is None or not self.board.can_draw(trainer):
+    def look(self, trainer: Trainer, model: LightningModule) -> None:
+        if self._before is None:
             return
-        with self.board.drawing("encoder/first_layer", pl_module):
-            after = first_filters(pl_module)
-            assert after is not None
-            most = max(self._before.abs().max().item(), after.abs().max().item()) or 1.0
-            halves = [sheet(signed(each[:MOST], most), COLUMNS) for each in (self._before, after)]
-            carried = isinstance(pl_module, Classifier) and pl_module.transfer.carries
-            heads = [
-                "as carried" if carried else "before training",
-                f"at the best epoch (white and black: ±{most:.2g})",
-            ]
-            self.board.show("encoder/first_layer", beside(halves, heads), trainer.global_step, "first_layer")
+        after = first_filters(model)
+        assert after is not None
+        most = max(self._before.abs().max().item(), after.abs().max().item()) or 1.0
+        halves = [sheet(signed(each[:MOST], most), COLUMNS) for each in (self._before, after)]
+        carried = isinstance(model, Classifier) and model.transfer.carries
+        heads = [
+            "as carried" if carried else "before training",
+            f"at the best epoch (white and black: ±{most:.2g})",
+        ]
+        self.board.show(self.what, beside(halves, heads), trainer.global_step, "first_layer")
 
 
 def first_filters(model: LightningModule) -> Tensor | None:

@@ -3,11 +3,12 @@
 import torch
 from PIL import Image
 from pydantic import PositiveInt
-from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning import Trainer
 from torch import Tensor
 
-from aetransfer.callbacks.board import Board, fixed_images, last_step
+from aetransfer.callbacks.board import fixed_images
 from aetransfer.callbacks.drawing import heat, sheet
+from aetransfer.callbacks.looking import LookAtTheTest, PictureOfEpochs
 from aetransfer.data.module import Part
 from aetransfer.models.autoencoder import AutoEncoder
 from aetransfer.models.content import content
@@ -18,37 +19,32 @@ from aetransfer.models.vae import VAE
 WORST = 0.5
 
 
-class ReconstructionGrid(Callback):
+class ReconstructionGrid(PictureOfEpochs, LookAtTheTest):
     """Images, their reconstructions and how far each pixel is off, in three rows by turns.
 
     While it trains, of fixed validation images; at the final test, once, of fixed test images.
     """
 
+    models = (AutoEncoder, VAE)
+    tag, file = "reconstructions/val", "reconstructions"
+    what = "reconstructions/test"
+
     def __init__(
         self, directory: str, every_n_epochs: PositiveInt = 5, columns: PositiveInt = 16, rows: PositiveInt = 2
     ):
-        self.board, self.every_n_epochs, self.columns, self.rows = Board(directory), every_n_epochs, columns, rows
+        super().__init__(directory, every_n_epochs)
+        self.columns, self.rows = columns, rows
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if stage == "fit":
-            self.board.follow(trainer)
+    def picture(self, trainer: Trainer, model: AutoEncoder | VAE) -> Image.Image:
+        return self._of("val", trainer, model)
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.board.is_due(trainer, self.every_n_epochs):
-            self._draw(trainer, pl_module, "val", last_step(trainer), "reconstructions")
+    def look(self, trainer: Trainer, model: AutoEncoder | VAE) -> None:
+        self.board.show(self.what, self._of("test", trainer, model), trainer.global_step, "reconstructions_test")
 
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.board.can_draw(trainer):
-            self._draw(trainer, pl_module, "test", trainer.global_step, "reconstructions_test")
-
-    def _draw(self, trainer: Trainer, model: LightningModule, part: Part, step: int, name: str) -> None:
-        if not isinstance(model, AutoEncoder | VAE):
-            return
-        with self.board.drawing(f"reconstructions/{part}", model):
-            images = fixed_images(trainer, part, self.columns * self.rows, model)
-            reconstructed = content(model.reconstruct(images), model.margin)
-            picture = reconstruction_sheet(content(images, model.margin), reconstructed, self.columns)
-            self.board.show(f"reconstructions/{part}", picture, step, name)
+    def _of(self, part: Part, trainer: Trainer, model: AutoEncoder | VAE) -> Image.Image:
+        images = fixed_images(trainer, part, self.columns * self.rows, model)
+        reconstructed = content(model.reconstruct(images), model.margin)
+        return reconstruction_sheet(content(images, model.margin), reconstructed, self.columns)
 
 
 def reconstruction_sheet(images: Tensor, reconstructed: Tensor, columns: int) -> Image.Image:
@@ -62,23 +58,19 @@ def reconstruction_sheet(images: Tensor, reconstructed: Tensor, columns: int) ->
     return sheet(by_turns.flatten(0, 2), columns, rows=names)
 
 
-class PriorSamples(Callback):
+class PriorSamples(PictureOfEpochs):
     """What a VAE draws from its prior, from the same codes each time."""
+
+    models = (VAE,)
+    tag, file = "latents/prior_samples", "prior_samples"
 
     def __init__(
         self, directory: str, every_n_epochs: PositiveInt = 5, columns: PositiveInt = 16, rows: PositiveInt = 4
     ):
-        self.board, self.every_n_epochs, self.columns, self.rows = Board(directory), every_n_epochs, columns, rows
+        super().__init__(directory, every_n_epochs)
+        self.columns, self.rows = columns, rows
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if stage == "fit":
-            self.board.follow(trainer)
-
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not isinstance(pl_module, VAE) or not self.board.is_due(trainer, self.every_n_epochs):
-            return
-        with self.board.drawing("latents/prior_samples", pl_module):
-            codes = step_generator("sample", 0, 0, pl_module.device)
-            samples = content(pl_module.sample(self.columns * self.rows, codes), pl_module.margin)
-            picture = sheet(samples, self.columns)
-            self.board.show("latents/prior_samples", picture, last_step(trainer), "prior_samples")
+    def picture(self, trainer: Trainer, model: VAE) -> Image.Image:
+        codes = step_generator("sample", 0, 0, model.device)
+        samples = content(model.sample(self.columns * self.rows, codes), model.margin)
+        return sheet(samples, self.columns)

@@ -1,13 +1,15 @@
 """What lies between two codes, and what each latent of a VAE stands for."""
 
 import torch
+from PIL import Image
 from pydantic import PositiveInt
-from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning import Trainer
 from torch import Tensor
 
-from aetransfer.callbacks.board import Board, as_taken, fixed_images, last_step
+from aetransfer.callbacks.board import as_taken, fixed_images
 from aetransfer.callbacks.drawing import heat, sheet
 from aetransfer.callbacks.images import WORST
+from aetransfer.callbacks.looking import PictureOfEpochs
 from aetransfer.data.module import data_of
 from aetransfer.evaluation.features import extracted
 from aetransfer.models.autoencoder import AutoEncoder
@@ -20,33 +22,29 @@ DEVIATIONS = [place / 2 for place in range(-6, 7)]
 IMAGES, BATCH = 1000, 250
 
 
-class Interpolations(Callback):
+class Interpolations(PictureOfEpochs):
     """Decode the straight line between the codes of two validation images (mu of a VAE), a pair a row."""
+
+    models = (AutoEncoder, VAE)
+    tag, file = "latents/interpolations", "interpolations"
 
     def __init__(
         self, directory: str, every_n_epochs: PositiveInt = 5, pairs: PositiveInt = 6, steps: PositiveInt = 11
     ):
-        self.board, self.every_n_epochs, self.pairs, self.steps = Board(directory), every_n_epochs, pairs, steps
+        super().__init__(directory, every_n_epochs)
+        self.pairs, self.steps = pairs, steps
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if stage == "fit":
-            self.board.follow(trainer)
-
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not isinstance(pl_module, AutoEncoder | VAE) or not self.board.is_due(trainer, self.every_n_epochs):
-            return
-        with self.board.drawing("latents/interpolations", pl_module):
-            images = fixed_images(trainer, "val", 2 * self.pairs, pl_module)
-            if len(images) < 2:
-                return
-            # Far apart in the data, which may be sorted by class.
-            first, second = images[: len(images) // 2], images[len(images) - len(images) // 2 :]
-            codes = between(pl_module.encoder(first), pl_module.encoder(second), self.steps)
-            decoded = pl_module.decode(codes.flatten(0, 1)).unflatten(0, codes.shape[:2])
-            rows = torch.cat([first.unsqueeze(1), decoded, second.unsqueeze(1)], 1)
-            heads = ["image", *(f"{place / max(self.steps - 1, 1):.1f}" for place in range(self.steps)), "image"]
-            picture = sheet(content(rows.flatten(0, 1), pl_module.margin), len(heads), heads=heads)
-            self.board.show("latents/interpolations", picture, last_step(trainer), "interpolations")
+    def picture(self, trainer: Trainer, model: AutoEncoder | VAE) -> Image.Image | None:
+        images = fixed_images(trainer, "val", 2 * self.pairs, model)
+        if len(images) < 2:
+            return None
+        # Far apart in the data, which may be sorted by class.
+        first, second = images[: len(images) // 2], images[len(images) - len(images) // 2 :]
+        codes = between(model.encoder(first), model.encoder(second), self.steps)
+        decoded = model.decode(codes.flatten(0, 1)).unflatten(0, codes.shape[:2])
+        rows = torch.cat([first.unsqueeze(1), decoded, second.unsqueeze(1)], 1)
+        heads = ["image", *(f"{place / max(self.steps - 1, 1):.1f}" for place in range(self.steps)), "image"]
+        return sheet(content(rows.flatten(0, 1), model.margin), len(heads), heads=heads)
 
 
 def between(first: Tensor, second: Tensor, steps: int) -> Tensor:
@@ -55,38 +53,34 @@ def between(first: Tensor, second: Tensor, steps: int) -> Tensor:
     return first.unsqueeze(1) + shares * (second - first).unsqueeze(1)
 
 
-class Traversals(Callback):
+class Traversals(PictureOfEpochs):
     """Move one latent of a VAE at a time, from -3 to 3 deviations of the prior, all others as a validation image has
     them: a latent a row, those first whose mu varies most over the validation images. The last column says where the
     two ends of the row differ.
     """
 
+    models = (VAE,)
+    tag, file = "latents/traversals", "traversals"
+
     def __init__(self, directory: str, every_n_epochs: PositiveInt = 5, latents: PositiveInt = 12):
-        self.board, self.every_n_epochs, self.latents = Board(directory), every_n_epochs, latents
+        super().__init__(directory, every_n_epochs)
+        self.latents = latents
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if stage == "fit":
-            self.board.follow(trainer)
-
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not isinstance(pl_module, VAE) or not self.board.is_due(trainer, self.every_n_epochs):
-            return
-        with self.board.drawing("latents/traversals", pl_module):
-            images = data_of(trainer).in_order("val", BATCH, pl_module.device, IMAGES)
-            means, _ = extracted(lambda each: pl_module.encoder(as_taken(each, pl_module)), images)
-            variances = means.var(0, correction=0)
-            chosen = variances.argsort(descending=True)[: self.latents]
-            codes = moved(means[0], chosen, DEVIATIONS).flatten(0, 1)
-            decoded = content(pl_module.decode(as_taken(codes, pl_module)), pl_module.margin)
-            rows = decoded.expand(-1, 3, -1, -1).unflatten(0, (-1, len(DEVIATIONS)))
-            change = heat((rows[:, -1] - rows[:, 0]).abs().mean(1, keepdim=True) / WORST)
-            picture = sheet(
-                torch.cat([rows, change.unsqueeze(1)], 1).flatten(0, 1),
-                len(DEVIATIONS) + 1,
-                rows=[f"latent {latent}, var {variances[latent]:.2f}" for latent in chosen.tolist()],
-                heads=[*(f"{place:+g}σ" if place else "0" for place in DEVIATIONS), "change"],
-            )
-            self.board.show("latents/traversals", picture, last_step(trainer), "traversals")
+    def picture(self, trainer: Trainer, model: VAE) -> Image.Image:
+        images = data_of(trainer).in_order("val", BATCH, model.device, IMAGES)
+        means, _ = extracted(lambda each: model.encoder(as_taken(each, model)), images)
+        variances = means.var(0, correction=0)
+        chosen = variances.argsort(descending=True)[: self.latents]
+        codes = moved(means[0], chosen, DEVIATIONS).flatten(0, 1)
+        decoded = content(model.decode(as_taken(codes, model)), model.margin)
+        rows = decoded.expand(-1, 3, -1, -1).unflatten(0, (-1, len(DEVIATIONS)))
+        change = heat((rows[:, -1] - rows[:, 0]).abs().mean(1, keepdim=True) / WORST)
+        return sheet(
+            torch.cat([rows, change.unsqueeze(1)], 1).flatten(0, 1),
+            len(DEVIATIONS) + 1,
+            rows=[f"latent {latent}, var {variances[latent]:.2f}" for latent in chosen.tolist()],
+            heads=[*(f"{place:+g}σ" if place else "0" for place in DEVIATIONS), "change"],
+        )
 
 
 def moved(code: Tensor, latents: Tensor, values: list[float]) -> Tensor:

@@ -5,11 +5,12 @@ from dataclasses import asdict, dataclass
 
 import torch
 from pydantic import PositiveInt
-from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning import Trainer
 from torch import Tensor
 
-from aetransfer.callbacks.board import Board, as_taken
+from aetransfer.callbacks.board import as_taken
 from aetransfer.callbacks.drawing import sheet
+from aetransfer.callbacks.looking import LookAtTheTest
 from aetransfer.data.module import data_of
 from aetransfer.evaluation.features import extracted
 from aetransfer.models.classifier import Classifier
@@ -39,35 +40,28 @@ def surest_mistakes(logits: Tensor, labels: Tensor, most: int) -> list[Mistake]:
     ]
 
 
-class Mistakes(Callback):
+class Mistakes(LookAtTheTest):
     """Draw them after the final test, with their class, what they were taken for and how surely; as a list as well.
 
     The test images of all processes are looked at once more, by the first one.
     """
 
+    models = (Classifier,)
+    what = "mistakes/test"
+
     def __init__(self, directory: str, images: PositiveInt = 32):
-        self.board, self.images = Board(directory), images
+        super().__init__(directory)
+        self.images = images
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if stage == "fit":
-            self.board.follow(trainer)
-
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not isinstance(pl_module, Classifier) or not self.board.can_draw(trainer):
-            return
+    def look(self, trainer: Trainer, model: Classifier) -> None:
         data = data_of(trainer)
-        with self.board.drawing("mistakes/test", pl_module):
-            batches = data.in_order("test", BATCH, pl_module.device)
-            mistakes = surest_mistakes(
-                *extracted(lambda images: pl_module(as_taken(images, pl_module)), batches), self.images
-            )
-            names = data.class_names
-            rows = [
-                asdict(each) | {"label": names[each.label], "taken_for": names[each.taken_for]} for each in mistakes
-            ]
-            replace_file(self.board.directory / "mistakes.json", json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
-            if mistakes:
-                images = data.images_at("test", torch.tensor([each.image for each in mistakes]))
-                captions = [f"{row['label']}\n→ {row['taken_for']}\n{row['confidence']:.1%}" for row in rows]
-                picture = sheet(images, min(COLUMNS, len(rows)), captions=captions)
-                self.board.show("mistakes/test", picture, trainer.global_step, "mistakes")
+        batches = data.in_order("test", BATCH, model.device)
+        mistakes = surest_mistakes(*extracted(lambda images: model(as_taken(images, model)), batches), self.images)
+        names = data.class_names
+        rows = [asdict(each) | {"label": names[each.label], "taken_for": names[each.taken_for]} for each in mistakes]
+        replace_file(self.board.directory / "mistakes.json", json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+        if mistakes:
+            images = data.images_at("test", torch.tensor([each.image for each in mistakes]))
+            captions = [f"{row['label']}\n→ {row['taken_for']}\n{row['confidence']:.1%}" for row in rows]
+            picture = sheet(images, min(COLUMNS, len(rows)), captions=captions)
+            self.board.show(self.what, picture, trainer.global_step, "mistakes")

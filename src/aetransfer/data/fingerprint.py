@@ -14,6 +14,7 @@ from pathlib import Path
 from torch import Tensor
 
 from aetransfer.data.images import Images
+from aetransfer.errors import UserError
 
 # A larger data set is looked at in as many evenly spaced images as make up this: reading all would delay the start.
 MOST_BYTES = 1 << 30
@@ -59,7 +60,10 @@ class Fingerprint:
 
 
 def fingerprint(reader: str, root: str | None, images: Images) -> Fingerprint:
-    """Take the fingerprint of what the function named `reader` finds below `root`, and of the split it has read."""
+    """Take the fingerprint of what the function named `reader` finds below `root`, and of the split it has read.
+
+    Raises UserError for a file that can't be read.
+    """
     files = dict(_files(reader, root))
     return Fingerprint(f"{_checksum(images):08x}", files, _contents(Path(root).expanduser(), files) if root else None)
 
@@ -78,7 +82,12 @@ def _contents(root: Path, files: dict[str, tuple[int, int]]) -> str | None:
         return None
     checksum = 0
     for path in files:
-        checksum = zlib.crc32((root / path).read_bytes(), checksum)
+        try:
+            checksum = zlib.crc32((root / path).read_bytes(), checksum)
+        except OSError as error:
+            raise UserError(
+                f"{root / path} can't be read ({error.strerror}): make it readable, or remove it."
+            ) from error
     return f"{checksum:08x}"
 
 

@@ -57,7 +57,7 @@ class Content:
     charts: list[Chart]
     pictures: list[Picture]
     measures: list[Measure]
-    hints: list[str]
+    hint: str | None
     facts: list[tuple[str, str]]
     reproduction: list[tuple[str, list[str]]]
     config: str
@@ -80,7 +80,7 @@ def content_of(subject: Subject) -> Content:
         charts=charts(subject.run.history, subject.best_epoch),
         pictures=pictures_of(directory),
         measures=measures,
-        hints=_hints(subject, measures) if subject.status == "finished" else [],
+        hint=_hint(subject, measures) if subject.status == "finished" else None,
         facts=_facts(subject),
         reproduction=_reproduction(subject),
         config=_config(subject),
@@ -181,13 +181,13 @@ def _comparison(subject: Subject) -> Comparison:
     )
 
 
-def _hints(subject: Subject, measures: list[Measure]) -> list[str]:
-    """Say which measure would add what is missing most."""
+def _hint(subject: Subject, measures: list[Measure]) -> str | None:
+    """Return the command of the measure that would add what is missing most, None where it was taken."""
     taken = {measure.title.partition(" ")[0] for measure in measures}
     wanted = "classifier" if subject.told.stage == "transfer" else "probes"
     if wanted in taken:
-        return []
-    return [f"python -m aetransfer.evaluate run={subject.directory.path} evaluation={wanted}"]
+        return None
+    return f"python -m aetransfer.evaluate run={subject.directory.path} evaluation={wanted}"
 
 
 def _facts(subject: Subject) -> list[tuple[str, str]]:

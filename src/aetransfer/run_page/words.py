@@ -26,12 +26,11 @@ METRICS = {
     "rate": "rate: KL to the prior, nats an image",
     "active_units": "latent units whose mean varies over the data",
     "probe_acc": "accuracy of k-NN on the code",
-    "grad_norm": "norm of the gradient",
 }
-HOW = [
+HOW = (
     "train: mean of the epoch's batches that were logged, as the weights were then, maybe augmented; val: the whole "
-    "validation split at the epoch's end. The upright line is the epoch whose weights were tested and kept.",
-]
+    "validation split at the epoch's end. The upright line is the epoch whose weights were tested and kept."
+)
 STATUS = {
     "finished": "finished",
     "failed": "failed",
