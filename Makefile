@@ -46,7 +46,7 @@ tensorboard: setup  ## look at all runs, and at sweeps in the HPARAMS tab
 
 benchmark: setup
 	$(BIN)/python benchmarks/data_path.py
-	$(BIN)/python benchmarks/training_loop.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/training_loop.py
 	$(BIN)/python benchmarks/sweep.py
 
 lock:  ## resolve the tested set anew; hashes, and no registry's name

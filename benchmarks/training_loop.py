@@ -1,18 +1,21 @@
 """What the program costs on top of PyTorch: `train`'s images a second against a bare loop over tensors, in one run.
 
-    python benchmarks/training_loop.py
+    OMP_NUM_THREADS=1 python benchmarks/training_loop.py
 
 Same network, optimiser, schedule and batch. The program's side has all that a user's run has: metrics, TensorBoard,
 callbacks, checkpoints. The bare side indexes float tensors that are ready, and never augments them: the third line says
-what random crops and flips cost beside that.
+what random crops and flips cost beside that. The two take turns of some steps each, for a shared machine's speed drifts
+by a third within a minute.
 """
 
-import statistics
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
+from pytorch_lightning import Callback, Trainer
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -22,13 +25,12 @@ from aetransfer.callbacks.progress import Throughput
 from aetransfer.config.compose import checked, composed
 from aetransfer.config.schema import Job
 from aetransfer.data.images import Images
-from aetransfer.data.module import ImageDataModule
 from aetransfer.models.autoencoder import AutoEncoder
 from aetransfer.models.optimisers import configure
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.transfer.settle import settle
 
-IMAGES, ROUNDS = 6_400, 12
+IMAGES, TURN = 25_600, 10
 CASES = {
     "autoencoder, MNIST": ["experiment=mnist_ae"],
     "classifier, CIFAR-10": [
@@ -51,21 +53,12 @@ def fresh_model(job: Job) -> Model:
     return make_model(job, make_encoder(job), classes=10)
 
 
-def through_the_program(job: Job, data: ImageDataModule) -> float:
-    with tempfile.TemporaryDirectory() as directory:
-        throughput = Throughput()
-        model = fresh_model(job)
-        trainer = make_trainer(job, RunDirectory(Path(directory)), model, throughput)
-        trainer.fit(model, datamodule=data)
-    return throughput.images_per_second
-
-
-def bare(job: Job, images: Tensor, labels: Tensor) -> float:
+def bare_loop(job: Job, images: Tensor, labels: Tensor) -> Iterator[None]:
+    """Train for an epoch, one step at each `next`."""
     model = fresh_model(job).train()
     batches = -(-len(images) // job.data.batch_size)
     made = configure(job.model.optimizer, {"all": (model.parameters(), job.model.optimizer.lr)}, batches)
     optimizer, scheduler = made["optimizer"], made["lr_scheduler"]["scheduler"]
-    started = time.perf_counter()
     for rows in torch.randperm(len(images)).split(job.data.batch_size):
         batch = images[rows]
         if isinstance(model, AutoEncoder):
@@ -76,17 +69,30 @@ def bare(job: Job, images: Tensor, labels: Tensor) -> float:
         loss.backward()
         optimizer.step()
         scheduler.step()
-    return len(images) / (time.perf_counter() - started)
+        yield
 
 
-def pair(
-    job: Job, data: ImageDataModule, images: Tensor, labels: Tensor, *, program_first: bool
-) -> tuple[float, float]:
-    """Images a second of both sides, whose turn changes: what else the machine does comes and goes within a pair."""
-    if program_first:
-        return through_the_program(job, data), bare(job, images, labels)
-    loop = bare(job, images, labels)
-    return through_the_program(job, data), loop
+class TakingTurns(Callback):
+    """Let the bare loop do as many steps as the program has just done; the program has the clock in between."""
+
+    def __init__(self, loop: Iterator[None]) -> None:
+        self.loop = loop
+        self.program_seconds = self.bare_seconds = 0.0
+
+    def on_train_epoch_start(self, *_: Any) -> None:
+        self.since = time.perf_counter()
+
+    def on_train_batch_end(self, trainer: Trainer, *rest: Any) -> None:
+        steps = rest[-1] % TURN + 1
+        if steps < TURN and not trainer.is_last_batch:
+            return
+        stepped = time.perf_counter()
+        for _ in range(steps):
+            next(self.loop)
+        now = time.perf_counter()
+        self.program_seconds += stepped - self.since
+        self.bare_seconds += now - stepped
+        self.since = now
 
 
 def main() -> None:
@@ -100,12 +106,14 @@ def main() -> None:
         data.setup("fit")
         rows = data.count("train")
         ready, labels = data.first_images("train", rows), source.labels[:rows]
-        pairs = [pair(job, data, ready, labels, program_first=number % 2 == 0) for number in range(ROUNDS)]
-        ratio = statistics.median(program / loop for program, loop in pairs)
-        program, loop = (statistics.median(side) for side in zip(*pairs, strict=True))
-        print(
-            f"{name:<22}{program:>8,.0f} images/s, bare loop {loop:>8,.0f}: median ratio of {ROUNDS} pairs {ratio:.3f}"
-        )
+        turns = TakingTurns(bare_loop(job, ready, labels))
+        model = fresh_model(job)
+        with tempfile.TemporaryDirectory() as directory:
+            trainer = make_trainer(job, RunDirectory(Path(directory)), model, Throughput())
+            trainer.callbacks.append(turns)
+            trainer.fit(model, datamodule=data)
+        program, bare = rows / turns.program_seconds, rows / turns.bare_seconds
+        print(f"{name:<22}{program:>8,.0f} images/s, bare loop {bare:>8,.0f}: ratio {program / bare:.3f}", flush=True)
 
 
 if __name__ == "__main__":

