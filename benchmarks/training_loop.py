@@ -110,7 +110,7 @@ def main() -> None:
         model = fresh_model(job)
         with tempfile.TemporaryDirectory() as directory:
             trainer = make_trainer(job, RunDirectory(Path(directory)), model, Throughput())
-            trainer.callbacks.append(turns)
+            trainer.callbacks.append(turns)  # type: ignore[attr-defined]  # Lightning sets it from elsewhere
             trainer.fit(model, datamodule=data)
         program, bare = rows / turns.program_seconds, rows / turns.bare_seconds
         print(f"{name:<22}{program:>8,.0f} images/s, bare loop {bare:>8,.0f}: ratio {program / bare:.3f}", flush=True)
