@@ -85,6 +85,29 @@ def test_what_it_takes_to_do_it_again_is_said_without_where_the_sweep_was_writte
     assert "x86\\_64, 2 CPU cores, 1 thread\n" in said
 
 
+def test_a_sweep_over_transplants_is_drawn_against_the_layers_carried_beside_the_level_of_other_arms(tmp_path):
+    transplants = [
+        make_run(
+            tmp_path, BASE, f"transfer={arm}", f"transfer.transplanted={layers}", seed=seed, acc=0.5 + layers / 100
+        )
+        for arm in ("transplant", "transplant_frozen")
+        for layers in (0, 3, 5)
+        for seed in (0, 1)
+    ]
+    controls = [make_run(tmp_path, BASE, "transfer=scratch", seed=seed, acc=0.6) for seed in (0, 1)]
+
+    files = written(make_sweep(tmp_path, [*transplants, *controls]), tmp_path / "report")
+
+    assert "figures/transfers_transplants.svg" in files
+    assert "figures/transfers_bars.svg" not in files
+    rows = list(csv.DictReader(files["results.csv"].decode().splitlines()))
+    # Each depth is put against the one control.
+    assert {(row["transfer"], row["transfer.transplanted"]) for row in rows} == {
+        ("scratch", ""),
+        *((arm, layers) for arm in ("transplant", "transplant_frozen") for layers in "035"),
+    }
+
+
 def test_the_figures_fit_what_was_varied(files, tmp_path):
     runs = [
         make_run(tmp_path, BASE, f"transfer={arm}", f"encoder.latent_dim={size}", history=False)

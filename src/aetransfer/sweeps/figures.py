@@ -11,6 +11,7 @@ from aetransfer.sweeps.savings import LABEL_KEYS, labelled
 from aetransfer.sweeps.statistics import summarise
 
 LATENT = "encoder.latent_dim"
+TRANSPLANTED = "transfer.transplanted"
 # A page with a hundred figures is read by nobody, and each takes a third of a second; results.csv has them all.
 MOST_SETTINGS = 4
 MOST_BARS = 24
@@ -41,6 +42,8 @@ def choose(groups: Sequence[Group], columns: Sequence[str], metric: str) -> Plot
         drawn.append(_for_each_setting("label_efficiency", groups, columns, label_keys, _labels(metric)))
     if LATENT in columns:
         drawn.append(_for_each_setting("latent_size", groups, columns, [LATENT], _latent(metric)))
+    if TRANSPLANTED in columns:
+        drawn.append(_for_each_setting("transplants", groups, columns, [TRANSPLANTED], _transplants(metric)))
     if not drawn:
         drawn.append(_bars(groups, columns, metric))
     drawn.append(_learning_curves(groups, columns, metric.replace("test/", "val/")))
@@ -88,6 +91,22 @@ def _latent(metric: str) -> Callable[[Sequence[Group], str], Plot]:
         lines = _by_arm(groups, metric, lambda group: float(group.setting[LATENT]))
         figure = draw_lines(lines, f"{LATENT} (log axis)", metric, where, log=2)
         return Plot("", _caption(f"{metric} against the latent size, log axis", where), figure)
+
+    return draw
+
+
+def _transplants(metric: str) -> Callable[[Sequence[Group], str], Plot]:
+    def draw(groups: Sequence[Group], where: str) -> Plot:
+        curves = [group for group in groups if TRANSPLANTED in group.setting]
+        depths = [float(group.setting[TRANSPLANTED]) for group in curves]
+        levels = [
+            Line(group.arm or metric, [min(depths), max(depths)], 2 * [summarise([values]).mean], None, [])
+            for group in groups
+            if TRANSPLANTED not in group.setting and (values := group.values(metric))
+        ]
+        lines = _by_arm(curves, metric, lambda group: float(group.setting[TRANSPLANTED]))
+        figure = draw_lines([*lines, *levels], "layers carried over, counted from the input", metric, where)
+        return Plot("", _caption(f"Transplants: {metric} against the number of layers carried over", where), figure)
 
     return draw
 

@@ -101,7 +101,7 @@ def decisive_settings(run: CollectedRun) -> dict[str, Any]:
     looks = {key.removesuffix("._target_") for key, value in run.config.items() if str(value).startswith(ONLY_LOOKS)}
     settled: dict[str, Any] = {}
     for key, value in run.config.items():
-        if value is None and key in ("transfer", "pretrain", "head"):
+        if value is None and key in ("transfer", "transfer.transplanted", "pretrain", "head"):
             continue
         if key.startswith("pretrain.") and run.control is None:
             continue  # a control's config may name a pretraining that it does not use
