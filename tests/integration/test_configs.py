@@ -3,8 +3,11 @@
 import pytest
 
 from aetransfer.assemble import make_data, make_encoder, make_model
+from aetransfer.config.choices import with_path_of_pretraining
+from aetransfer.config.compose import checked, composed
 from aetransfer.config.groups import config_directory
 from aetransfer.config.instantiate import locate
+from aetransfer.config.schema import Job
 from aetransfer.transfer.settle import pretraining_of
 from tests.integration.conftest import TINY, job_of
 
@@ -30,6 +33,12 @@ def test_every_experiment_says_its_command_cost_and_expected_numbers(experiment)
     assert "aetransfer.train" in head or "make quickstart" in head
     assert "CPU cores" in head
     assert "±" in head or "nats" in head
+
+
+def test_the_main_experiment_takes_the_encoder_of_a_finished_run():
+    words = ["experiment=mnist_to_cifar10", *with_path_of_pretraining("pretrain=./somewhere")]
+
+    assert checked(composed("train", words), Job).pretrain.path == "./somewhere"
 
 
 @pytest.mark.parametrize("logger", LOGGERS)
