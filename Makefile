@@ -34,7 +34,7 @@ test-slurm: setup  ## on a Slurm of one node, which they start: as root, with sl
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slurm
 
 test-real: setup  ## with AETRANSFER_TEST_DATA=DIR, which holds the real MNIST and CIFAR-10
-	$(BIN)/python -m pytest -m real
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m real
 
 lint: setup
 	$(BIN)/ruff format --check

@@ -91,9 +91,10 @@ def test_eight_jobs_left_to_the_queue_with_two_preempted_and_one_cancelled_and_r
 def test_a_cancelled_sweep_says_so_and_goes_on_where_it_was_when_it_is_submitted_again(cluster, undisturbed, tmp_path):
     expected = runs_by_name(undisturbed(*PACED, "seed=0,1"))
 
-    sweep = cluster.submit(*PACED, "seed=0,1", pace=0.5)
+    # Twenty steps are left to them: long enough to be looked at on a busy machine.
+    sweep = cluster.submit(*PACED, "seed=0,1", pace=1)
     jobs, report = queued_jobs(sweep)
-    until(lambda: all(len(steps_of_job(sweep, number)) > 14 for number in (0, 1)), 300, "both to train")
+    until(lambda: all(len(steps_of_job(sweep, number)) > 3 for number in (0, 1)), 300, "both to train")
     shown = cluster.aetransfer("runs", "status", str(sweep)).stdout
     cluster("scancel", jobs[0].partition("_")[0], report)
     assert cluster.end(*jobs, report) == ["CANCELLED"] * 3
