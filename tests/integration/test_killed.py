@@ -43,6 +43,7 @@ def assert_every_file_can_be_read(run):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # beside other work; two minutes on a core of its own
 def test_a_transfer_and_its_pretraining_killed_25_times_end_in_the_same_bits(run_train, faulty, monkeypatch, tmp_path):
     monkeypatch.setenv("AETRANSFER_OUTPUT_DIR", str(tmp_path / "whole"))
     whole = run_train(*TRANSFER)

@@ -123,6 +123,7 @@ def killed(*_):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_run_that_is_killed_at_several_moments_ends_in_the_same_bits(run_train, monkeypatch, tmp_path):
     words = (*TINY_PRETRAINING, "model=ae", "trainer.max_epochs=8", "trainer.limit_train_batches=20", "logger=none")
     whole = run_train(*words)
