@@ -54,6 +54,16 @@ def test_an_unknown_name_on_the_command_line_is_refused_with_the_nearest(torchle
     assert not done.torch
 
 
+def test_a_given_encoder_beside_an_experiment_that_pretrains_its_own_is_refused(torchless):
+    done = torchless("train", "experiment=quickstart", "pretrain=./run")
+
+    assert_refused(
+        done,
+        "in experiment/digits_to_photo_digits.yaml, data@pretrain.data sets up a pretraining, and a path gives a finished "
+        "one: leave out one of the two.",
+    )
+
+
 GLOBAL = "# @package _global_\n"
 UNKNOWN_IN_A_FILE = [
     ("trainer: {max_epoch: 3}", "trainer.max_epoch is no config key or group (did you mean trainer.max_epochs)."),
