@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pytorch_lightning import Callback, Trainer
+from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -82,8 +82,10 @@ class TakingTurns(Callback):
     def on_train_epoch_start(self, *_: Any) -> None:
         self.since = time.perf_counter()
 
-    def on_train_batch_end(self, trainer: Trainer, *rest: Any) -> None:
-        steps = rest[-1] % TURN + 1
+    def on_train_batch_end(
+        self, trainer: Trainer, model: LightningModule, outputs: Any, batch: Any, number: int
+    ) -> None:
+        steps = number % TURN + 1
         if steps < TURN and not trainer.is_last_batch:
             return
         stepped = time.perf_counter()

@@ -54,13 +54,14 @@ def test_an_unknown_name_on_the_command_line_is_refused_with_the_nearest(torchle
     assert not done.torch
 
 
-def test_a_given_encoder_beside_an_experiment_that_pretrains_its_own_is_refused(torchless):
-    done = torchless("train", "experiment=quickstart", "pretrain=./run")
+@pytest.mark.parametrize("word", ["pretrain=./run", "~pretrain"])
+def test_an_experiment_that_pretrains_its_own_encoder_is_refused_where_there_is_no_place_for_it(torchless, word):
+    done = torchless("train", "experiment=quickstart", word)
 
     assert_refused(
         done,
-        "in experiment/digits_to_photo_digits.yaml, data@pretrain.data sets up a pretraining, and a path gives a finished "
-        "one: leave out one of the two.",
+        "in experiment/digits_to_photo_digits.yaml, data@pretrain.data sets up a pretraining: leave out the experiment, "
+        "or the pretrain that replaces it.",
     )
 
 

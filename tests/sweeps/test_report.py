@@ -101,10 +101,23 @@ def test_a_sweep_over_transplants_is_drawn_against_the_layers_carried_beside_the
     assert "figures/transfers_transplants.svg" in files
     assert "figures/transfers_bars.svg" not in files
     rows = list(csv.DictReader(files["results.csv"].decode().splitlines()))
-    # Each depth is put against the one control.
     assert {(row["transfer"], row["transfer.transplanted"]) for row in rows} == {
         ("scratch", ""),
         *((arm, layers) for arm in ("transplant", "transplant_frozen") for layers in "035"),
+    }
+    # Each depth is put against the one control.
+    assert files["summary.md"].decode().count("transplant\\_frozen – scratch") == 3
+
+
+def test_a_setting_in_which_nothing_was_transplanted_is_drawn_as_levels(tmp_path):
+    runs = [make_run(tmp_path, BASE, "transfer=transplant", f"transfer.transplanted={layers}") for layers in (0, 5)]
+    runs += [make_run(tmp_path, BASE, "transfer=scratch", f"data.batch_size={size}") for size in (32, 64)]
+
+    files = written(make_sweep(tmp_path, runs), tmp_path / "report")
+
+    assert {name for name in files if "transplants" in name and name.endswith(".svg")} == {
+        "figures/transfers_transplants_1.svg",
+        "figures/transfers_transplants_2.svg",
     }
 
 

@@ -96,7 +96,7 @@ def _uncomposable(error: ConfigCompositionException, config_name: str) -> str:
         # The cause knows the whole key; `@_global_` is how a file's own overrides of groups look from here.
         key = getattr(error.__cause__, "full_key", None) or (found[1] or found[2]).removesuffix("@_global_")
         if place.startswith("in experiment/") and key in ("data@pretrain.data", "model@pretrain.model"):
-            return f"{place}{key} sets up a pretraining, and a path gives a finished one: leave out one of the two."
+            return f"{place}{key} sets up a pretraining: leave out the experiment, or the pretrain that replaces it."
         return f"{place}{_unknown(key, config_name)}."
     if found := re.search(r"Could not append to config.* already at '([^']+)'|Multiple values for ([^;]+)", text):
         return f"{place}{found[1] or found[2]} is set already: leave out the + before it."

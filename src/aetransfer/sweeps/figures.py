@@ -43,7 +43,7 @@ def choose(groups: Sequence[Group], columns: Sequence[str], metric: str) -> Plot
     if LATENT in columns:
         drawn.append(_for_each_setting("latent_size", groups, columns, [LATENT], _latent(metric)))
     if TRANSPLANTED in columns:
-        drawn.append(_for_each_setting("transplants", groups, columns, [TRANSPLANTED], _transplants(metric)))
+        drawn.append(_for_each_setting("transplants", groups, columns, [TRANSPLANTED], _transplants(groups, metric)))
     if not drawn:
         drawn.append(_bars(groups, columns, metric))
     drawn.append(_learning_curves(groups, columns, metric.replace("test/", "val/")))
@@ -95,10 +95,11 @@ def _latent(metric: str) -> Callable[[Sequence[Group], str], Plot]:
     return draw
 
 
-def _transplants(metric: str) -> Callable[[Sequence[Group], str], Plot]:
+def _transplants(groups: Sequence[Group], metric: str) -> Callable[[Sequence[Group], str], Plot]:
+    depths = [float(group.setting[TRANSPLANTED]) for group in groups if TRANSPLANTED in group.setting]
+
     def draw(groups: Sequence[Group], where: str) -> Plot:
         curves = [group for group in groups if TRANSPLANTED in group.setting]
-        depths = [float(group.setting[TRANSPLANTED]) for group in curves]
         levels = [
             Line(group.arm or metric, [min(depths), max(depths)], 2 * [summarise([values]).mean], None, [])
             for group in groups
