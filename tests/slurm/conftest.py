@@ -6,6 +6,7 @@ import re
 import subprocess
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,17 @@ class Cluster:
     def end(self, *jobs, seconds=400):
         """Wait until jobs have ended, and return how each did."""
         until(lambda: not self("squeue", "--noheader", f"--jobs={','.join(jobs)}").strip(), seconds, "jobs to end")
-        return [self.field(job, "JobState") for job in jobs]
+        states = [self.field(job, "JobState") for job in jobs]
+        for job, state in zip(jobs, states, strict=True):
+            if state != "COMPLETED":
+                # A test that fails shows what was printed.
+                print(self("scontrol", "show", "job", job), *self.outputs(job), sep="\n")
+        return states
+
+    def outputs(self, job):
+        """Return what a job has written so far, to stdout and to stderr."""
+        paths = {Path(self.field(job, name)) for name in ("StdOut", "StdErr")}
+        return [f"{path}:\n{path.read_text()}" for path in sorted(paths) if path.is_file()]
 
 
 def until(holds, seconds, what):
@@ -84,13 +95,15 @@ def slurm(tmp_path_factory):
     ended = threading.Event()
 
     def release():
-        # Slurm holds a job that was requeued for two minutes.
-        cluster = Cluster(slurm)
+        # Slurm holds a job that was requeued for two minutes. It refuses one that starts in the second in which the
+        # job was ended, and then calls it failed, so a job is let go two looks after the first that found it held.
+        cluster, looks = Cluster(slurm), Counter()
         while not ended.wait(1):
-            for line in cluster("squeue", "--noheader", "--array", "--states=PD", "--format=%i %r").splitlines():
-                job, _, reason = line.partition(" ")
-                if reason == "BeginTime":
-                    cluster("scontrol", "update", f"JobId={job}", "StartTime=now")
+            lines = cluster("squeue", "--noheader", "--array", "--states=PD", "--format=%i %r").splitlines()
+            held = {job for job, _, reason in (line.partition(" ") for line in lines) if reason == "BeginTime"}
+            looks = Counter({job: looks[job] + 1 for job in held})
+            for job in [job for job in held if looks[job] > 2]:
+                cluster("scontrol", "update", f"JobId={job}", "StartTime=now")
 
     releasing = threading.Thread(target=release)
     releasing.start()
