@@ -59,6 +59,19 @@ def test_logistic_regression_ends_where_scikit_learn_does(monkeypatch, penalty):
     assert np.allclose(exact.bias, expected.intercept_, atol=2e-3)
 
 
+def test_features_that_say_the_same_twice_or_nothing_at_all_are_no_harm():
+    features, labels = clouds(300)
+    constant, generator = torch.full((300, 40), 7.0), torch.Generator().manual_seed(1)
+    many = torch.cat([features, features, constant, features @ torch.randn(12, 400, generator=generator)], 1)
+    train = Scale(many)(many), labels
+    expected = LogisticRegression(C=1e-2, max_iter=5000, tol=1e-8).fit(train[0].double().numpy(), labels.numpy())
+    fitted = fit_logistic(train, train, classes=4, inverse_penalties=[1e-2])
+
+    probabilities = (train[0] @ fitted.weight.T + fitted.bias).softmax(1)
+    assert np.allclose(probabilities, expected.predict_proba(train[0].numpy()), atol=2e-2)
+    assert not fitted.weight[:, 24:64].any()
+
+
 def test_the_penalty_is_chosen_on_validation_alone():
     # On training the weakest penalty is best; labels of the validation split that are noise in all but one direction
     # favour a strong one.
