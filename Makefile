@@ -21,7 +21,7 @@ setup: .venv/ready  ## make the environment: the tested set of packages, by hash
 
 # One thread: batches of 32 gain nothing from a second, and two that wait for each other crawl beside any other process.
 quickstart: setup  ## the main job on embedded data: four arms, three seeds, a table
-	OMP_NUM_THREADS=1 $(BIN)/python -m aetransfer.train -m experiment=quickstart transfer=scratch,random_frozen,frozen,finetune seed=0,1,2
+	OMP_NUM_THREADS=1 $(BIN)/python -m aetransfer.train -m experiment=quickstart transfer=scratch,random_frozen,frozen,finetune seed=0,1,2 launcher=joblib hydra.launcher.n_jobs=2
 
 test: setup  ## what a change must pass before anything else; at most ten minutes on two cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto

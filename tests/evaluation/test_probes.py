@@ -70,6 +70,9 @@ def test_features_that_say_the_same_twice_or_nothing_at_all_are_no_harm():
     probabilities = (train[0] @ fitted.weight.T + fitted.bias).softmax(1)
     assert np.allclose(probabilities, expected.predict_proba(train[0].numpy()), atol=2e-2)
     assert not fitted.weight[:, 24:64].any()
+    # With next to no penalty nothing but the ridge keeps the bound definite.
+    unpenalised = fit_logistic(train, train, classes=4, inverse_penalties=[1e7])
+    assert torch.equal(unpenalised.predict(train[0]), labels)
 
 
 def test_the_penalty_is_chosen_on_validation_alone():

@@ -6,8 +6,9 @@ features' covariance (Boehning 1992, theorem 1); in coordinates that turn the bo
 Cholesky factor L), and from where the last penalty's fit ended, some thirty passes do.
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -29,7 +30,7 @@ class FittedLogistic:
     weight: Tensor
     bias: Tensor
     inverse_penalty: float
-    val_acc: float
+    val_acc: float = math.nan
 
     def predict(self, features: Tensor) -> Tensor:
         """Map standardised features (N, D) to classes (N,)."""
@@ -49,10 +50,10 @@ def fit_logistic(
     best: FittedLogistic | None = None
     for penalty in sorted(inverse_penalties):
         weight, bias = _minimised(features, labels, covariance, penalty, weight, bias)
-        fitted = FittedLogistic(weight, bias, penalty, 0.0)
-        acc = (fitted.predict(val[0]) == val[1]).double().mean().item()
-        if best is None or acc > best.val_acc:
-            best = FittedLogistic(weight, bias, penalty, acc)
+        fitted = FittedLogistic(weight, bias, penalty)
+        val_acc = (fitted.predict(val[0]) == val[1]).double().mean().item()
+        if best is None or val_acc > best.val_acc:
+            best = replace(fitted, val_acc=val_acc)
     assert best is not None
     return best
 
