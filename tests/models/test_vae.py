@@ -42,7 +42,7 @@ def continuous_bernoulli_by_quadrature(logit):
     return total, np.trapezoid(points * density, points) / total
 
 
-@pytest.mark.parametrize("logit", [-6.0, -1.0, -1e-3, 0.0, 0.3, 4.0])
+@pytest.mark.parametrize("logit", [-100.0, -30.0, -6.0, -1.0, -0.31, -0.29, -1e-3, 0.0, 0.3, 4.0, 30.0])
 def test_continuous_bernoulli_nats_are_normalised_on_grey_pixels(logit):
     likelihood = make_likelihood("continuous_bernoulli", None)
     normaliser, mean = continuous_bernoulli_by_quadrature(logit)
@@ -53,7 +53,26 @@ def test_continuous_bernoulli_nats_are_normalised_on_grey_pixels(logit):
     assert likelihood.nll(logits, pixels).item() == pytest.approx(
         unnormalised + 9 * np.log(normaliser), rel=1e-4, abs=1e-5
     )
-    torch.testing.assert_close(likelihood.mean(logits), torch.full_like(pixels, mean), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(likelihood.mean(logits), torch.full_like(pixels, mean), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("logit", [-30.0, -0.2, 0.0, 30.0])
+def test_continuous_bernoulli_has_the_gradient_that_draws_its_mean_to_the_pixel(logit):
+    likelihood = make_likelihood("continuous_bernoulli", None)
+    logits = torch.full((1, 1, 1, 1), logit, requires_grad=True)
+    likelihood.nll(logits, torch.full((1, 1, 1, 1), 0.2)).backward()
+
+    # In an exponential family the gradient is the mean less what was seen.
+    torch.testing.assert_close(logits.grad, likelihood.mean(logits).detach() - 0.2, rtol=1e-4, atol=1e-5)
+
+
+def test_continuous_bernoulli_loses_no_precision_to_half_a_logits_bits():
+    likelihood = make_likelihood("continuous_bernoulli", None)
+    logits, pixels = torch.full((1, 1, 3, 3), -12.0), torch.rand(1, 1, 3, 3)
+
+    for half in (torch.bfloat16, torch.float16):
+        torch.testing.assert_close(likelihood.nll(logits.to(half), pixels), likelihood.nll(logits, pixels))
+        torch.testing.assert_close(likelihood.mean(logits.to(half)), likelihood.mean(logits))
 
 
 def test_a_fixed_sigma_is_kept_and_counts_as_no_parameter():
@@ -72,6 +91,25 @@ def test_gaussian_nats_are_those_of_a_normal_density_with_the_learnt_sigma():
     expected = -Normal(logits.sigmoid(), np.exp(-1.5)).log_prob(pixels).sum((1, 2, 3))
 
     torch.testing.assert_close(likelihood.nll(logits, pixels), expected)
+
+
+def test_a_sigma_below_its_floor_counts_as_the_floor_and_still_learns():
+    likelihood = Gaussian()
+    torch.nn.init.constant_(likelihood.log_sigma, -20.0)
+    logits, pixels = torch.zeros(4, 1, 5, 5), torch.rand(4, 1, 5, 5)
+    nll = likelihood.nll(logits, pixels)
+    nll.mean().backward()
+
+    torch.testing.assert_close(nll, -Normal(0.5, 1e-3).log_prob(pixels).sum((1, 2, 3)), rtol=1e-4, atol=1e-4)
+    assert likelihood.log_sigma.grad < 0
+
+
+def test_a_small_fixed_sigma_is_what_was_asked_for():
+    likelihood = make_likelihood("gaussian", 1e-4)
+    logits = torch.zeros(2, 1, 5, 5)
+
+    expected = -Normal(0.5, 1e-4).log_prob(torch.full((2, 1, 5, 5), 0.5)).sum((1, 2, 3))
+    torch.testing.assert_close(likelihood.nll(logits, torch.full((2, 1, 5, 5), 0.5)), expected)
 
 
 def test_the_best_sigma_is_the_root_mean_square_error():
@@ -156,6 +194,21 @@ def test_active_units_are_those_whose_posterior_mean_varies():
         metric.update(batch)
 
     assert metric.compute() == (np.var(means.numpy(), axis=0) > 0.01).sum() == 2
+
+
+@pytest.mark.parametrize(("kl_weight", "free_bits"), [(4.0, 0.0), (1.0, 3.0), (0.5, 3.0)])
+def test_a_vae_that_trains_for_another_bound_chooses_its_epoch_by_that(kl_weight, free_bits):
+    vae = make_vae(kl_weight=kl_weight, free_bits=free_bits)
+    images = torch.rand(8, 1, 16, 16)
+    vae._measure(vae.val_metrics, Batch(images, torch.zeros(8), Share(8)), step_generator("val", 0, 0, CPU))
+    terms = vae.terms(images, step_generator("val", 0, 0, CPU))
+    paid = terms.kl.mean(0).clamp_min(free_bits).sum()
+
+    assert vae.monitor == "val/loss"
+    torch.testing.assert_close(
+        vae.val_metrics.named("val")["val/loss"].compute(), terms.distortion.mean() + kl_weight * paid
+    )
+    assert "val/loss" not in make_vae().val_metrics.named("val")
 
 
 def test_prior_samples_are_pixels():

@@ -5,8 +5,9 @@ from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import ContinuousBernoulli as ContinuousBernoulliDistribution
 from torch.nn import functional as F
+
+LEAST_LOG_SIGMA = math.log(1e-3)
 
 
 class Likelihood(nn.Module, ABC):
@@ -45,15 +46,36 @@ class ContinuousBernoulli(Likelihood):
     """
 
     def nll(self, logits: Tensor, observed: Tensor) -> Tensor:
-        return -self._pixels(logits).log_prob(observed).sum((1, 2, 3))
+        logits = _at_least_single(logits)
+        cross_entropy = F.binary_cross_entropy_with_logits(logits, observed.to(logits.dtype), reduction="none")
+        return (cross_entropy - self._log_normaliser(logits)).sum((1, 2, 3))
 
     def mean(self, logits: Tensor) -> Tensor:
-        # Not the sigmoid: the normaliser draws the mean toward 1/2.
-        return self._pixels(logits).mean
+        """Return 1 / (1 - exp(-logits)) - 1 / logits (prop. 1): the normaliser draws it toward 1/2."""
+        logits = _at_least_single(logits)
+        near, size = _near_zero(logits)
+        away = -1 / torch.expm1(-size) - 1 / size
+        return torch.where(near, 0.5 + logits / 12 - logits**3 / 720, torch.where(logits > 0, away, 1 - away))
 
-    def _pixels(self, logits: Tensor) -> ContinuousBernoulliDistribution:
-        # A check of the pixels' range would wait for the device in each step.
-        return ContinuousBernoulliDistribution(logits=logits, validate_args=False)
+    @staticmethod
+    def _log_normaliser(logits: Tensor) -> Tensor:
+        """Return log(|logits| / tanh(|logits| / 2)) (prop. 1).
+
+        torch's ContinuousBernoulli keeps probabilities off 0 and 1 by an epsilon, and so black from being black.
+        """
+        near, size = _near_zero(logits)
+        away = size.log() - (size / 2).tanh().log()
+        return torch.where(near, math.log(2) + logits**2 / 12 - 7 * logits**4 / 1440, away)
+
+
+def _near_zero(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Tell where a Taylor series is exact to single precision, and return absolute logits, 1 where it is."""
+    near = logits.abs() < 0.3
+    return near, torch.where(near, 1.0, logits.abs())
+
+
+def _at_least_single(logits: Tensor) -> Tensor:
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 class Gaussian(Likelihood):
@@ -73,8 +95,11 @@ class Gaussian(Likelihood):
             self.register_buffer("log_sigma", torch.tensor(math.log(sigma)))
 
     def nll(self, logits: Tensor, observed: Tensor) -> Tensor:
-        # A floor keeps a perfectly learnt pixel, such as a constant border, from driving the density to infinity.
-        log_sigma = self.log_sigma.clamp_min(math.log(1e-3))
+        log_sigma = self.log_sigma
+        if isinstance(log_sigma, nn.Parameter):
+            # A floor keeps a perfectly learnt pixel, such as a constant border, from driving the density to infinity.
+            # It passes the gradient on, so that sigma can rise again.
+            log_sigma = log_sigma + (LEAST_LOG_SIGMA - log_sigma).clamp_min(0).detach()
         standardised = (observed - logits.sigmoid()) * torch.exp(-log_sigma)
         return (0.5 * standardised.square() + log_sigma + 0.5 * math.log(2 * math.pi)).sum((1, 2, 3))
 
