@@ -161,6 +161,7 @@ WRONG_VALUES = [
     (["trainer.accelerator=cuda"], "trainer.accelerator=cuda should be 'auto', 'cpu', 'gpu', 'mps' or 'tpu'."),
     (["model=vae", "model.sigma=0.1"], "model has sigma=0.1, which belongs to likelihood=gaussian, not to bernoulli."),
     (["model=vae", "model.sigma=0"], "model.sigma=0 should be greater than 0."),
+    (["model=vae", "model.kl_cycles=4", "model.kl_warmup_epochs=0"], "model has kl_cycles=4, but with kl_warmup_epochs=0 nothing rises in a cycle: raise it."),
     (["model.optimizer.lr=0"], "model.optimizer.lr=0 should be greater than 0."),
     (["model.optimizer.lr=inf"], "model.optimizer.lr=inf should be a finite number."),
     (["model.optimizer.lr=nan"], "model.optimizer.lr=nan should be a finite number."),

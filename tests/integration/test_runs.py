@@ -13,7 +13,6 @@ import yaml
 from aetransfer.config.monitor import MONITORS
 from aetransfer.models.autoencoder import AutoEncoder
 from aetransfer.models.classifier import Classifier
-from aetransfer.models.vae import VAE
 from aetransfer.runs import __main__ as runs
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.lock import RunLock
@@ -236,5 +235,5 @@ def test_500_runs_are_listed_without_torch_and_without_waiting(store):
 
 
 def test_the_metrics_known_without_torch_are_those_of_the_models():
-    for name, model in (("ae", AutoEncoder), ("vae", VAE), ("classifier", Classifier)):
+    for name, model in (("ae", AutoEncoder), ("classifier", Classifier)):
         assert MONITORS[name] == (model.monitor, model.monitor_mode)

@@ -134,6 +134,14 @@ class VAEModel(Node):
     optimizer: Optimizer
 
     @model_validator(mode="after")
+    def _cycles_warm_up(self) -> Self:
+        if self.kl_cycles > 1 and self.kl_warmup_epochs == 0:
+            raise ValueError(
+                f"has kl_cycles={self.kl_cycles}, but with kl_warmup_epochs=0 nothing rises in a cycle: raise it"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _sigma_is_a_gaussians(self) -> Self:
         if self.sigma is not None and self.likelihood != "gaussian":
             raise ValueError(

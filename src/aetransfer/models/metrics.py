@@ -37,23 +37,51 @@ class ActiveUnits(Metric):
         return (variance > THRESHOLD).sum().float()
 
 
-class ElboMetrics(nn.Module):
-    """A VAE's terms in nats an image, and its active units."""
+class VAELoss(Metric):
+    """What a VAE minimises once it is warmed up, in nats an image: distortion + beta x the rate that is paid for."""
 
-    def __init__(self, latent_dim: int) -> None:
+    distortion: Tensor
+    kl: Tensor
+    count: Tensor
+
+    def __init__(self, latent_dim: int, kl_weight: float, free_bits: float) -> None:
+        super().__init__()
+        self.kl_weight, self.free_bits = kl_weight, free_bits
+        self.add_state("distortion", torch.zeros(()), dist_reduce_fx="sum")
+        self.add_state("kl", torch.zeros(latent_dim), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros(()), dist_reduce_fx="sum")
+
+    def update(self, distortion: Tensor, kl: Tensor) -> None:
+        """Add a batch: distortion (N,), kl (N, latent_dim)."""
+        self.distortion += distortion.sum()
+        self.kl += kl.sum(0)
+        self.count += len(kl)
+
+    def compute(self) -> Tensor:
+        return self.distortion / self.count + self.kl_weight * (self.kl / self.count).clamp_min(self.free_bits).sum()
+
+
+class ElboMetrics(nn.Module):
+    """A VAE's terms in nats an image, its active units, and its loss where that is not the negative ELBO."""
+
+    def __init__(self, latent_dim: int, kl_weight: float = 1.0, free_bits: float = 0.0) -> None:
         super().__init__()
         self.neg_elbo, self.distortion, self.rate = MeanMetric(), MeanMetric(), MeanMetric()
         self.active_units = ActiveUnits(latent_dim)
+        self.loss = VAELoss(latent_dim, kl_weight, free_bits) if kl_weight != 1 or free_bits != 0 else None
 
-    def update(self, distortion: Tensor, rate: Tensor, mean: Tensor) -> None:
-        """Add a batch: distortion (N,), rate (N,), posterior means (N, latent_dim)."""
+    def update(self, distortion: Tensor, kl: Tensor, mean: Tensor) -> None:
+        """Add a batch: distortion (N,), kl (N, latent_dim), posterior means (N, latent_dim)."""
+        rate = kl.sum(1)
         self.neg_elbo.update(distortion + rate)
         self.distortion.update(distortion)
         self.rate.update(rate)
         self.active_units.update(mean)
+        if self.loss is not None:
+            self.loss.update(distortion, kl)
 
     def named(self, part: str) -> dict[str, Metric]:
-        names = ("neg_elbo", "distortion", "rate", "active_units")
+        names = ["neg_elbo", "distortion", "rate", "active_units", *(["loss"] if self.loss is not None else [])]
         return {f"{part}/{name}": getattr(self, name) for name in names}
 
 

@@ -5,12 +5,13 @@ latents. Averaging one over pixels and not the other would make it a beta-VAE wi
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
+from aetransfer.config.monitor import monitor_of
 from aetransfer.config.schema import Optimizer
 from aetransfer.data.batches import Batch, Share
 from aetransfer.models.content import content
@@ -28,11 +29,12 @@ MAX_LOG_VARIANCE = 20.0
 
 @dataclass(frozen=True)
 class Terms:
-    """distortion (N,), kl (N, latent_dim), mean (N, latent_dim) of one batch; nats, nats, latent units."""
+    """distortion (N,) and kl (N, latent_dim) of one batch, nats; mean and log_variance (N, latent_dim) of q(z | x)."""
 
     distortion: Tensor
     kl: Tensor
     mean: Tensor
+    log_variance: Tensor
 
     @property
     def rate(self) -> Tensor:
@@ -41,9 +43,6 @@ class Terms:
 
 class VAE(LightningModule):
     """The encoder's code is the posterior mean mu, so that it is carried on like an autoencoder's."""
-
-    monitor: ClassVar[str] = "val/neg_elbo"
-    monitor_mode: ClassVar[str] = "min"
 
     def __init__(
         self,
@@ -74,7 +73,9 @@ class VAE(LightningModule):
         self.margin, self.optimizer_config, self.seed = margin, optimizer, seed
         self.kl_weight, self.kl_warmup_epochs, self.kl_cycles = kl_weight, kl_warmup_epochs, kl_cycles
         self.free_bits = free_bits
-        self.val_metrics, self.test_metrics = ElboMetrics(encoder.latent_dim), ElboMetrics(encoder.latent_dim)
+        self.monitor, self.monitor_mode = monitor_of("vae", kl_weight, free_bits)
+        self.val_metrics = ElboMetrics(encoder.latent_dim, kl_weight, free_bits)
+        self.test_metrics = ElboMetrics(encoder.latent_dim, kl_weight, free_bits)
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log-variance of q(z | x), (N, latent_dim) each."""
@@ -95,7 +96,7 @@ class VAE(LightningModule):
         logits = self.decoder(mean + noise * torch.exp(0.5 * log_variance))
         distortion = self.likelihood.nll(content(logits, self.margin), content(observed, self.margin))
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
-        return Terms(distortion, kl, mean)
+        return Terms(distortion, kl, mean, log_variance)
 
     def reconstruct(self, images: Tensor) -> Tensor:
         """Map (N, C, S, S) in [0, 1] to pixel means decoded from mu, of the same shape and range."""
@@ -151,7 +152,7 @@ class VAE(LightningModule):
 
     def _measure(self, metrics: ElboMetrics, batch: Batch, noise: torch.Generator) -> None:
         terms, counted = self.terms(batch.images, noise, batch.share), batch.share.counted
-        metrics.update(terms.distortion[:counted], terms.rate[:counted], terms.mean[:counted])
+        metrics.update(terms.distortion[:counted], terms.kl[:counted], terms.mean[:counted])
 
     def configure_optimizers(self) -> Any:
         total_steps = int(self.trainer.estimated_stepping_batches)

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from aetransfer.config.monitor import MONITORS
+from aetransfer.config.monitor import MONITORS, monitor_of
 from aetransfer.errors import UserError
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.store import read
@@ -52,9 +52,10 @@ class Subject:
     @property
     def best_epoch(self) -> float | None:
         """Return the epoch that validation chose, the first of equals; None where the curves don't tell."""
-        monitor = MONITORS.get(str(self.config.get("model.name")))
-        if monitor is None:
+        name = str(self.config.get("model.name"))
+        if name not in MONITORS:
             return None
+        monitor = monitor_of(name, self.config.get("model.kl_weight", 1.0), self.config.get("model.free_bits", 0.0))
         rows = [row for row in self.run.history if monitor.metric in row and "epoch" in row]
         choose = max if monitor.mode == "max" else min
         return choose(rows, key=lambda row: row[monitor.metric])["epoch"] if rows else None

@@ -10,7 +10,7 @@ from math import sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aetransfer.config.monitor import MONITORS
+from aetransfer.config.monitor import Monitor, monitor_of
 from aetransfer.config.schema import GivenEncoder, Job, Pretraining, VAEModel
 from aetransfer.errors import UserError
 from aetransfer.runs.directory import RunDirectory
@@ -92,13 +92,18 @@ def _source(job: Job) -> str | None:
     return f"{Path(job.pretrain.path).name}, SHA-256 {job.pretrain.digest}..."
 
 
+def _monitor(job: Job) -> Monitor:
+    model = job.model
+    return monitor_of("vae", model.kl_weight, model.free_bits) if model.name == "vae" else monitor_of(model.name)
+
+
 def caveats(job: Job, facts: Mapping[str, Any]) -> list[str]:
     """Say what a run's numbers must be read with. facts: its `metrics` and `counts`."""
     counts, metrics = facts["counts"], facts["metrics"]
     said = [
         f"One run (n = 1) of seed {job.seed}: other seeds have other first weights, orders, validation images and "
         "label subsets, and give other numbers.",
-        f"The epoch was chosen by {MONITORS[job.model.name].metric} on {counts['val']:,} images cut out of the "
+        f"The epoch was chosen by {_monitor(job).metric} on {counts['val']:,} images cut out of the "
         f"training split; the {counts['test']:,} test images were used once, after that.",
     ]
     limits = job.trainer.model_dump(include={"limit_train_batches", "limit_val_batches", "limit_test_batches"})
