@@ -4,11 +4,21 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from torch.distributions import Categorical, Independent, MixtureSameFamily, MultivariateNormal, Normal
+from torch.distributions import (
+    Categorical,
+    Independent,
+    MixtureSameFamily,
+    MultivariateNormal,
+    Normal,
+    kl_divergence,
+)
 
+from aetransfer.config.measures import Variational
 from aetransfer.evaluation.aggregate import surgery
 from aetransfer.evaluation.importance import image_bounds
+from aetransfer.evaluation.variational import variational
 from aetransfer.models.likelihoods import Likelihood
+from aetransfer.models.vae import VAE
 
 SIGMA = 0.7
 PIXELS, LATENTS = 9, 2
@@ -93,6 +103,29 @@ def test_what_is_drawn_for_an_image_follows_from_seed_and_number_alone():
     assert not torch.equal(whole, bounds(model, images, 64, seed=1))
 
 
+def test_the_reported_likelihood_is_the_exact_one_within_its_error():
+    model, images, exact = linear_vae(wider=1.3, shift=0.2)
+    vae = VAE.__new__(VAE)
+    vae.__dict__.update(vars(model))
+    data = SimpleNamespace(in_order=lambda *_: [(images, None)])
+    subject = SimpleNamespace(
+        model=vae,
+        data=data,
+        part="test",
+        device=torch.device("cpu"),
+        open=lambda part: None,
+        job=SimpleNamespace(model=SimpleNamespace(likelihood="gaussian")),
+    )
+    estimates = []
+    for seed in range(30):
+        (row,) = variational(subject, Variational(samples=400, images=None, seed=seed)).rows
+        estimates.append((row["iw_nll (k=400)"], row["± SE"]))
+    found, errors = torch.tensor(estimates, dtype=torch.float64).T
+
+    assert found.mean().item() == pytest.approx(exact.mean().item(), abs=3 * found.std().item() / 30**0.5 + 0.01)
+    assert errors.mean().item() == pytest.approx(found.std().item(), rel=0.5)
+
+
 def aggregate(mean, deviation):
     component = Independent(Normal(mean.double(), deviation.double()), 1)
     return MixtureSameFamily(Categorical(torch.ones(len(mean), dtype=torch.float64)), component)
@@ -111,6 +144,22 @@ def test_the_surgery_is_that_of_torch_distributions():
 
     assert found.mutual_information == pytest.approx((own - log_q).mean().item(), rel=1e-9)
     assert found.marginal_kl == pytest.approx((log_q - prior).mean().item(), rel=1e-9)
+
+
+def test_the_least_mismatch_of_such_moments_is_the_divergence_of_a_gaussian_with_them():
+    generator = torch.Generator().manual_seed(0)
+    mean = (
+        torch.randn(3000, 3, generator=generator).double()
+        @ torch.tensor([[2.0, 0, 0], [1, 1, 0], [0, 0, 0.1]]).double()
+    )
+    log_variance = -2 * torch.rand(3000, 3, generator=generator).double()
+    found = surgery(mean, log_variance, torch.Generator().manual_seed(1))
+    drawn = (mean + torch.randn(200, 3000, 3, generator=generator) * (0.5 * log_variance).exp()).flatten(0, 1)
+    gaussian = MultivariateNormal(drawn.mean(0), torch.cov(drawn.T))
+    prior = MultivariateNormal(torch.zeros(3).double(), torch.eye(3).double())
+
+    assert found.moments_kl == pytest.approx(kl_divergence(gaussian, prior).item(), rel=0.01)
+    assert found.moments_kl < found.marginal_kl + 3 * found.marginal_kl_error
 
 
 def test_both_parts_estimate_the_rate():

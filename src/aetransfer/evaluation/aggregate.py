@@ -17,11 +17,16 @@ CODES_AT_A_TIME = 1000
 
 @dataclass(frozen=True)
 class Surgery:
-    """Nats an image. standard_error: of the mean over codes, for both terms alike where N is large."""
+    """Nats an image.
+
+    marginal_kl_error: standard error of the mean over codes, for both terms alike where N is large. moments_kl: the KL
+    of the Gaussian with the mean and covariance of q(z), exact, and the least that any q(z) with these can have.
+    """
 
     mutual_information: float
     marginal_kl: float
     marginal_kl_error: float
+    moments_kl: float
     most_information: float
 
 
@@ -47,5 +52,13 @@ def surgery(mean: Tensor, log_variance: Tensor, generator: torch.Generator) -> S
         mutual_information=(own - log_q).mean().item(),
         marginal_kl=excess.mean().item(),
         marginal_kl_error=excess.std().item() / math.sqrt(count) if count > 1 else 0.0,
+        moments_kl=_moments_kl(mean, log_variance),
         most_information=math.log(count),
     )
+
+
+def _moments_kl(mean: Tensor, log_variance: Tensor) -> float:
+    """Return KL(N(m, C) || N(0, I)), m and C being the moments of the mixture of all posteriors."""
+    centre = mean.mean(0)
+    covariance = torch.cov(mean.T, correction=0).reshape(mean.shape[1], -1) + log_variance.exp().mean(0).diag()
+    return (0.5 * (covariance.trace() + centre.square().sum() - len(centre) - covariance.logdet())).item()

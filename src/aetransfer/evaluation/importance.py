@@ -32,11 +32,11 @@ def log_weights(model: VAE, observed: Tensor, noise: Tensor) -> Tensor:
 
 @torch.no_grad()
 def image_bounds(model: VAE, images: Tensor, *, samples: int, seed: int, first: int, at_once: int) -> Iterator[Tensor]:
-    """Yield for each image (-ELBO, importance-weighted NLL), both from the same `samples` codes.
+    """Yield for each image (-ELBO, importance-weighted NLL, variance of the -ELBO of one code), from the same codes.
 
-    images: (N, C, S, S) in [0, 1] on the model's device. first: the number of the first of them; what is drawn for an
-    image, its binarisation and its codes, follows from seed and number alone, whatever device or chunk it is in.
-    at_once: images decoded at a time.
+    images: (N, C, S, S) in [0, 1] on the model's device. samples: codes an image; of a single one the variance is NaN.
+    first: the number of the first of them; what is drawn for an image, its binarisation and its codes, follows from
+    seed and number alone, whatever device or chunk it is in. at_once: images decoded at a time.
     """
     group = max(1, at_once // samples)
     for start in range(0, len(images), group):
@@ -55,5 +55,6 @@ def image_bounds(model: VAE, images: Tensor, *, samples: int, seed: int, first: 
             log_weights(model, observed, chunk.to(images.device))
             for chunk in noise.split(max(1, at_once // len(part)), dim=1)
         ]
-        weights = torch.cat(chunks, 1).double().cpu()
-        yield from torch.stack([-weights.mean(1), math.log(samples) - weights.logsumexp(1)], 1)
+        weights = torch.cat(chunks, 1).cpu().double()
+        spread = weights.var(1) if samples > 1 else torch.full_like(weights[:, 0], torch.nan)
+        yield from torch.stack([-weights.mean(1), math.log(samples) - weights.logsumexp(1), spread], 1)
