@@ -1,6 +1,5 @@
 """The two stages, as one story: find or make the pretraining a transfer declares, train, test, write it down."""
 
-import copy
 import logging
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -30,9 +29,8 @@ from aetransfer.runs.place import place
 from aetransfer.runs.record import Record
 from aetransfer.runs.trained_on import check_data, note_data
 from aetransfer.sharded import is_sharded
+from aetransfer.transfer.beginning import begin_
 from aetransfer.transfer.card import write_cards
-from aetransfer.transfer.carry import carry
-from aetransfer.transfer.controls import keep_moments_, shuffle_, transplant_
 from aetransfer.transfer.exported import read_state, write_encoder
 from aetransfer.transfer.settle import pretraining_of
 
@@ -136,12 +134,11 @@ def execute(
     trained_on = ThreadPoolExecutor(1).submit(fingerprint, reader, root, data.training_split)
     classes = check_classes(job.data, data)
     encoder = make_encoder(job)
-    fresh = copy.deepcopy(encoder)
     if source is None:
         encoder.normalise.set_statistics(*data.pixel_statistics())
     else:
-        carry(read_state(source), encoder)
-        _strip(job, encoder, fresh)
+        assert job.transfer is not None
+        begin_(encoder, read_state(source), job.transfer, job.seed)
         log.info("Carried the encoder of %s", source)
     model = make_model(job, encoder, classes)
     throughput = throughput or Throughput()
@@ -220,24 +217,12 @@ def _source(job: Job, overrides: list[str]) -> str | None:
 def _rehearse(job: Job) -> None:
     """Build all that a transfer needs, so that what is wrong with it is said before its pretraining takes hours."""
     encoder = make_encoder(job)
-    _strip(job, encoder, copy.deepcopy(encoder))
+    assert job.transfer is not None
+    begin_(encoder, encoder.state_dict(), job.transfer, job.seed)
     data = make_data(job.data, job.seed, job.allow)
     data.setup("fit")
     model = make_model(job, encoder, check_classes(job.data, data))
     make_trainer(job, RunDirectory.of(job), model, Throughput())
-
-
-def _strip(job: Job, encoder: Encoder, fresh: Encoder) -> None:
-    """Take from a carried encoder what its arm leaves out. fresh: as it was before anything was carried."""
-    assert job.transfer is not None
-    match job.transfer.weights:
-        case "shuffled":
-            shuffle_(encoder, job.seed)
-        case "moments":
-            keep_moments_(encoder, job.seed)
-        case "transplanted":
-            assert job.transfer.transplanted is not None
-            transplant_(encoder, fresh, job.transfer.transplanted)
 
 
 def check_classes(config: Data, data: ImageDataModule) -> int:

@@ -2,8 +2,8 @@
 
 from typing import Literal
 
-Stream = Literal["order", "train", "val", "test", "sample", "control", "importance"]
-STREAMS: tuple[Stream, ...] = ("order", "train", "val", "test", "sample", "control", "importance")
+Stream = Literal["order", "train", "val", "test", "sample", "control", "importance", "measure"]
+STREAMS: tuple[Stream, ...] = ("order", "train", "val", "test", "sample", "control", "importance", "measure")
 
 
 def mixed_seed(stream: Stream, seed: int, step: int) -> int:

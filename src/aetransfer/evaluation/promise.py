@@ -3,12 +3,15 @@
 import torch
 
 from aetransfer.config.measures import Transferability
-from aetransfer.evaluation.encoders import fitted, load
+from aetransfer.data.seeds import mixed_seed
+from aetransfer.evaluation.encoders import fitted
 from aetransfer.evaluation.features import extracted, layer
 from aetransfer.evaluation.outcome import Cell, Outcome
 from aetransfer.evaluation.subject import Subject
 from aetransfer.evaluation.transferability import h_score, logme, shrunk_h_score
 from aetransfer.networks.encoder import Encoder
+from aetransfer.transfer.beginning import begin_
+from aetransfer.transfer.exported import read_state
 
 BATCH = 500
 SCORES = ("logme", "h_score", "shrunk_h_score")
@@ -20,7 +23,9 @@ def transferability(subject: Subject, settings: Transferability) -> Outcome:
     Raises UserError where the source can't be read any more.
     """
     subject.open("train")
-    encoders = {"carried": _carried(subject), "random": subject.random_encoder(settings.seed)}
+    # With the run's own seed the random encoder would be the one that a control began with.
+    random = subject.random_encoder(mixed_seed("measure", settings.seed, 0))
+    encoders = {"carried": _carried(subject), "random": random}
     rows: list[dict[str, Cell]] = []
     for name, encoder in encoders.items():
         with torch.no_grad():
@@ -42,11 +47,14 @@ def transferability(subject: Subject, settings: Transferability) -> Outcome:
 
 def _carried(subject: Subject) -> Encoder:
     """Return what the transfer began with: after fine-tuning, the run's own encoder has seen the labels."""
-    source = (subject.directory.result() or {}).get("source")
-    if source is not None:
-        return load(source, subject)
-    # A control began with fresh weights of its seed, and a pretraining's encoder is itself what is to be carried.
-    return subject.random_encoder(subject.job.seed) if subject.job.stage == "transfer" else subject.model.encoder
+    if subject.job.stage == "pretrain":
+        return subject.model.encoder
+    encoder = subject.random_encoder(subject.job.seed)
+    if subject.source is None:
+        return encoder
+    assert subject.job.transfer is not None
+    begin_(encoder.cpu(), read_state(subject.source), subject.job.transfer, subject.job.seed)
+    return encoder.to(subject.device)
 
 
 def _scores(subject: Subject, encoder: Encoder, name: str, settings: Transferability) -> dict[str, Cell]:

@@ -13,6 +13,7 @@ from aetransfer.models.classifier import Classifier
 from aetransfer.models.vae import VAE
 from aetransfer.networks.encoder import Encoder
 from aetransfer.runs.directory import RunDirectory
+from aetransfer.sweeps.collect import moved
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,12 @@ class Subject:
     @property
     def classes(self) -> int:
         return len(self.data.class_names)
+
+    @property
+    def source(self) -> str | None:
+        """Where the encoder lies that a transfer carried, also in a store that was moved since; None for a control."""
+        told = (self.directory.result() or {}).get("source")
+        return None if told is None else str(moved(told, self.directory.path.absolute().parent))
 
     def open(self, part: Part) -> None:
         """Make a part's images available. The test split is opened by being asked for, never before."""
