@@ -9,9 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 from scipy.stats import multivariate_normal
+from sklearn.covariance import LedoitWolf
 
-from aetransfer.evaluation.similarity import hsic1, minibatch_cka
+from aetransfer.assemble import architecture_of, make_data, make_encoder, make_model
+from aetransfer.config.measures import Representation
+from aetransfer.data.images import Images
+from aetransfer.evaluation.representation import representation
+from aetransfer.evaluation.similarity import MinibatchCKA, hsic1
+from aetransfer.evaluation.subject import Subject
 from aetransfer.evaluation.transferability import effective_rank, h_score, logme, shrunk_h_score
+from aetransfer.runs.directory import RunDirectory
+from tests.integration.conftest import job_of
 
 
 def pair(count, seed=0, dims=5):
@@ -24,8 +32,10 @@ def pair(count, seed=0, dims=5):
 
 def cka(one, other, batch=None):
     size = batch or len(one)
-    batches = [({"a": x}, {"b": y}) for x, y in zip(one.split(size), other.split(size), strict=True)]
-    return minibatch_cka(batches).item()
+    found = MinibatchCKA()
+    for x, y in zip(one.split(size), other.split(size), strict=True):
+        found.update({"a": x}, {"b": y})
+    return found.compute().item()
 
 
 def biased_cka(one, other):
@@ -92,6 +102,50 @@ def test_unrelated_features_have_no_similarity_on_average():
     one, other = (torch.randn(4000, 8, generator=generator) for _ in range(2))
 
     assert abs(cka(one, other, batch=40)) < 0.02
+
+
+def subject_of(images, directory):
+    """A pretraining without a step on images of the digits' size."""
+    job = job_of("model=ae", "data=digits", "encoder.widths=[4,8]", "encoder.latent_dim=6", "data.val_fraction=0.1")
+    data = make_data(job.data, job.seed, [])
+    data.reader = lambda split: images
+    data.setup("fit")
+    torch.manual_seed(job.seed)
+    encoder = make_encoder(job)
+    encoder.normalise.set_statistics(*data.pixel_statistics())
+    model = make_model(job, encoder, 4).eval()
+    return Subject(RunDirectory(directory), job, model, data, "test", torch.device("cpu"), architecture_of(job))
+
+
+def class_by_class(count):
+    """Grey images, as a folder has them: all of a class, then all of the next, which is brighter."""
+    labels = torch.arange(4).repeat_interleave(count // 4)
+    noise = torch.randint(0, 60, (count, 1, 32, 32), generator=torch.Generator().manual_seed(0))
+    return Images((noise + 60 * labels.view(-1, 1, 1, 1)).to(torch.uint8), labels, tuple("abcd"))
+
+
+def similarities(subject, **settings):
+    found = representation(subject, Representation(images=240, **settings))
+    return [row["cka_random"] for row in found.rows]
+
+
+def test_images_that_come_class_by_class_are_compared_in_batches_of_all_classes(tmp_path):
+    subject = subject_of(class_by_class(240), tmp_path)
+
+    assert similarities(subject, batch=20) == pytest.approx(similarities(subject, batch=240), abs=0.02)
+
+
+def test_the_random_encoder_is_not_the_one_that_the_run_itself_began_with(tmp_path):
+    assert max(similarities(subject_of(class_by_class(240), tmp_path), batch=240)) < 0.999
+
+
+def test_a_layer_that_says_the_same_of_every_image_has_no_similarity_and_no_rank(tmp_path):
+    subject = subject_of(class_by_class(240), tmp_path)
+    torch.nn.init.zeros_(subject.model.encoder.bottleneck.weight)
+    found = representation(subject, Representation(images=240))
+
+    assert (found.rows[-1]["cka_random"], found.rows[-1]["effective_rank"]) == (None, 0)
+    assert found.facts["cka"]["itself"]["cka"][-1] == [None] * 3
 
 
 @pytest.mark.parametrize("rank", [1, 3])
@@ -164,3 +218,17 @@ def test_shrinking_takes_back_what_few_images_pretend_and_changes_little_for_man
     assert h_score(noise, few) == pytest.approx(3)
     assert shrunk_h_score(noise, few) < 0.5
     assert shrunk_h_score(plenty, many) == pytest.approx(h_score(plenty, many), rel=0.01)
+
+
+def test_the_shrunk_h_score_is_its_formula_with_scikit_learns_covariance():
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(60) % 3
+    features = torch.randn(60, 8, generator=generator).double()
+    features[:, 0] += labels
+    fitted = LedoitWolf().fit(features.numpy())
+    means = np.stack([features[labels == label].mean(0).numpy() for label in labels])
+    between = np.cov(means.T, bias=True)
+
+    assert shrunk_h_score(features, labels) == pytest.approx(
+        (1 - fitted.shrinkage_) * np.trace(np.linalg.inv(fitted.covariance_) @ between)
+    )

@@ -126,16 +126,24 @@ class ImageDataModule(LightningDataModule):
         return self.prepare(images).float() / 255
 
     def in_order(
-        self, part: Part, batch_size: int, device: torch.device, most: int | None = None
+        self,
+        part: Part,
+        batch_size: int,
+        device: torch.device,
+        most: int | None = None,
+        shuffled_by: torch.Generator | None = None,
     ) -> Iterator[Labelled]:
         """Yield a part's images once, untouched and in order, and their labels; it needs no Trainer.
 
-        most: of a larger part so many, evenly spaced, as a folder's images come class by class.
+        most: of a larger part so many, evenly spaced, as a folder's images come class by class. shuffled_by: draws
+        another order, for what needs batches of all classes.
         """
         source = self._read["test" if part == "test" else "train"]
         positions = self._positions[part]
         if most is not None and most < len(positions):
             positions = positions[torch.arange(most) * len(positions) // most]
+        if shuffled_by is not None:
+            positions = positions[torch.randperm(len(positions), generator=shuffled_by)]
         for rows in positions.split(batch_size):
             images = self.prepare(source.images[rows].to(device)).float() / 255
             yield images, source.labels[rows].to(device)

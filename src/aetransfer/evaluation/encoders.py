@@ -2,11 +2,11 @@
 
 from torch import Tensor
 
-from aetransfer.config.instantiate import build
 from aetransfer.errors import UserError
 from aetransfer.evaluation.subject import Subject
 from aetransfer.networks.encoder import Encoder
-from aetransfer.transfer.exported import read_description, read_state
+from aetransfer.transfer.exported import read_description
+from aetransfer.transfer.loading import load_encoder
 
 
 def load(path: str, subject: Subject) -> Encoder:
@@ -15,10 +15,7 @@ def load(path: str, subject: Subject) -> Encoder:
     if architecture["image_size"] != subject.architecture["image_size"]:
         size, own = architecture["image_size"], subject.architecture["image_size"]
         raise UserError(f"{path} takes {size}x{size} images, but the run's encoder takes {own}x{own}: choose another.")
-    encoder = build(architecture, "encoder", subject.job.allow)
-    assert isinstance(encoder, Encoder)
-    encoder.load_state_dict(read_state(path))
-    return encoder.eval().to(subject.device)
+    return load_encoder(path, allow=subject.job.allow).to(subject.device)
 
 
 def fitted(images: Tensor, encoder: Encoder) -> Tensor:

@@ -1,5 +1,6 @@
 """Heatmaps, bars and reliability diagrams as PNG, in the report's style."""
 
+import math
 from collections.abc import Sequence
 from io import BytesIO
 
@@ -26,7 +27,7 @@ def heatmap(
     form: str = ".2f",
     highest: float = 1.0,
 ) -> bytes:
-    """Draw values (rows x columns) from 0 to `highest`, written into their cells where these are few."""
+    """Draw values (rows x columns) from 0 to `highest`, NaN empty; written into their cells where these are few."""
     numbered = max(len(rows), len(columns)) <= MOST_NUMBERED
     size = CELL if numbered else 0.12
     with mpl.rc_context(STYLE | {"axes.grid": False}):
@@ -38,7 +39,7 @@ def heatmap(
             for row, line in enumerate(values):
                 for column, value in enumerate(line):
                     colour = "white" if value > 0.6 * highest else INK
-                    text = f"{value:{form}}"
+                    text = "–" if math.isnan(value) else f"{value:{form}}"
                     axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=7.5)
             axes.set_xticks(range(len(columns)), columns, rotation=45, ha="right")
             axes.set_yticks(range(len(rows)), rows)

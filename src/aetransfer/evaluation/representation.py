@@ -1,5 +1,6 @@
 """What an encoder's layers hold: how many directions they use, and how alike they are to other encoders' layers."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import torch
 from torch import Tensor
 
 from aetransfer.config.measures import Representation
+from aetransfer.data.seeds import mixed_seed
+from aetransfer.errors import UserError
 from aetransfer.evaluation.encoders import fitted, load
 from aetransfer.evaluation.features import extracted, layer
 from aetransfer.evaluation.outcome import Cell, Outcome
@@ -16,17 +19,11 @@ from aetransfer.evaluation.subject import Subject
 from aetransfer.evaluation.transferability import effective_rank
 from aetransfer.networks.encoder import Encoder
 
-LEAST = 4  # what the unbiased estimator needs in a batch
-
 
 def representation(subject: Subject, settings: Representation) -> Outcome:
     """Compare a run's encoder with its source, a random one and given ones. Raises UserError for a path without one."""
     encoder = subject.model.encoder
-    others = {"random": subject.random_encoder(settings.seed)}
-    source = (subject.directory.result() or {}).get("source")
-    if source is not None and Path(source).exists():
-        others["source"] = load(source, subject)
-    others |= {_name(path): load(path, subject) for path in settings.others}
+    others = _others(subject, settings)
     subject.open(subject.part)
     rows: list[dict[str, Cell]] = []
     for name in _names(subject, encoder):
@@ -39,7 +36,7 @@ def representation(subject: Subject, settings: Representation) -> Outcome:
     matrices, pictures = {}, {}
     for name, other in {"itself": encoder, **others}.items():
         names, values = _cka(subject, encoder, other, settings)
-        matrices[name] = {"layers": names, "cka": values.tolist()}
+        matrices[name] = {"layers": names, "cka": [[_known(value) for value in row] for row in values.tolist()]}
         pictures[f"cka_{name}"] = heatmap(
             values.clamp_min(0).tolist(),
             own,
@@ -51,17 +48,32 @@ def representation(subject: Subject, settings: Representation) -> Outcome:
         if name != "itself":
             for row in rows:
                 at = names.index(str(row["layer"])) if row["layer"] in names else None
-                row[f"cka_{name}"] = None if at is None else values[own.index(str(row["layer"])), at].item()
+                row[f"cka_{name}"] = None if at is None else _known(values[own.index(str(row["layer"])), at].item())
     return Outcome(
         rows,
         facts={"cka": matrices},
         notes=[
             f"{settings.images} images of {subject.part} at most. cka_X: linear CKA with the same layer of X "
-            f"(minibatches of {settings.batch}, unbiased HSIC); all pairs in the pictures and the file. "
-            f"effective_rank: of the layer's features, pooled to {settings.max_features} at most."
+            f"(random minibatches of {settings.batch}, unbiased HSIC), – where a layer says the same of all images; "
+            "all pairs in the pictures and the file. effective_rank: of the layer's features, pooled to "
+            f"{settings.max_features} at most."
         ],
         pictures=pictures,
     )
+
+
+def _others(subject: Subject, settings: Representation) -> dict[str, Encoder]:
+    """Return what is compared with, by name. Raises UserError for a path without an encoder, or a name given twice."""
+    # With the run's own seed the random encoder would be the one that the run itself began with.
+    others = {"random": subject.random_encoder(mixed_seed("measure", settings.seed, 0))}
+    if subject.source is not None and Path(subject.source).exists():
+        others["source"] = load(subject.source, subject)
+    for path in settings.others:
+        name = _name(path)
+        if name in {"itself", *others}:
+            raise UserError(f"evaluation.representation.others: there are two encoders called {name}: rename {path}.")
+        others[name] = load(path, subject)
+    return others
 
 
 def _names(subject: Subject, encoder: Encoder) -> list[str]:
@@ -78,11 +90,23 @@ def _cka(subject: Subject, one: Encoder, other: Encoder, settings: Representatio
 
 
 def _batches(subject: Subject, settings: Representation) -> Iterator[Tensor]:
-    for images, _ in subject.data.in_order(subject.part, settings.batch, subject.device, settings.images):
-        if len(images) >= LEAST:
+    """Yield random batches: the mean over batches that hold a class or two, as a folder's do, would be biased."""
+    drawn = torch.Generator().manual_seed(mixed_seed("measure", settings.seed, 1))
+    batches = subject.data.in_order(subject.part, settings.batch, subject.device, settings.images, shuffled_by=drawn)
+    for number, (images, _) in enumerate(batches):
+        # The mean is over batches, so a last one of fewer images would weigh too much.
+        if number == 0 or len(images) == settings.batch:
             yield images
 
 
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
 def _name(path: str) -> str:
-    place = Path(path)
-    return place.parent.name if place.suffix else place.name
+    """Return the name of the run that a path belongs to, or of the folder that an encoder lies in."""
+    place = Path(path).expanduser().absolute()
+    if place.is_dir():
+        return place.name
+    folder = place.parent
+    return folder.parent.name if folder.name == "checkpoints" else folder.name

@@ -1,10 +1,10 @@
-"""Linear CKA between layers of two networks, by the minibatch estimator that a batch's size does not bias.
+"""Linear CKA between layers of two networks, by the minibatch estimator that a random batch's size does not bias.
 
 Nguyen et al. 2021, "Do wide and deep networks learn the same things?", eqs. 2 and 3, with the unbiased HSIC_1 of Song
 et al. 2012, eq. 5.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -30,7 +30,7 @@ class MinibatchCKA:
         self._own: tuple[list[Tensor], list[Tensor]] = ([], [])
 
     def update(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> None:
-        """Add a batch of at least 4 examples: layers' outputs (n, ...) of both networks by name."""
+        """Add a random batch of at least 4 examples: layers' outputs (n, ...) of both networks by name."""
         self.names = (list(one), list(other))
         grams = [[_gram(output) for output in side.values()] for side in (one, other)]
         for place in (0, 1):
@@ -38,21 +38,17 @@ class MinibatchCKA:
         self._cross.append(torch.stack([torch.stack([hsic1(left, right) for right in grams[1]]) for left in grams[0]]))
 
     def compute(self) -> Tensor:
-        """Return CKA (layers of the one, layers of the other); about 0 to 1, and below 0 by chance where unrelated."""
+        """Return CKA (layers of the one, layers of the other); about 0 to 1, and below 0 by chance where unrelated.
+
+        NaN for a layer whose outputs are the same for all examples.
+        """
         own = [torch.stack(values).mean(0).clamp_min(0).sqrt() for values in self._own]
-        return torch.stack(self._cross).mean(0) / (own[0].unsqueeze(1) * own[1])
-
-
-def minibatch_cka(batches: Iterable[tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]) -> Tensor:
-    """Return CKA between all layers from batches of their outputs."""
-    cka = MinibatchCKA()
-    for one, other in batches:
-        cka.update(one, other)
-    return cka.compute()
+        scale = own[0].unsqueeze(1) * own[1]
+        return (torch.stack(self._cross).mean(0) / scale).where(scale > 0, torch.nan)
 
 
 def _gram(outputs: Tensor) -> Tensor:
-    flat = outputs.flatten(1).double()
+    flat = outputs.flatten(1).cpu().double()
     # HSIC doesn't see a shift, but rounding does.
     flat = flat - flat.mean(0)
     return flat @ flat.T

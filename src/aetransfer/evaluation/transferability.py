@@ -80,8 +80,10 @@ def _between(centred: Tensor, labels: Tensor) -> Tensor:
 def effective_rank(features: Tensor) -> float:
     """Return exp of the entropy of the normalised singular values of centred features (Roy & Vetterli 2007).
 
-    features: (N, D). 1 for features on a line; min(N - 1, D) where no direction is preferred.
+    features: (N, D). 1 for features on a line; min(N - 1, D) where no direction is preferred; 0 for constant ones.
     """
     singular = torch.linalg.svdvals(features.double() - features.double().mean(0))
+    if singular.sum() == 0:
+        return 0.0
     share = singular / singular.sum()
     return torch.special.entr(share).sum().exp().item()
