@@ -2,6 +2,7 @@
 
 import json
 import sys
+from types import ModuleType
 
 import pytest
 
@@ -76,6 +77,19 @@ def test_a_transferred_encoder_is_probed_on_its_target_and_on_other_data(run_tra
     assert rows[0]["logistic"] != rows[1]["logistic"]
 
 
+def test_what_is_measured_with_other_labels_of_the_same_data_does_not_replace_what_the_run_has(run_train, run_evaluate):
+    done = run_train(*QUIET, "model=ae")
+    words = ("evaluation=probes", "evaluation.probes.probes=[knn]", "evaluation.probes.layers=[bottleneck]")
+    run_evaluate(f"run={done.run}", *words)
+    own = measured(done.run, "probes")
+    run_evaluate(f"run={done.run}", *words, "data=digits")
+    assert measured(done.run, "probes")["rows"] == own["rows"]
+    run_evaluate(f"run={done.run}", *words, "data=digits", "data.labels_per_class=3")
+
+    (other,) = (done.run / "evaluation").glob("probes-digits-*.json")
+    assert measured(done.run, "probes")["rows"] == own["rows"] != measured(done.run, other.stem)["rows"]
+
+
 def test_a_layer_that_there_is_not_is_refused_with_those_there_are(run_train, run_evaluate):
     done = run_train(*QUIET, "model=ae")
     refused = run_evaluate(f"run={done.run}", "evaluation=probes", "evaluation.probes.layers=[conv1]")
@@ -134,6 +148,87 @@ def test_a_transfer_is_measured_beside_what_it_started_from(run_train, run_evalu
     frozen = run_train(*TINY, "transfer=frozen")
     run_evaluate(f"run={frozen.run}", "evaluation=transferability", FAST[-1])
     assert measured(frozen.run, "transferability")["bottleneck"] == pytest.approx(carried["bottleneck"])
+
+
+@pytest.mark.slow
+def test_what_a_transfer_promised_is_scored_on_the_encoder_that_its_arm_began_with(run_train, run_evaluate):
+    def score(*arm):
+        run = run_train(*TINY, *arm).run
+        run_evaluate(f"run={run}", "evaluation=transferability", FAST[-1])
+        return measured(run, "transferability")["bottleneck"]["logme"]
+
+    whole = score("transfer=finetune")
+    assert score("transfer=transplant", "transfer.transplanted=5") == pytest.approx(whole)
+    parts = [
+        score("transfer=transplant", "transfer.transplanted=2"),
+        score("transfer=shuffled"),
+        score("transfer=moments"),
+    ]
+    assert len({round(value, 6) for value in (whole, *parts)}) == 4
+
+
+@pytest.mark.slow
+def test_a_comparison_that_is_done_anew_leaves_nothing_of_the_last_and_names_each_encoder(
+    run_train, run_evaluate, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    # As it is said on the command line: a path that other directories know nothing of.
+    words = ("paths.output_dir=out", "transfer=finetune")
+    done, other = run_train(*TINY, *words), run_train(*TINY, *words, "seed=1")
+    run, another = done.run.absolute(), other.run.absolute()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    compare = (f"run={run}", "evaluation=representation", *FAST[4:6])
+    run_evaluate(*compare, f"evaluation.representation.others=[{another}/checkpoints/best.ckpt]")
+    rows = measured(run, "representation")["rows"]
+    assert {"cka_random", "cka_source", f"cka_{another.name}"} <= set(rows[0])
+
+    refused = run_evaluate(*compare, f"evaluation.representation.others=[{another},{another}/encoder.safetensors]")
+    assert_refused(
+        refused,
+        f"evaluation.representation.others: there are two encoders called {another.name}: rename "
+        f"{another}/encoder.safetensors.",
+    )
+    run_evaluate(*compare)
+    pictures = {path.name for path in (run / "evaluation").glob("*.png")}
+    assert pictures == {f"representation-cka_{name}.png" for name in ("itself", "random", "source")}
+
+
+@pytest.mark.slow
+def test_inceptions_distance_is_taken_of_the_features_that_its_weights_give(
+    run_train, run_evaluate, tmp_path, monkeypatch
+):
+    import torch
+    from torchmetrics.image import fid
+
+    from aetransfer.evaluation.frechet import frechet_distance
+
+    seen = []
+
+    class Features(torch.nn.Module):
+        num_features = 12
+
+        def forward(self, images):
+            assert images.shape[1] == 3
+            seen.append(torch.nn.functional.adaptive_avg_pool2d(images.double(), 2).flatten(1))
+            return seen[-1]
+
+    class Distance(fid.FrechetInceptionDistance):
+        def __init__(self, normalize, feature_extractor_weights_path):
+            assert feature_extractor_weights_path == f"{tmp_path}/weights.pth"
+            super().__init__(feature=Features(), normalize=normalize)
+
+    monkeypatch.setattr(fid, "FrechetInceptionDistance", Distance)
+    monkeypatch.setitem(sys.modules, "torch_fidelity", ModuleType("torch_fidelity"))
+    (tmp_path / "weights.pth").write_bytes(b"")
+    done = run_train(*QUIET, "model=ae")
+    words = ("evaluation=fid", f"evaluation.fid.inception_weights={tmp_path}/weights.pth", *FAST[2:4])
+    run_evaluate(f"run={done.run}", *words)
+
+    found = [row["fid_inception"] for row in measured(done.run, "fid")["rows"]]
+    sets = [features for features in seen if len(features) > 1]
+    assert found == pytest.approx([frechet_distance(*sets[:2]), frechet_distance(*sets[2:])], rel=1e-4)
+    assert found[0] > found[1] > 0
 
 
 @pytest.mark.parametrize(

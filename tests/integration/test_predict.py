@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from sklearn.metrics import confusion_matrix, recall_score
 
 from aetransfer import predict
 from tests.integration.conftest import TINY, assert_refused
@@ -35,6 +36,24 @@ def test_predictions_on_the_runs_own_test_split_are_right_as_often_as_the_run_sa
         assert sum(probabilities.values()) == pytest.approx(1, abs=1e-5)
         assert max(probabilities, key=probabilities.get) == row["predicted"]
         assert float(row["probability"]) == probabilities[row["predicted"]]
+
+
+def test_accuracy_by_class_is_the_recall_of_these_predictions(run_predict, run_evaluate, finished, tmp_path):
+    run_predict(f"run={finished}", "data=photo_digits", f"out={tmp_path}/p.csv")
+    run_evaluate(f"run={finished}", "evaluation=classifier")
+    table = rows(tmp_path / "p.csv")
+    labels, predicted = [row["label"] for row in table], [row["predicted"] for row in table]
+    *found, _ = json.loads((finished / "evaluation/classifier.json").read_text())["rows"]
+    names = [row["class"] for row in found]
+
+    assert [row["acc"] for row in found] == pytest.approx(recall_score(labels, predicted, labels=names, average=None))
+    counts = confusion_matrix(labels, predicted, labels=names)
+    np.fill_diagonal(counts, 0)
+    for place, row in enumerate(found):
+        if "most often taken for" in row:
+            assert counts[place, names.index(row["most often taken for"])] == counts[place].max() > 0
+        else:
+            assert counts[place].sum() == 0
 
 
 def test_classes_have_the_names_of_the_folders_they_were_trained_on(run_train, run_predict, tmp_path):

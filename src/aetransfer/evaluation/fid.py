@@ -35,11 +35,12 @@ def fid(subject: Subject, settings: Fid) -> Outcome:
     net = train_feature_net(subject.data, subject.device, epochs=settings.epochs, seed=settings.seed)
     accuracy = net.accuracy(subject.data.in_order("val", BATCH, subject.device))
     subject.open(subject.part)
+    # The distance falls with the number of images, so it is the same for all rows.
+    count = min(settings.images, subject.data.count("train"), subject.data.count(subject.part))
     rows: list[dict[str, Cell]] = []
     for name in ("prior samples", "reconstructions", "training images"):
         if name == "prior samples" and not isinstance(subject.model, VAE):
             continue
-        count = min(settings.images, subject.data.count("train" if name == "training images" else subject.part))
         row: dict[str, Cell] = {"images": name, "n": count, "fid_own": _own(subject, net, name, count, settings.seed)}
         if settings.inception_weights is not None:
             row["fid_inception"] = _inception(subject, name, count, settings)
@@ -49,8 +50,8 @@ def fid(subject: Subject, settings: Fid) -> Outcome:
         facts={"feature_net_val_acc": accuracy},
         notes=[
             f"Distance to the images of {subject.part}; the training images are the floor, which finite samples keep "
-            f"above 0. fid_own: features of a classifier trained here for {settings.epochs} epochs, {accuracy:.1%} "
-            "right on val; it is no Inception FID."
+            "above 0. Prior samples are the means of their pixels, nothing is drawn from these. fid_own: features of a "
+            f"classifier trained here for {settings.epochs} epochs, {accuracy:.1%} right on val; no Inception FID."
         ],
     )
 

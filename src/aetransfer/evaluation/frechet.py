@@ -19,4 +19,5 @@ def frechet_distance(one: Tensor, other: Tensor) -> float:
 
 def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
     assert len(features) >= 2, features.shape
-    return features.double().mean(0), torch.cov(features.double().T).reshape(features.shape[1], -1)
+    features = features.cpu().double()
+    return features.mean(0), torch.cov(features.T).reshape(features.shape[1], -1)

@@ -17,6 +17,7 @@ from aetransfer.evaluation.subject import Subject
 from aetransfer.evaluation.variational import variational
 from aetransfer.runs import mishaps
 from aetransfer.runs.finished import code_version
+from aetransfer.runs.identity import images_identity
 
 MEASURES: dict[str, Callable[[Subject, Any], Outcome]] = {
     "probes": probe,
@@ -32,7 +33,8 @@ MEASURES: dict[str, Callable[[Subject, Any], Outcome]] = {
 def take(subject: Subject, measures: Measures) -> None:
     """Take, print and write each chosen measure: `evaluation/<name>.json` in the run's directory.
 
-    On another data set than the run's own the name is <name>-<data>, on the validation split it ends in -val. Raises
+    On another data set than the run's own the name is <name>-<data>, on one of the same name but other images or labels
+    <name>-<data>-<digits>, on the validation split it ends in -val. Raises
     UserError for a measure that the run's model does not have.
     """
     for measure, settings in measures.chosen().items():
@@ -48,8 +50,7 @@ def taken(subject: Subject, measure: str, settings: Node) -> tuple[Outcome, Path
     """Take one measure and write it. Returns what it found and its file. Raises as `take`."""
     outcome = MEASURES[measure](subject, settings)
     data = subject.job.data.name
-    own = subject.directory.read_config().data.name == data
-    name = "-".join([measure, *([] if own else [data]), *(["val"] if subject.part == "val" else [])])
+    name = "-".join([measure, *_elsewhere(subject), *(["val"] if subject.part == "val" else [])])
     about = {
         "measure": measure,
         "run": subject.directory.path.name,
@@ -59,3 +60,12 @@ def taken(subject: Subject, measure: str, settings: Node) -> tuple[Outcome, Path
         "code": code_version(),
     }
     return outcome, write_outcome(outcome, subject.directory.evaluation, name, about)
+
+
+def _elsewhere(subject: Subject) -> list[str]:
+    """Return what a measure's name says of its data: nothing where they are the run's own."""
+    own, data = subject.directory.read_config().data, subject.job.data
+    identity = images_identity(data)
+    if identity == images_identity(own):
+        return []
+    return [data.name] if data.name != own.name else [data.name, identity]

@@ -28,12 +28,22 @@ class Outcome:
 def write_outcome(outcome: Outcome, folder: Path, name: str, about: Mapping[str, Any]) -> Path:
     """Write <folder>/<name>.json with what it is about, and <name>-<picture>.png, each whole or not at all."""
     folder.mkdir(exist_ok=True)
+    for old in pictures_of(folder, name):
+        if old.stem.removeprefix(f"{name}-") not in outcome.pictures:
+            old.unlink()
     for picture, png in outcome.pictures.items():
         replace_file(folder / f"{name}-{picture}.png", png)
     path = folder / f"{name}.json"
     content = {**about, "rows": list(outcome.rows), **outcome.facts, "notes": list(outcome.notes)}
     replace_file(path, json.dumps(_plain(content), indent=1, allow_nan=False) + "\n")
     return path
+
+
+def pictures_of(folder: Path, name: str) -> list[Path]:
+    """Return the pictures of <name>.json: probes-mnist.json is another measure's than probes.json's probes-*.png."""
+    others = [path.stem for path in folder.glob(f"{name}-*.json")]
+    pictures = sorted(folder.glob(f"{name}-*.png"))
+    return [path for path in pictures if not any(path.stem.startswith(f"{other}-") for other in others)]
 
 
 def print_outcome(outcome: Outcome, title: str) -> None:

@@ -30,7 +30,7 @@ class FeatureNet(torch.nn.Module):
     @torch.no_grad()
     def accuracy(self, batches: Iterable[Labelled]) -> float:
         hits = [self.head(self(images)).argmax(1) == labels for images, labels in batches]
-        return torch.cat(hits).double().mean().item()
+        return torch.cat(hits).cpu().double().mean().item()
 
 
 def train_feature_net(data: ImageDataModule, device: torch.device, *, epochs: int, seed: int) -> FeatureNet:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ValidationError
 
-from aetransfer.evaluation.outcome import Cell, text_of
+from aetransfer.evaluation.outcome import Cell, pictures_of, text_of
 from aetransfer.html.picture import Picture, is_picture
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.plain import read_json
@@ -68,10 +68,8 @@ def _measure(directory: RunDirectory, name: str) -> Measure:
 
 
 def _pictures(directory: RunDirectory, name: str) -> list[Picture]:
-    # probes-mnist.json is another measure's than probes.json, whose pictures are probes-*.png.
-    others = [path.stem for path in directory.evaluation.glob(f"{name}-*.json")]
     return [
         Picture(path, path.stem.removeprefix(f"{name}-").replace("_", " "))
-        for path in sorted(directory.evaluation.glob(f"{name}-*.png"))
-        if is_picture(path) and not any(path.stem.startswith(f"{other}-") for other in others)
+        for path in pictures_of(directory.evaluation, name)
+        if is_picture(path)
     ]

@@ -17,8 +17,7 @@ HARDWARE = ("accelerator", "devices", "num_nodes", "deterministic")
 
 def identity(job: Job) -> str:
     """Hash a settled job into 10 hexadecimal digits."""
-    text = json.dumps(_canonical(decisive(job)), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:10]
+    return _digest(decisive(job))[:10]
 
 
 def run_name(job: Job) -> str:
@@ -80,6 +79,12 @@ def _source(pretrain: Pretraining | GivenEncoder | None) -> dict[str, Any]:
     }
 
 
+def images_identity(data: Data) -> str:
+    """Hash what decides which images a measure sees, and which labels, into 6 hexadecimal digits."""
+    trained = ("batch_size", "epoch_images", "augment")
+    return _digest({key: value for key, value in _data(data).items() if key not in trained})[:6]
+
+
 def _data(data: Data) -> dict[str, Any]:
     kept = data.model_dump(by_alias=True, exclude={"workers", "max_memory_gb"})
     kept["reader"] = {key: value for key, value in kept["reader"].items() if key not in ("root", "cache_dir")}
@@ -88,6 +93,11 @@ def _data(data: Data) -> dict[str, Any]:
 
 def _training(trainer: Training) -> dict[str, Any]:
     return trainer.model_dump(include=set(Training.model_fields))
+
+
+def _digest(plain: dict[str, Any]) -> str:
+    text = json.dumps(_canonical(plain), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _canonical(value: Any) -> Any:
