@@ -10,7 +10,7 @@ import torch
 from aetransfer.callbacks import board, filters, images, latents, mistakes, scalars
 from aetransfer.callbacks.embeddings import Embeddings
 from aetransfer.runs.files import WriteError
-from tests.integration.conftest import TINY, TINY_PRETRAINING
+from tests.integration.conftest import TINY, TINY_PRETRAINING, with_encoder
 from tests.integration.test_tensorboard import PRETRAINING, TRANSFER, events, projected, text
 
 
@@ -142,13 +142,24 @@ def test_a_classifier_without_a_mistake_has_no_picture_of_any(run_train, monkeyp
     assert not (done.run / "mistakes.png").exists()
 
 
-def test_an_encoder_that_begins_with_no_convolution_has_no_picture_of_filters(run_train, monkeypatch):
-    monkeypatch.setattr(filters, "first_filters", lambda model: None)
-    done = run_train(*TRANSFER, "transfer=scratch")
+def test_an_encoder_that_begins_with_no_convolution_has_no_picture_of_filters(run_train):
+    done = run_train(*with_encoder("TokenEncoder", *TRANSFER), "transfer=scratch")
 
     assert done.code == 0, done.err
     assert not (done.run / "first_layer.png").exists()
     assert "could not be drawn" not in done.out
+
+
+def test_filters_that_cannot_be_read_before_the_training_are_named_once_and_the_run_goes_on(run_train, monkeypatch):
+    def fail(model):
+        raise RuntimeError("no weights")
+
+    monkeypatch.setattr(filters, "first_filters", fail)
+    done = run_train(*TRANSFER, "transfer=scratch")
+
+    assert done.code == 0, done.err
+    assert done.out.count("encoder/first_layer could not be drawn") == 1
+    assert not (done.run / "first_layer.png").exists()
 
 
 @pytest.mark.slow
