@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aetransfer.data.images import Images
@@ -147,3 +147,19 @@ class DropoutEncoder(Encoder):
 
     def body(self, normalised: Tensor) -> Tensor:
         return F.dropout(F.adaptive_avg_pool2d(normalised, 8).flatten(1), 0.5, self.training)
+
+
+class TokenEncoder(Encoder):
+    """An encoder of somebody's that has layers within layers: a class token of its own, and attention."""
+
+    def __init__(self, *, in_channels: int, image_size: int, latent_dim: int) -> None:
+        super().__init__(in_channels=in_channels, image_size=image_size, latent_dim=latent_dim, num_features=8)
+        self.token = nn.Parameter(torch.randn(1, 1, 8))
+        self.patches = nn.Conv2d(in_channels, 8, image_size // 4, stride=image_size // 4)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def body(self, normalised: Tensor) -> Tensor:
+        patches = self.patches(normalised).flatten(2).mT
+        tokens = torch.cat([self.token.expand(len(patches), 1, 8), patches], 1)
+        attended, _ = self.attention(tokens, tokens, tokens, need_weights=False)
+        return attended[:, 0]

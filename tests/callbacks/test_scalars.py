@@ -8,7 +8,7 @@ from aetransfer.callbacks.scalars import gradient_norm, memory
 
 def test_the_norm_is_that_of_the_gradient_that_the_optimiser_gets():
     model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2), nn.Linear(2, 1))
-    model.frozen_layers = [model[0]]  # whose gradients a gradual arm drops
+    model.frozen_layers = [model, model[0]]  # whose own gradients a gradual arm drops
     model[2].requires_grad_(False)
     optimizer = torch.optim.SGD([each for each in model.parameters() if each.requires_grad], lr=0.1)
     model(torch.ones(5, 3)).sum().backward()

@@ -195,14 +195,17 @@ def test_a_set_above_max_memory_gb_streams_the_same_batches_and_says_so(
         assert_same(streamed[part], from_memory[part])
 
 
-def test_the_memory_limit_counts_the_padded_images_of_a_part(caplog: pytest.LogCaptureFixture) -> None:
-    needed = 180 * 3 * (8 + 2 * (1 + 2)) ** 2 / 1e9
+@pytest.mark.parametrize(("part", "count", "margin"), [("train", 180, 1 + 2), ("val", 20, 1), ("test", 40, 1)])
+def test_the_memory_limit_counts_the_padded_images_of_a_part(
+    part: str, count: int, margin: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    needed = count * 3 * (8 + 2 * margin) ** 2 / 1e9
     common = {"channels": 3, "pad": 1, "augment": Augment(2, True)}
     with caplog.at_level(logging.INFO, "aetransfer"):
-        fitted(**common, max_memory_gb=needed).train_dataloader()
-        assert not caplog.messages
-        fitted(**common, max_memory_gb=needed * 0.999).train_dataloader()
-        assert len(caplog.messages) == 1
+        loaders(make_module(**common, max_memory_gb=needed))
+        assert not any(message.startswith(part) for message in caplog.messages)
+        loaders(make_module(**common, max_memory_gb=needed * 0.999))
+        assert sum(message.startswith(part) for message in caplog.messages) == 1
 
 
 def test_training_batches_change_from_epoch_to_epoch_and_validation_batches_do_not() -> None:

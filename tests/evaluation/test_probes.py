@@ -15,6 +15,7 @@ from aetransfer.evaluation.knn import vote
 from aetransfer.evaluation.logistic import fit_logistic
 from aetransfer.evaluation.perceptron import fit_perceptron
 from aetransfer.networks.conv4 import Conv4
+from tests.made import TokenEncoder
 
 
 def clouds(count, *, classes=4, dims=12, seed=0):
@@ -155,3 +156,14 @@ def test_layers_are_the_networks_own_activations(batch_norm, hidden):
     if hidden:
         torch.testing.assert_close(outputs["layer3"], encoder.features(images))
     assert not any(module._forward_hooks for module in encoder.modules())
+
+
+def test_layers_have_the_numbers_that_a_transplant_counts():
+    encoder = TokenEncoder(in_channels=1, image_size=16, latent_dim=6)
+    images = torch.rand(3, 1, 16, 16)
+    outputs = encoder.layer_outputs(images)
+
+    # Neither the class token, the first layer, nor what attention is made of hands anything on by itself.
+    assert list(outputs) == ["layer2", "bottleneck"]
+    torch.testing.assert_close(outputs["layer2"], encoder.patches(encoder.normalise(images)))
+    torch.testing.assert_close(outputs["bottleneck"], encoder(images))

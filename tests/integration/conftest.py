@@ -31,6 +31,15 @@ DATA_SETS = "cifar10, cifar100, digits, fashion_mnist, image_folder, mnist, phot
 ALLOWED = {"encoder": "aetransfer.networks", "reader": "aetransfer.data"}
 
 
+CONV4 = ("widths", "hidden", "kernel_size", "batch_norm", "init")
+
+
+def with_encoder(name, *words):
+    """The same words for an encoder of tests.made, which takes nothing of the default one's but the bottleneck's size."""
+    kept = [word for word in words if not word.startswith(tuple(f"encoder.{key}=" for key in CONV4))]
+    return *kept, f"encoder._target_=tests.made.{name}", "allow=[tests]", *(f"~encoder.{key}" for key in CONV4)
+
+
 def job_of(*overrides):
     return settle(checked(composed("train", list(overrides)), Job), list(overrides))
 

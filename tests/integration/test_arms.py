@@ -6,7 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.integration.conftest import TINY
+from tests.integration.conftest import TINY, with_encoder
+
+STATISTICS = {"normalise.mean", "normalise.deviation"}
 
 
 def source_encoder(done):
@@ -154,6 +156,39 @@ def test_frozen_transplants_keep_every_byte_and_the_layers_after_them_learn(run_
     assert all(torch.equal(done.encoder[key], source[key]) for key in kept)
     assert not torch.equal(done.encoder["convolutions.6.weight"], source["convolutions.6.weight"])
     assert not torch.equal(done.encoder["convolutions.7.running_mean"], source["convolutions.7.running_mean"])
+
+
+# Its layers: the class token, patches, attention's projections of its inputs, that of its output, the bottleneck.
+TOKENS = with_encoder("TokenEncoder", *TINY)
+
+
+@pytest.mark.parametrize(
+    ("layers", "kept"),
+    [
+        (1, {"token"}),
+        (3, {"token", "patches.weight", "patches.bias", "attention.in_proj_weight", "attention.in_proj_bias"}),
+    ],
+)
+def test_of_a_layer_that_has_layers_within_it_only_its_own_weights_are_transplanted_and_frozen(run_train, layers, kept):
+    done = run_train(*TOKENS, "transfer=transplant_frozen", f"transfer.transplanted={layers}")
+    assert done.code == 0, done.err
+    source = inflated(source_encoder(done), "patches.weight")
+    counts = done.result["counts"]
+
+    assert {key for key in source if torch.equal(done.encoder[key], source[key])} == kept | STATISTICS
+    assert counts["parameters"] - counts["trained_parameters"] == sum(source[key].numel() for key in kept)
+
+
+def test_a_gradual_arm_reaches_layers_that_are_within_one_that_it_has_not_reached(run_train):
+    # The second of two epochs trains the two layers nearest the head.
+    done = run_train(*TOKENS, "transfer=gradual", "transfer.unfrozen_by=1", "model.optimizer.weight_decay=0")
+    assert done.code == 0, done.err
+    source = inflated(source_encoder(done), "patches.weight")
+    last = torch.load(done.run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+    assert {key for key, value in source.items() if not torch.equal(last[f"encoder.{key}"], value)} == {
+        *("attention.out_proj.weight", "attention.out_proj.bias", "bottleneck.weight", "bottleneck.bias"),
+    }
 
 
 def test_how_much_is_transplanted_makes_another_run(run_train):

@@ -1,6 +1,7 @@
 """python -m aetransfer.embed: one's own images, or a data set, through a finished run's encoder into a table."""
 
 import csv
+import re
 import zipfile
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 import aetransfer
-from aetransfer import embed
+from aetransfer import embed, predict
 from aetransfer.data.embedded import read_digits
 from aetransfer.inference.table import Table
 from tests.faults import Fault
@@ -125,6 +126,20 @@ def test_a_zip_is_embedded_like_its_folder(run_embed, finished, tmp_path):
         assert run_embed(f"run={finished}", f"images={tmp_path}/{source}", f"out={tmp_path}/{source}.csv").code == 0
 
     assert (tmp_path / "images.csv").read_text() == (tmp_path / "images.zip.csv").read_text()
+
+
+@pytest.mark.parametrize("apply", [embed, predict])
+def test_a_terminal_shows_how_many_images_are_done_and_a_file_does_not(command, finished, tmp_path, monkeypatch, apply):
+    write_class_folder(tmp_path / "images", {"cat": 3, "dog": 2}, size=32)
+    words = (f"run={finished}", f"images={tmp_path}/images", f"out={tmp_path}/f.csv", "batch_size=2")
+    to_a_file = command(apply.main, *words)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes it for a terminal
+    monkeypatch.setenv("TERM", "xterm")
+    to_a_terminal = command(apply.main, *words)
+
+    assert (to_a_file.code, to_a_file.err) == (0, "")
+    assert to_a_terminal.code == 0
+    assert re.search(r"images .*5/5", to_a_terminal.err)
 
 
 def test_images_without_folders_have_no_label(run_embed, finished, tmp_path):

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from aetransfer.callbacks import board, filters, images, latents, mistakes, scalars
+from aetransfer.callbacks import board, dead_decoder, filters, images, latents, mistakes, scalars
 from aetransfer.callbacks.embeddings import Embeddings
 from aetransfer.runs.files import WriteError
-from tests.integration.conftest import TINY, TINY_PRETRAINING
+from tests.integration.conftest import TINY, TINY_PRETRAINING, with_encoder
 from tests.integration.test_tensorboard import PRETRAINING, TRANSFER, events, projected, text
 
 
@@ -142,32 +142,51 @@ def test_a_classifier_without_a_mistake_has_no_picture_of_any(run_train, monkeyp
     assert not (done.run / "mistakes.png").exists()
 
 
-def test_an_encoder_that_begins_with_no_convolution_has_no_picture_of_filters(run_train, monkeypatch):
-    monkeypatch.setattr(filters, "first_filters", lambda model: None)
-    done = run_train(*TRANSFER, "transfer=scratch")
+def test_an_encoder_that_begins_with_no_convolution_has_no_picture_of_filters(run_train):
+    done = run_train(*with_encoder("TokenEncoder", *TRANSFER), "transfer=scratch")
 
     assert done.code == 0, done.err
     assert not (done.run / "first_layer.png").exists()
     assert "could not be drawn" not in done.out
 
 
+def test_filters_that_cannot_be_read_before_the_training_are_named_once_and_the_run_goes_on(run_train, monkeypatch):
+    def fail(model):
+        raise RuntimeError("no weights")
+
+    monkeypatch.setattr(filters, "first_filters", fail)
+    done = run_train(*TRANSFER, "transfer=scratch")
+
+    assert done.code == 0, done.err
+    assert done.out.count("encoder/first_layer could not be drawn") == 1
+    assert not (done.run / "first_layer.png").exists()
+
+
 @pytest.mark.slow
-def test_looking_compiles_nothing_anew(run_train, monkeypatch, tmp_path):
+@pytest.mark.parametrize("model", ["ae", "vae"])
+def test_looking_compiles_nothing_anew(run_train, monkeypatch, tmp_path, model):
     original, graphs = torch.nn.Module.compile, {}
+    # All batches are of one size: after a second one any other would do as well.
+    words = (*PRETRAINING, f"model={model}", "trainer.limit_val_batches=1", "trainer.limit_test_batches=1",
+             "trainer.compile=true")  # fmt: skip
+    # The decoder is looked at before it has learnt anything, and not called dead for it.
+    monkeypatch.setattr(dead_decoder, "FIRST_STEP", 0)
+    monkeypatch.setattr(dead_decoder, "SAME", 0)
     # Without a C++ compiler: what is traced is the same.
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self: original(self, backend="eager"))
-    for callbacks in ("none", "default"):
+    for callbacks in ("none", "probe"):
         torch.compiler.reset()
         torch._dynamo.utils.counters.clear()
         monkeypatch.setenv("AETRANSFER_OUTPUT_DIR", str(tmp_path / callbacks))
-        done = run_train(*PRETRAINING, "model=vae", "trainer.compile=true", f"callbacks={callbacks}")
+        done = run_train(*words, f"callbacks={callbacks}")
         assert done.code == 0, done.err
         assert "could not be drawn" not in done.out
         graphs[callbacks] = torch._dynamo.utils.counters["stats"]["unique_graphs"]
     torch.compiler.reset()
 
-    assert (done.run / "traversals.png").is_file()
-    assert graphs["default"] == graphs["none"] > 0
+    assert (done.run / "interpolations.png").is_file()
+    assert "val/probe_acc" in (done.run / "history.json").read_text()
+    assert graphs["probe"] == graphs["none"] > 0
 
 
 @pytest.mark.slow

@@ -5,8 +5,12 @@ import sys
 from types import ModuleType
 
 import pytest
+import torch
+from sklearn.neighbors import KNeighborsClassifier
 
-from tests.integration.conftest import TINY, TINY_PRETRAINING, assert_refused
+from aetransfer import load_encoder
+from aetransfer.assemble import make_data
+from tests.integration.conftest import TINY, TINY_PRETRAINING, assert_refused, job_of
 
 QUIET = (*TINY_PRETRAINING, "logger=none", "callbacks=none", "trainer.limit_train_batches=3")
 
@@ -280,10 +284,23 @@ def test_the_online_probe_is_a_curve_and_changes_no_bit_of_the_training(run_trai
     plain = run_train(*words)
     weights = (plain.run / "encoder.safetensors").read_bytes()
     history = json.loads((plain.run / "history.json").read_text())
-    probed = run_train(*words, "callbacks=probe", "rerun=true")
+    probe = ("callbacks=probe", "callbacks.probe.images=100", "callbacks.probe.neighbours=3")
+    probed = run_train(*words, *probe, "rerun=true")
 
     assert probed.run == plain.run
     assert (probed.run / "encoder.safetensors").read_bytes() == weights
     rows = json.loads((probed.run / "history.json").read_text())
-    assert all(0.1 < row.pop("val/probe_acc") <= 1 for row in rows)
+    accuracies = [row.pop("val/probe_acc") for row in rows]
     assert rows == history
+    train, val = (codes_of_the_last_epoch(probed.run, job_of(*words), part, 100) for part in ("train", "val"))
+    assert accuracies[-1] == pytest.approx(KNeighborsClassifier(3, algorithm="brute").fit(*train).score(*val))
+
+
+def codes_of_the_last_epoch(run, job, part, count):
+    """Codes and labels of `count` images of a part, evenly spaced over it."""
+    data = make_data(job.data, job.seed, job.allow)
+    data.setup("fit")
+    ((images, labels),) = data.in_order(part, data.count(part), torch.device("cpu"))
+    places = [place * len(images) // count for place in range(count)]
+    with torch.no_grad():
+        return load_encoder(run / "checkpoints" / "last.ckpt")(images[places]).numpy(), labels[places].numpy()

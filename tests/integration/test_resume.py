@@ -10,7 +10,7 @@ import torch
 
 from aetransfer import stages
 from aetransfer.callbacks import resume
-from tests.integration.conftest import TINY, TINY_PRETRAINING
+from tests.integration.conftest import TINY, TINY_PRETRAINING, with_encoder
 
 SHORT = ("trainer.limit_train_batches=4", "logger=none", "callbacks=none")
 PRETRAINING = (*TINY_PRETRAINING, *SHORT)
@@ -85,9 +85,7 @@ def test_a_transfer_cut_within_an_epoch_ends_in_the_same_bits(
 def test_an_encoder_that_draws_random_numbers_of_its_own_goes_on_drawing_where_it_was(
     run_train, interrupted_at, monkeypatch, tmp_path, checkpoint_at_every_step
 ):
-    words = (*PRETRAINING, "model=ae", "encoder._target_=tests.made.DropoutEncoder", "allow=[tests]",
-             "~encoder.widths", "~encoder.hidden", "~encoder.kernel_size", "~encoder.batch_norm", "~encoder.init")  # fmt: skip
-    words = tuple(word for word in words if not word.startswith("encoder.widths"))
+    words = with_encoder("DropoutEncoder", *PRETRAINING, "model=ae")
     whole = run_train(*words)
     assert whole.code == 0, whole.err
 

@@ -123,6 +123,15 @@ def test_sharded_weights_give_the_curves_of_one_process_and_a_whole_encoder(run_
         torch.testing.assert_close(value, exported[key], rtol=1e-2, atol=1e-3)
 
 
+def test_sharded_weights_are_not_probed(run_train):
+    words = (*TINY_PRETRAINING, "logger=none", "model=ae", "trainer.limit_train_batches=2", "trainer.max_epochs=1")
+
+    done = run_train(*words, "callbacks=probe", "trainer=fsdp", "trainer.accelerator=cpu")
+
+    assert done.code == 0, done.err
+    assert "val/probe_acc" not in json.loads((done.run / "history.json").read_text())[0]
+
+
 def test_a_sharded_run_that_was_interrupted_goes_on_to_the_same_numbers(
     run_train, interrupted_at, monkeypatch, alone, tmp_path
 ):

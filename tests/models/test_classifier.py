@@ -12,6 +12,7 @@ from aetransfer.models.metrics import ClassifierMetrics
 from aetransfer.models.optimisers import configure
 from aetransfer.networks.conv4 import Conv4
 from aetransfer.networks.head import Head
+from tests.made import TokenEncoder
 
 ARMS = {
     "scratch": Transfer(name="scratch", weights="fresh", encoder="trained"),
@@ -72,6 +73,18 @@ def test_an_encoder_that_is_trained_gets_gradients():
     model(torch.rand(8, 1, 16, 16)).sum().backward()
 
     assert all(parameter.grad is not None for parameter in model.encoder.parameters())
+
+
+@pytest.mark.parametrize("mode", [None, True, False])
+def test_a_frozen_layer_leaves_the_layers_within_it_in_their_mode(mode):
+    transfer = Transfer(name="transplant_frozen", weights="transplanted", encoder="transplant_frozen", transplanted=3)
+    encoder = TokenEncoder(in_channels=1, image_size=16, latent_dim=6)
+    model = Classifier(encoder, Head(6, 3), classes=3, transfer=transfer, optimizer=Optimizer(name="adam", lr=1e-3))
+    if mode is not None:
+        model.train(mode)
+
+    assert not any(frozen.training for frozen in (encoder, encoder.patches, encoder.attention))
+    assert encoder.attention.out_proj.training == encoder.bottleneck.training == (mode is not False)
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])

@@ -6,10 +6,9 @@ but a disk that fails would fail the next checkpoint as well, and ends the run i
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
@@ -71,7 +70,7 @@ class Board:
         modes = {module: module.training for module in model.modules()}
         model.eval()
         try:
-            with torch.no_grad(), _uncompiled(model):
+            with torch.no_grad(), uncompiled(model):
                 yield
         except (UserError, OSError):
             raise
@@ -127,8 +126,11 @@ def as_taken(values: Tensor, model: LightningModule) -> Tensor:
     return values.to(model.device, dtype)
 
 
-def _uncompiled(model: torch.nn.Module) -> Any:
-    # A new shape would be compiled anew, and might be what later batches are computed by.
+def uncompiled(model: torch.nn.Module) -> AbstractContextManager[None]:
+    """Let a model be called with batches of other shapes than the training's.
+
+    Each would be compiled anew, and might be what later batches are computed by.
+    """
     if any(module._compiled_call_impl is not None for module in model.modules()):
         return torch.compiler.set_stance("force_eager")
     return nullcontext()

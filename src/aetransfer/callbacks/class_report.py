@@ -12,9 +12,10 @@ from aetransfer.runs.directory import RunDirectory
 
 
 class ClassReport(LookAtTheTest):
-    """Accuracy by class, confusions and calibration of the best epoch, on the test images that were just measured.
+    """Accuracy by class, confusions and calibration of the best epoch, on all test images.
 
-    The first process looks at them and at the validation images, for the temperature, once more.
+    The first process looks at them and at the validation images, for the temperature, once more:
+    trainer.limit_test_batches is not heeded.
     """
 
     models = (Classifier,)

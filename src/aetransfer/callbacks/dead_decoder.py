@@ -2,7 +2,7 @@
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from aetransfer.callbacks.board import as_taken
+from aetransfer.callbacks.board import as_taken, uncompiled
 from aetransfer.data.module import data_of
 from aetransfer.errors import UserError
 from aetransfer.models.autoencoder import AutoEncoder
@@ -28,7 +28,8 @@ class DeadDecoder(Callback):
             return
         self.checked = True
         images = as_taken(data_of(trainer).first_images("val", 64), pl_module)
-        outputs = pl_module.reconstruct(images)
+        with uncompiled(pl_module):
+            outputs = pl_module.reconstruct(images)
         varies = (outputs.var(0).sum() / images.var(0).sum()).item()
         if varies < SAME:
             raise UserError(

@@ -31,8 +31,9 @@ class FirstLayerFilters(LookAtTheTest):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
         # A checkpoint that the run goes on from is loaded after this.
-        if stage == "fit":
-            self._before = first_filters(pl_module)
+        if stage == "fit" and self.board.can_draw(trainer):
+            with self.board.drawing(self.what, pl_module):
+                self._before = first_filters(pl_module)
 
     def look(self, trainer: Trainer, model: LightningModule) -> None:
         if self._before is None:
@@ -52,7 +53,7 @@ class FirstLayerFilters(LookAtTheTest):
 def first_filters(model: LightningModule) -> Tensor | None:
     """Return a copy of the first convolution's weights (N, 1 or 3, H, W) on the CPU; None where there are none such."""
     assert isinstance(model.encoder, Encoder)
-    weight = model.encoder.layers_from_input()[0][0].weight
+    weight = getattr(model.encoder.layers_from_input()[0][0], "weight", None)
     if not isinstance(weight, Tensor) or weight.ndim != 4 or weight.shape[1] not in (1, 3):
         return None
     return weight.detach().to("cpu", torch.float32, copy=True)

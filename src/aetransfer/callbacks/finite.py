@@ -7,6 +7,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from aetransfer.errors import UserError
+from aetransfer.models.processes import in_any_process
 
 
 class Finite(Callback):
@@ -37,20 +38,15 @@ class Finite(Callback):
         """Look at losses and weights. All processes must call this at the same step. Raises UserError."""
         self._check_losses(trainer)
         finite = torch.stack([torch.isfinite(each.detach()).all() for each in trainer.lightning_module.parameters()])
-        if _in_any_process(trainer, not finite.all().item()):
+        if in_any_process(trainer, not finite.all().item()):
             raise _diverged(f"A weight is NaN or infinite after step {trainer.global_step}")
 
     def _check_losses(self, trainer: Trainer) -> None:
         losses, self._losses = self._losses, []
         finite = torch.stack([loss for _, loss in losses]).isfinite().tolist() if losses else []
         bad = [step for (step, _), good in zip(losses, finite, strict=True) if not good]
-        if _in_any_process(trainer, bool(bad)):
+        if in_any_process(trainer, bool(bad)):
             raise _diverged(f"The loss is NaN or infinite at step {bad[0] if bad else trainer.global_step}")
-
-
-def _in_any_process(trainer: Trainer, mine: bool) -> bool:
-    """Ask all of them: one that stopped alone would leave the others waiting for it."""
-    return bool(trainer.strategy.reduce_boolean_decision(mine, all=False))
 
 
 def _diverged(what: str) -> UserError:

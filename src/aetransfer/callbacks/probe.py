@@ -5,12 +5,13 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
-from aetransfer.callbacks.board import as_taken
+from aetransfer.callbacks.board import as_taken, uncompiled
 from aetransfer.data.module import data_of
 from aetransfer.evaluation.features import extracted
 from aetransfer.evaluation.knn import vote
 from aetransfer.models.autoencoder import AutoEncoder
 from aetransfer.models.vae import VAE
+from aetransfer.sharded import is_sharded
 
 BATCH = 500
 
@@ -19,6 +20,7 @@ class OnlineProbe(Callback):
     """Classify validation images by their nearest training images in the code (mu of a VAE).
 
     It draws nothing and fits nothing, so the training is the same to the last bit with it and without.
+    Where weights are sharded there is no such curve.
     """
 
     def __init__(self, every_n_epochs: PositiveInt = 1, images: PositiveInt = 2000, neighbours: PositiveInt = 5):
@@ -26,7 +28,7 @@ class OnlineProbe(Callback):
         self.every_n_epochs, self.images, self.neighbours = every_n_epochs, images, neighbours
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not isinstance(pl_module, AutoEncoder | VAE) or trainer.state.fn != TrainerFn.FITTING:
+        if not isinstance(pl_module, AutoEncoder | VAE) or trainer.state.fn != TrainerFn.FITTING or is_sharded(trainer):
             return
         if trainer.sanity_checking or (trainer.current_epoch + 1) % self.every_n_epochs:
             return
@@ -35,7 +37,8 @@ class OnlineProbe(Callback):
         def code(images: Tensor) -> Tensor:
             return pl_module.encoder(as_taken(images, pl_module))
 
-        codes, labels = extracted(code, data.in_order("train", BATCH, device, self.images))
-        queries, truth = extracted(code, data.in_order("val", BATCH, device, self.images))
+        with uncompiled(pl_module):
+            codes, labels = extracted(code, data.in_order("train", BATCH, device, self.images))
+            queries, truth = extracted(code, data.in_order("val", BATCH, device, self.images))
         predicted = vote(codes, labels, queries, [self.neighbours], len(data.class_names))[self.neighbours]
         pl_module.log("val/probe_acc", (predicted == truth).float().mean())

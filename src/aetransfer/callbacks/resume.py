@@ -19,6 +19,7 @@ from pytorch_lightning.callbacks import Checkpoint
 
 from aetransfer.callbacks.finite import Finite
 from aetransfer.errors import UserError
+from aetransfer.models.processes import in_any_process
 from aetransfer.runs import stopping
 from aetransfer.runs.files import replace_file
 from aetransfer.transfer.exported import loaded
@@ -102,7 +103,7 @@ class Resume(Checkpoint):
         if trainer.world_size > 1 and steps % STEPS_BETWEEN_AGREEMENTS:
             return
         due = time.monotonic() - self._saved > SECONDS_BETWEEN_CHECKPOINTS
-        if _any(trainer, due or stopping.asked() is not None):
+        if in_any_process(trainer, due or stopping.asked() is not None):
             self._save(trainer)
             _stop_if_asked(trainer)
 
@@ -112,7 +113,7 @@ class Resume(Checkpoint):
         # Each process has a part of every batch, so that all of them get here equally often.
         if trainer.world_size > 1 and (batch_idx + 1) % STEPS_BETWEEN_AGREEMENTS:
             return
-        if _any(trainer, stopping.seconds_since_asked() > PATIENCE_WITH_VALIDATION):
+        if in_any_process(trainer, stopping.seconds_since_asked() > PATIENCE_WITH_VALIDATION):
             raise stopping.Stopped(stopping.name())
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -126,13 +127,8 @@ class Resume(Checkpoint):
         self._saved = time.monotonic()
 
 
-def _any(trainer: Trainer, mine: bool) -> bool:
-    """Tell whether it is so in any of the processes; all of them must ask at the same step."""
-    return bool(trainer.strategy.reduce_boolean_decision(mine, all=False))
-
-
 def _stop_if_asked(trainer: Trainer) -> None:
-    if _any(trainer, stopping.asked() is not None):
+    if in_any_process(trainer, stopping.asked() is not None):
         log.info("Stopped by %s after step %d, which is saved.", stopping.name(), trainer.global_step)
         raise stopping.Stopped
 

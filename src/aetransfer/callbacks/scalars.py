@@ -47,7 +47,8 @@ class StepScalars(Callback):
 def gradient_norm(model: LightningModule, optimizer: torch.optim.Optimizer) -> Tensor:
     """Return the length of the gradient that the optimiser gets, over all of its parameters."""
     # Their gradients are dropped after this.
-    frozen = {parameter for layer in getattr(model, "frozen_layers", ()) for parameter in layer.parameters()}
+    frozen_layers = getattr(model, "frozen_layers", ())
+    frozen = {parameter for module in frozen_layers for parameter in module.parameters(recurse=False)}
     gradients = [
         parameter.grad
         for group in optimizer.param_groups

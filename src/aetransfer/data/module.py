@@ -185,11 +185,11 @@ class ImageDataModule(LightningDataModule):
         if shuffle:
             # A run that was cut off within an epoch goes on where it was.
             common["first"] = lambda: trainer.fit_loop.batch_idx + 1
-        if self._resident_bytes(len(positions)) <= self.max_bytes:
+        if self._resident_bytes(epochs) <= self.max_bytes:
             return ResidentBatches(source.images[positions], source.labels[positions], **common)
         log.info("%s: %d images exceed data.max_memory_gb and are streamed.", part, len(positions))
         return StreamedBatches(source.images, source.labels, positions=positions, workers=self.workers, **common)
 
-    def _resident_bytes(self, count: int) -> int:
-        side = self.image_size + 2 * (self.prepare.pad + self.augment.crop_padding)
-        return count * self.prepare.channels * side * side
+    def _resident_bytes(self, epochs: Epochs) -> int:
+        side = self.image_size + 2 * (self.prepare.pad + epochs.augment.crop_padding)
+        return epochs.count * self.prepare.channels * side * side

@@ -32,20 +32,25 @@ class Classifier(LightningModule):
         super().__init__()
         self.encoder, self.head = encoder, head
         self.freeze_encoder, self.transfer, self.optimizer_config = transfer.freezes, transfer, optimizer
+        # Modules within them are layers of their own, which may be trained.
         self.frozen_layers: list[nn.Module] = []
         if self.freeze_encoder:
-            encoder.requires_grad_(False).eval()
+            encoder.requires_grad_(False)
         if transfer.encoder == "transplant_frozen":
             kept = encoder.layers_from_input()[: transfer.transplanted]
-            self.frozen_layers = [module.requires_grad_(False).eval() for layer in kept for module in layer]
+            self.frozen_layers = [module for layer in kept for module in layer]
+            for module in self.frozen_layers:
+                for parameter in module.parameters(recurse=False):
+                    parameter.requires_grad_(False)
+        self.train()
         self.val_metrics, self.test_metrics = ClassifierMetrics(classes), ClassifierMetrics(classes)
 
     def train(self, mode: bool = True) -> "Classifier":
         super().train(mode)
         if self.freeze_encoder:
             self.encoder.eval()
-        for layer in self.frozen_layers:
-            layer.eval()
+        for module in self.frozen_layers:
+            module.training = False
         return self
 
     def on_train_start(self) -> None:
@@ -64,8 +69,8 @@ class Classifier(LightningModule):
             self.train()
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        for layer in self.frozen_layers:
-            for parameter in layer.parameters():
+        for module in self.frozen_layers:
+            for parameter in module.parameters(recurse=False):
                 parameter.grad = None
 
     def forward(self, images: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """What several processes that train one model must agree on; with one process, all is as it is."""
 
 import torch
+from pytorch_lightning import Trainer
 from torch import Tensor
 
 
@@ -11,3 +12,11 @@ def mean_over_processes(value: Tensor) -> Tensor:
         torch.distributed.all_reduce(mean)
         mean /= torch.distributed.get_world_size()
     return mean
+
+
+def in_any_process(trainer: Trainer, mine: bool) -> bool:
+    """Tell whether it is so in any of them: one that acted alone would leave the others waiting for it.
+
+    All of them must ask at the same step.
+    """
+    return bool(trainer.strategy.reduce_boolean_decision(mine, all=False))

@@ -52,7 +52,11 @@ class Encoder(nn.Module, ABC):
         return ConvDecoder(out_channels=self.in_channels, image_size=self.image_size, latent_dim=self.latent_dim)
 
     def layers_from_input(self) -> list[list[nn.Module]]:
-        """List what is trained, the bottleneck last: each layer with its normalisation."""
+        """List what is trained, the bottleneck last: each layer with its normalisation.
+
+        Of each module only the parameters and buffers that are its own belong to the layer: modules within it, as those
+        of an encoder that has a class token, are listed by themselves.
+        """
         layers: list[list[nn.Module]] = []
         for module in self.modules():
             own = list(module.parameters(recurse=False))
@@ -68,16 +72,19 @@ class Encoder(nn.Module, ABC):
         """Return what each of `layers_from_input` hands on: layer1, layer2, ... and bottleneck, the code.
 
         A layer's output is that of the last module (normalisation, nonlinearity, pooling) called before the next layer.
+        A layer that is never called, or has modules within it, has none: a class token, attention's projections.
         images: (N, in_channels, image_size, image_size). Returns maps (N, C, H, W) or vectors (N, D).
         """
-        first = {layer[0]: place for place, layer in enumerate(self.layers_from_input())}
-        outputs: list[Tensor] = []
+        names = {layer[0]: f"layer{place}" for place, layer in enumerate(self.layers_from_input(), 1)}
+        names[self.bottleneck] = "bottleneck"
+        outputs: dict[str, Tensor] = {}
+        current = ""
 
         def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            if module in first:
-                outputs.append(output)
-            elif outputs:
-                outputs[-1] = output
+            nonlocal current
+            current = names.get(module, current)
+            if current:
+                outputs[current] = output
 
         # What changes the shape alone would hide that a layer made maps; an empty Sequential has no children either.
         shapes = (nn.Flatten, nn.Sequential, nn.Identity)
@@ -88,8 +95,7 @@ class Encoder(nn.Module, ABC):
         finally:
             for hook in hooks:
                 hook.remove()
-        names = [*(f"layer{place + 1}" for place in range(len(outputs) - 1)), "bottleneck"]
-        return dict(zip(names, outputs, strict=True))
+        return outputs
 
     def features(self, images: Tensor) -> Tensor:
         """Return what the bottleneck reads, (N, num_features). Raises ValueError for another shape or dtype."""

@@ -39,9 +39,14 @@ def transplant_(encoder: Encoder, fresh: Encoder, layers: int) -> None:
     own, others = encoder.layers_from_input(), fresh.layers_from_input()
     if layers > len(own):
         raise UserError(f"transfer.transplanted={layers}, but the encoder has {len(own)} layers: lower it.")
-    for kept, replaced in zip(own[layers:], others[layers:], strict=True):
-        for module, source in zip(kept, replaced, strict=True):
-            module.load_state_dict(source.state_dict())
+    with torch.no_grad():
+        for replaced, drawn in zip(_own_tensors(own[layers:]), _own_tensors(others[layers:]), strict=True):
+            replaced.copy_(drawn)
+
+
+def _own_tensors(layers: list[list[nn.Module]]) -> list[Tensor]:
+    modules = [module for layer in layers for module in layer]
+    return [each for module in modules for each in (*module.parameters(recurse=False), *module.buffers(recurse=False))]
 
 
 def _redraw_(encoder: nn.Module, seed: int, draw: Callable[[Tensor, Generator], Tensor]) -> None:
