@@ -129,6 +129,45 @@ def test_a_label_that_no_class_has_is_named(tmp_path: Path, raw: Path) -> None:
     assert f"{raw / TRAIN_LABELS} holds label 10, but MNIST has 10 classes" in refused(tmp_path)
 
 
+@pytest.mark.parametrize("gz", [False, True], ids=["raw", "gzipped"])
+@pytest.mark.parametrize("name", [TEST_IMAGES, TEST_LABELS])
+def test_a_truncated_test_file_is_named_where_the_training_images_are_read(
+    tmp_path: Path, raw: Path, name: str, gz: bool
+) -> None:
+    write_idx(raw, gz=gz)
+    path = raw / (f"{name}.gz" if gz else name)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert str(path) in refused(tmp_path, "train")
+
+
+@pytest.mark.parametrize("name", [TEST_IMAGES, TEST_LABELS])
+def test_a_corrupt_test_file_is_named_where_the_training_images_are_read(
+    tmp_path: Path, raw: Path, official_sizes: None, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    expect(write_idx(raw), monkeypatch)
+    content = bytearray((raw / name).read_bytes())
+    content[-1] ^= 1
+    (raw / name).write_bytes(content)
+    assert f"{raw / name} is corrupt" in refused(tmp_path, "train")
+
+
+def test_the_training_images_in_the_place_of_the_test_images_are_named(
+    tmp_path: Path, raw: Path, official_sizes: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expect(write_idx(raw), monkeypatch)
+    for test, train in ((TEST_IMAGES, TRAIN_IMAGES), (TEST_LABELS, TRAIN_LABELS)):
+        (raw / test).write_bytes((raw / train).read_bytes())
+    assert f"{raw / TEST_IMAGES} holds 20 images: the train and the t10k files are swapped" in refused(
+        tmp_path, "train"
+    )
+
+
+def test_test_images_of_another_size_than_the_training_images_are_named(tmp_path: Path, raw: Path) -> None:
+    write_idx(raw)
+    (raw / TEST_IMAGES).write_bytes(idx_bytes(np.zeros((10, 14, 14))))
+    assert f"{raw}: the train images are 28x28 and the t10k images 14x14" in refused(tmp_path, "train")
+
+
 @pytest.mark.parametrize("damage", ["cut", "a wrong byte", "a wrong block", "not gzip"])
 def test_a_corrupt_gzip_file_is_named(tmp_path: Path, raw: Path, damage: str) -> None:
     write_idx(raw, gz=True)

@@ -53,16 +53,19 @@ def read_folder(root: str | None, split: Split, image_size: int, cache_dir: str)
     # A test split that doesn't fit is better known now than after the training.
     if has_test and (different := set(_class_names(base / "test")) ^ set(class_names)):
         raise UserError(f"{base}: train and test have different classes ({', '.join(sorted(different))}).")
+    # So is an image of it that can't be decoded: whoever reads train has the test images decoded too.
+    parts: tuple[Split, ...] = ("train", "test") if split == "train" else ("test",)
     if has_test:
-        listing = _list(base / split, class_names)
+        listings = {part: _list(base / part, class_names) for part in parts}
     else:
         whole = _list(base / "train", class_names)
-        listing = _cut(whole, split)
+        listings = {part: _cut(whole, part) for part in parts}
         if split == "test":
-            count, of = len(listing.files), len(whole.files)
+            count, of = len(listings["test"].files), len(whole.files)
             log.warning("%s has no test folder: %d of its %d images were set aside as test.", base, count, of)
-    images = _decoded(listing, base / split, image_size, Path(cache_dir).expanduser())
-    return Images(images, torch.from_numpy(listing.labels), class_names)
+    cache = Path(cache_dir).expanduser()
+    images = {part: _decoded(listing, base / part, image_size, cache) for part, listing in listings.items()}
+    return Images(images[split], torch.from_numpy(listings[split].labels), class_names)
 
 
 def _cut(whole: _Listing, split: Split) -> _Listing:

@@ -54,6 +54,19 @@ def _read(root: Path, dataset: str, split: Split, class_names: tuple[str, ...], 
     if missing:
         raise UserError(f"{folder} lacks {', '.join(missing)}: put the file there, raw or as .gz.")
 
+    images = _read_split(folder, dataset, split, class_names, digests)
+    if split == "train":
+        # What is wrong with the test files is better known now than after the training.
+        test = _read_split(folder, dataset, "test", class_names, digests)
+        if test.images.shape[2:] != images.images.shape[2:]:
+            sizes = ["x".join(map(str, part.images.shape[2:])) for part in (images, test)]
+            raise UserError(f"{folder}: the train images are {sizes[0]} and the t10k images {sizes[1]}, mixed up.")
+    return images
+
+
+def _read_split(
+    folder: Path, dataset: str, split: Split, class_names: tuple[str, ...], digests: dict[str, str]
+) -> Images:
     prefix = PREFIX[split]
     images_path, images = _read_file(folder, f"{prefix}-images-idx3-ubyte", IMAGES_MAGIC, ndim=3, digests=digests)
     labels_path, labels = _read_file(folder, f"{prefix}-labels-idx1-ubyte", LABELS_MAGIC, ndim=1, digests=digests)

@@ -62,7 +62,10 @@ class ImageDataModule(LightningDataModule):
         self._positions: dict[Part, Tensor] = {}
 
     def setup(self, stage: str) -> None:
-        """Read what `stage` needs: the test split is opened by stage "test" alone. Raises UserError for bad data."""
+        """Read what `stage` needs: the test split is opened by stage "test" alone. Raises UserError for bad data.
+
+        For damaged test files too, before any training: the project's readers check them when they read train.
+        """
         if stage == "test":
             self._open("test")
             self._positions["test"] = torch.arange(len(self._read["test"]))
