@@ -205,6 +205,41 @@ def test_one_changed_byte_in_a_file_of_official_size_is_noticed(
     assert f"{path} is corrupt: MD5 {md5(content)} instead of {md5(idx_bytes(written[name]))}" in refused(tmp_path)
 
 
+@pytest.mark.parametrize("raw_beside", [False, True], ids=["gzipped", "beside the raw file"])
+@pytest.mark.parametrize("name", IDX_FILES)
+def test_a_gzipped_fashion_mnist_file_of_official_size_is_held_against_its_published_checksum(
+    tmp_path: Path, official_sizes: None, monkeypatch: pytest.MonkeyPatch, name: str, raw_beside: bool
+) -> None:
+    folder = tmp_path / "FashionMNIST" / "raw"
+    written = write_idx(folder, gz=True)
+    published = {f"{each}.gz": md5((folder / f"{each}.gz").read_bytes()) for each in IDX_FILES}
+    monkeypatch.setattr(idx, "FASHION_MD5", published)
+    read_fashion_mnist(str(tmp_path), "train")
+
+    content = bytearray(idx_bytes(written[name]))
+    if raw_beside:
+        (folder / name).write_bytes(content)
+    content[-1] ^= 1
+    path = folder / f"{name}.gz"
+    path.write_bytes(gzip.compress(content))
+    with pytest.raises(UserError) as caught:
+        read_fashion_mnist(str(tmp_path), "train")
+    assert f"{path} is corrupt: MD5 {md5(path.read_bytes())} instead of {published[path.name]}" in str(caught.value)
+
+
+def test_a_changed_raw_fashion_mnist_file_is_not_read_where_its_gz_lies_beside_it(tmp_path: Path) -> None:
+    folder = tmp_path / "FashionMNIST" / "raw"
+    written = write_idx(folder, gz=True)
+    for name, array in written.items():
+        (folder / name).write_bytes(idx_bytes(np.zeros_like(array)))
+    read = read_fashion_mnist(str(tmp_path), "train")
+    np.testing.assert_array_equal(read.images.squeeze(1).numpy(), written[TRAIN_IMAGES])
+
+
+def test_the_published_checksums_of_fashion_mnist_are_those_that_torchvision_downloads_by() -> None:
+    assert dict(datasets.FashionMNIST.resources) == idx.FASHION_MD5
+
+
 def test_files_of_another_size_are_anybodys_own_and_need_no_published_checksum(tmp_path: Path, raw: Path) -> None:
     write_idx(raw, n_train=30)
     assert len(read_mnist(str(tmp_path), "train")) == 30
