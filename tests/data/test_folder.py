@@ -204,10 +204,14 @@ class TestWithoutATestFolder:
         names = [path.split("/")[0] for path in only_train]
         assert sorted(found) == sorted(zip(map(bytes, stack(only_train.values()).numpy()), names, strict=True))
 
-    def test_the_log_says_so(self, root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    @pytest.mark.parametrize("splits", [["train"], ["test"], ["train", "test"]], ids="-".join)
+    def test_the_log_says_so_once_whichever_split_is_read_first(
+        self, root: Path, caplog: pytest.LogCaptureFixture, splits: list[str]
+    ) -> None:
         with caplog.at_level(logging.WARNING):
-            read(root, "test")
-        assert f"{root} has no test folder: 7 of its 32 images were set aside as test." in caplog.messages
+            for split in splits:
+                read(root, split)
+        assert caplog.messages == [f"{root} has no test folder: 7 of its 32 images are set aside as test."]
 
     def test_the_same_images_are_set_aside_at_every_start(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         first = {split: read(root, split).images.clone() for split in ("train", "test")}

@@ -14,6 +14,7 @@ import yaml
 
 from aetransfer.callbacks.progress import Throughput
 from tests.integration.conftest import TINY, TINY_PRETRAINING
+from tests.made import write_class_folder
 
 
 def test_one_command_pretrains_and_transfers_and_the_last_line_names_the_run(run_train):
@@ -173,6 +174,17 @@ def test_a_decoder_that_dies_stops_the_run_in_its_first_epoch_and_names_the_sett
     assert "The decoder is dead" in done.err
     assert "encoder.init=he" in done.err
     assert "epoch 2/5" not in done.out
+
+
+def test_that_a_folder_without_a_test_split_is_cut_is_said_before_the_training_and_once(run_train, tmp_path):
+    write_class_folder(tmp_path / "pets" / "train", {"cat": 10, "dog": 10}, size=32)
+    done = run_train("data=image_folder", f"data.root={tmp_path}/pets", *TINY_PRETRAINING[1:], "model=ae", "logger=none",
+                     "callbacks=none")  # fmt: skip
+
+    assert done.result["counts"]["test"] == 4
+    log = (done.run / "train.log").read_text()
+    assert log.count("has no test folder: 4 of its 20 images are set aside as test.") == 1
+    assert log.index("set aside") < log.index("epoch 1/2")
 
 
 def test_early_stopping_ends_a_run_before_its_last_epoch(run_train):

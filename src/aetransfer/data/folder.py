@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 # Where a folder has no test split, every fifth image of each class becomes it, the same ones for every seed.
 TEST_SHARE = 0.2
+# Those of which this process has said so: the final test need not repeat what its training began with.
+_said_of: set[Path] = set()
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,10 @@ def read_folder(root: str | None, split: Split, image_size: int, cache_dir: str)
     else:
         whole = _list(base / "train", class_names)
         listings = {part: _cut(whole, part) for part in parts}
-        if split == "test":
+        if split == "train" or base not in _said_of:
             count, of = len(listings["test"].files), len(whole.files)
-            log.warning("%s has no test folder: %d of its %d images were set aside as test.", base, count, of)
+            log.warning("%s has no test folder: %d of its %d images are set aside as test.", base, count, of)
+            _said_of.add(base)
     cache = Path(cache_dir).expanduser()
     images = {part: _decoded(listing, base / part, image_size, cache) for part, listing in listings.items()}
     return Images(images[split], torch.from_numpy(listings[split].labels), class_names)
