@@ -13,6 +13,7 @@ import torch
 import yaml
 
 from aetransfer.callbacks.progress import Throughput
+from aetransfer.models.autoencoder import AutoEncoder
 from tests.integration.conftest import TINY, TINY_PRETRAINING
 from tests.made import write_class_folder
 
@@ -174,6 +175,32 @@ def test_a_decoder_that_dies_stops_the_run_in_its_first_epoch_and_names_the_sett
     assert "The decoder is dead" in done.err
     assert "encoder.init=he" in done.err
     assert "epoch 2/5" not in done.out
+
+
+def test_a_saturated_decoder_is_noticed_after_an_epoch_of_few_steps_whatever_the_callbacks(run_train, tmp_path):
+    done = run_train("data=digits", "model=ae", "encoder.widths=[4,8,8,8]", "encoder.init=torch", "callbacks=none",
+                     "model.optimizer.lr=1", "trainer.max_epochs=5", "logger=none")  # fmt: skip
+
+    assert done.code == 1
+    assert "The decoder is dead: after 41 steps" in done.err
+    assert not list(tmp_path.glob("outputs/**/best.ckpt"))
+
+
+def test_a_decoder_that_draws_the_mean_image_is_called_dead_from_two_hundred_steps_on(run_train, monkeypatch):
+    original = AutoEncoder.reconstruct
+
+    def draw_the_mean(self, images):
+        return 0 * original(self, images) + images.mean(0)
+
+    monkeypatch.setattr(AutoEncoder, "reconstruct", draw_the_mean)
+    words = (*TINY_PRETRAINING, "model=ae", "logger=none", "callbacks=none", "data.batch_size=4")
+    young = run_train(*words, "trainer.limit_train_batches=99")
+    old = run_train(*words, "trainer.limit_train_batches=100")
+
+    assert young.code == 0, young.err
+    assert old.code == 1
+    assert "The decoder is dead: after 200 steps" in old.err
+    assert "Nothing of its code reaches it any more" in old.err
 
 
 def test_that_a_folder_without_a_test_split_is_cut_is_said_before_the_training_and_once(run_train, tmp_path):

@@ -71,7 +71,7 @@ class Board:
         modes = {module: module.training for module in model.modules()}
         model.eval()
         try:
-            with torch.no_grad(), _uncompiled(model):
+            with torch.no_grad(), uncompiled(model):
                 yield
         except (UserError, OSError):
             raise
@@ -127,7 +127,8 @@ def as_taken(values: Tensor, model: LightningModule) -> Tensor:
     return values.to(model.device, dtype)
 
 
-def _uncompiled(model: torch.nn.Module) -> Any:
+def uncompiled(model: torch.nn.Module) -> Any:
+    """Return a context in which a model runs as if it were not compiled."""
     # A new shape would be compiled anew, and might be what later batches are computed by.
     if any(module._compiled_call_impl is not None for module in model.modules()):
         return torch.compiler.set_stance("force_eager")
