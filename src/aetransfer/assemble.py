@@ -11,6 +11,7 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from aetransfer.callbacks.dead_decoder import DeadDecoder
 from aetransfer.callbacks.finite import Finite
 from aetransfer.callbacks.history import History
 from aetransfer.callbacks.progress import Throughput, progress
@@ -95,6 +96,7 @@ def make_trainer(
     callbacks: list[Callback] = [
         throughput,
         finite,
+        DeadDecoder(),
         History(directory.history),
         _best(directory, model),
         Resume(directory.last, directory.previous, finite),

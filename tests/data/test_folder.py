@@ -34,10 +34,10 @@ def labelled(images: Images) -> list[tuple[bytes, str]]:
 
 
 def read_alone(root: Path, pixels: Image.Image, name: str = "only.png", image_size: int = 8) -> torch.Tensor:
-    """Write one image as train/thing/<name> and read it: (3, S, S) uint8."""
-    (root / "train" / "thing").mkdir(parents=True)
-    (root / "test" / "thing").mkdir(parents=True)
-    pixels.save(root / "train" / "thing" / name)
+    """Write one image as thing/<name> of both splits and read it: (3, S, S) uint8."""
+    for split in ("train", "test"):
+        (root / split / "thing").mkdir(parents=True)
+        pixels.save(root / split / "thing" / name)
     return read(root, image_size=image_size).images[0]
 
 
@@ -133,6 +133,14 @@ def test_a_broken_image_is_named(root: Path, cache: Path, pets: dict[str, np.nda
     assert names_in(cache) == set()
 
 
+def test_a_broken_test_image_is_named_where_the_training_images_are_read(
+    root: Path, pets: dict[str, np.ndarray]
+) -> None:
+    broken = root / "test" / "dog" / "0001.png"
+    break_image(broken, "truncated")
+    assert f"{broken} can't be read as an image" in refused(root, "train")
+
+
 @pytest.mark.parametrize("side", [12, 40], ids=["where Pillow warns", "where Pillow refuses"])
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_an_image_that_would_fill_the_memory_is_named(
@@ -196,10 +204,14 @@ class TestWithoutATestFolder:
         names = [path.split("/")[0] for path in only_train]
         assert sorted(found) == sorted(zip(map(bytes, stack(only_train.values()).numpy()), names, strict=True))
 
-    def test_the_log_says_so(self, root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    @pytest.mark.parametrize("splits", [["train"], ["test"], ["train", "test"]], ids="-".join)
+    def test_the_log_says_so_once_whichever_split_is_read_first(
+        self, root: Path, caplog: pytest.LogCaptureFixture, splits: list[str]
+    ) -> None:
         with caplog.at_level(logging.WARNING):
-            read(root, "test")
-        assert f"{root} has no test folder: 7 of its 32 images were set aside as test." in caplog.messages
+            for split in splits:
+                read(root, split)
+        assert caplog.messages == [f"{root} has no test folder: 7 of its 32 images are set aside as test."]
 
     def test_the_same_images_are_set_aside_at_every_start(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         first = {split: read(root, split).images.clone() for split in ("train", "test")}
@@ -220,6 +232,19 @@ class TestWithoutATestFolder:
     def test_a_class_of_one_image_stays_in_train_for_the_validation_cut_to_refuse(self, root: Path) -> None:
         write_class_folder(root / "train", {"yak": 1})
         assert read(root).labels.bincount().tolist() == [16, 8, 1, 1]
+
+    def test_classes_of_one_image_leave_nothing_to_set_aside(self, root: Path) -> None:
+        other = root.parent / "few"
+        write_class_folder(other / "train", {"cat": 1, "dog": 1})
+        assert read(other).labels.tolist() == [0, 1]
+
+    def test_a_broken_image_that_was_set_aside_is_named_where_the_training_images_are_read(
+        self, root: Path, only_train: dict[str, np.ndarray]
+    ) -> None:
+        aside = {bytes(image) for image in read(root, "test").images.numpy()}
+        path = next(path for path, image in only_train.items() if bytes(stack([image])[0].numpy()) in aside)
+        break_image(root / "train" / path, "truncated")
+        assert f"{root / 'train' / path} can't be read as an image" in refused(root, "train")
 
     @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux says what is mapped")
     def test_the_images_stay_on_disk(self, root: Path, cache: Path) -> None:

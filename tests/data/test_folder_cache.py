@@ -15,6 +15,10 @@ from tests.data.conftest import forbid_decoding, read
 from tests.made import names_in, stack, write_class_folder, write_image
 
 
+def caches(cache: Path, split: str) -> set[str]:
+    return {name for name in names_in(cache) if f"-{split}-" in name}
+
+
 def test_a_second_start_decodes_nothing(
     root: Path, pets: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -24,6 +28,14 @@ def test_a_second_start_decodes_nothing(
         again = read(root, split)
         assert torch.equal(again.images, expected.images)
         assert torch.equal(again.labels, expected.labels)
+
+
+def test_who_has_read_the_training_images_decodes_no_test_image_after_the_training(
+    root: Path, pets: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read(root, "train")
+    forbid_decoding(monkeypatch)
+    assert len(read(root, "test")) == 4
 
 
 def test_sizes_and_folders_have_caches_of_their_own(
@@ -43,14 +55,14 @@ def test_sizes_and_folders_have_caches_of_their_own(
 
 @pytest.mark.parametrize("name", ["pets", "pets [2024]", "v1.0"])
 @pytest.mark.parametrize("change", ["replaced", "touched", "added", "removed", "renamed"])
-def test_a_changed_folder_is_decoded_again_into_the_only_cache_that_is_left(
+def test_a_changed_folder_is_decoded_again_into_the_only_cache_of_its_split_that_is_left(
     tmp_path: Path, cache: Path, name: str, change: str
 ) -> None:
     root = tmp_path / name
     written = write_class_folder(root / "train", {"cat": 3, "dog": 3})
     write_class_folder(root / "test", {"cat": 1, "dog": 1}, seed=1)
     read(root)
-    before = names_in(cache)
+    before = caches(cache, "train")
 
     path = root / "train" / "cat" / "0001.png"
     if change == "replaced":
@@ -69,7 +81,8 @@ def test_a_changed_folder_is_decoded_again_into_the_only_cache_that_is_left(
         written["cat/9999.png"] = written.pop("cat/0001.png")
 
     assert torch.equal(read(root).images, stack(written[path] for path in sorted(written)))
-    after = names_in(cache)
+    after = caches(cache, "train")
+    assert len(caches(cache, "test")) == 1
     assert len(before) == len(after) == 1
     assert before != after
 
@@ -115,7 +128,7 @@ def test_two_readers_at_once_leave_one_whole_cache(
     with ThreadPoolExecutor(2) as pool:
         for images in pool.map(read, [root, root]):
             assert torch.equal(images.images, stack(pets.values()))
-    assert len(names_in(cache)) == 1
+    assert len(caches(cache, "train")) == len(caches(cache, "test")) == 1
     forbid_decoding(monkeypatch)
     assert torch.equal(read(root).images, stack(pets.values()))
 

@@ -129,6 +129,45 @@ def test_a_label_that_no_class_has_is_named(tmp_path: Path, raw: Path) -> None:
     assert f"{raw / TRAIN_LABELS} holds label 10, but MNIST has 10 classes" in refused(tmp_path)
 
 
+@pytest.mark.parametrize("gz", [False, True], ids=["raw", "gzipped"])
+@pytest.mark.parametrize("name", [TEST_IMAGES, TEST_LABELS])
+def test_a_truncated_test_file_is_named_where_the_training_images_are_read(
+    tmp_path: Path, raw: Path, name: str, gz: bool
+) -> None:
+    write_idx(raw, gz=gz)
+    path = raw / (f"{name}.gz" if gz else name)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert str(path) in refused(tmp_path, "train")
+
+
+@pytest.mark.parametrize("name", [TEST_IMAGES, TEST_LABELS])
+def test_a_corrupt_test_file_is_named_where_the_training_images_are_read(
+    tmp_path: Path, raw: Path, official_sizes: None, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    expect(write_idx(raw), monkeypatch)
+    content = bytearray((raw / name).read_bytes())
+    content[-1] ^= 1
+    (raw / name).write_bytes(content)
+    assert f"{raw / name} is corrupt" in refused(tmp_path, "train")
+
+
+def test_the_training_images_in_the_place_of_the_test_images_are_named(
+    tmp_path: Path, raw: Path, official_sizes: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expect(write_idx(raw), monkeypatch)
+    for test, train in ((TEST_IMAGES, TRAIN_IMAGES), (TEST_LABELS, TRAIN_LABELS)):
+        (raw / test).write_bytes((raw / train).read_bytes())
+    assert f"{raw / TEST_IMAGES} holds 20 images: the train and the t10k files are swapped" in refused(
+        tmp_path, "train"
+    )
+
+
+def test_test_images_of_another_size_than_the_training_images_are_named(tmp_path: Path, raw: Path) -> None:
+    write_idx(raw)
+    (raw / TEST_IMAGES).write_bytes(idx_bytes(np.zeros((10, 14, 14))))
+    assert f"{raw}: the train images are 28x28 and the t10k images 14x14" in refused(tmp_path, "train")
+
+
 @pytest.mark.parametrize("damage", ["cut", "a wrong byte", "a wrong block", "not gzip"])
 def test_a_corrupt_gzip_file_is_named(tmp_path: Path, raw: Path, damage: str) -> None:
     write_idx(raw, gz=True)
@@ -164,6 +203,41 @@ def test_one_changed_byte_in_a_file_of_official_size_is_noticed(
     path = raw / (f"{name}.gz" if gz else name)
     path.write_bytes(gzip.compress(content) if gz else content)
     assert f"{path} is corrupt: MD5 {md5(content)} instead of {md5(idx_bytes(written[name]))}" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("raw_beside", [False, True], ids=["gzipped", "beside the raw file"])
+@pytest.mark.parametrize("name", IDX_FILES)
+def test_a_gzipped_fashion_mnist_file_of_official_size_is_held_against_its_published_checksum(
+    tmp_path: Path, official_sizes: None, monkeypatch: pytest.MonkeyPatch, name: str, raw_beside: bool
+) -> None:
+    folder = tmp_path / "FashionMNIST" / "raw"
+    written = write_idx(folder, gz=True)
+    published = {f"{each}.gz": md5((folder / f"{each}.gz").read_bytes()) for each in IDX_FILES}
+    monkeypatch.setattr(idx, "FASHION_MD5", published)
+    read_fashion_mnist(str(tmp_path), "train")
+
+    content = bytearray(idx_bytes(written[name]))
+    if raw_beside:
+        (folder / name).write_bytes(content)
+    content[-1] ^= 1
+    path = folder / f"{name}.gz"
+    path.write_bytes(gzip.compress(content))
+    with pytest.raises(UserError) as caught:
+        read_fashion_mnist(str(tmp_path), "train")
+    assert f"{path} is corrupt: MD5 {md5(path.read_bytes())} instead of {published[path.name]}" in str(caught.value)
+
+
+def test_a_changed_raw_fashion_mnist_file_is_not_read_where_its_gz_lies_beside_it(tmp_path: Path) -> None:
+    folder = tmp_path / "FashionMNIST" / "raw"
+    written = write_idx(folder, gz=True)
+    for name, array in written.items():
+        (folder / name).write_bytes(idx_bytes(np.zeros_like(array)))
+    read = read_fashion_mnist(str(tmp_path), "train")
+    np.testing.assert_array_equal(read.images.squeeze(1).numpy(), written[TRAIN_IMAGES])
+
+
+def test_the_published_checksums_of_fashion_mnist_are_those_that_torchvision_downloads_by() -> None:
+    assert dict(datasets.FashionMNIST.resources) == idx.FASHION_MD5
 
 
 def test_files_of_another_size_are_anybodys_own_and_need_no_published_checksum(tmp_path: Path, raw: Path) -> None:

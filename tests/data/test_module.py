@@ -1,6 +1,9 @@
 """The data module: what it reads when, what it counts and measures, and which batches it hands a Trainer."""
 
 import logging
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,11 +13,13 @@ import torch
 from torch import Tensor
 
 from aetransfer.data.batches import Augment
+from aetransfer.data.cifar import read_cifar10
 from aetransfer.data.images import Images
 from aetransfer.data.module import ImageDataModule, Loader
 from aetransfer.data.split import cut
 from aetransfer.errors import UserError
-from tests.made import make_images
+from tests.data.conftest import forbid_decoding
+from tests.made import make_images, real_data
 
 TRAIN, TEST = make_images(200), make_images(40, seed=1)
 
@@ -151,6 +156,19 @@ def test_pixel_statistics_cover_more_images_than_one_chunk() -> None:
     torch.testing.assert_close(deviation.double(), pixels.std((0, 2, 3), correction=0), rtol=1e-5, atol=0)
 
 
+@pytest.mark.parametrize("shade", [lambda pixels: pixels, lambda pixels: pixels // 200, lambda pixels: pixels | 0xFE])
+def test_pixel_statistics_are_those_of_float64_to_the_last_digit_of_float32(
+    shade: Callable[[Tensor], Tensor],
+) -> None:
+    noise = make_images(4999, channels=3, size=4)
+    images = Images(shade(noise.images), noise.labels, noise.class_names)
+    module = fitted(reader=Recorder(images), image_size=4, channels=3, pad=1)
+    pixels = module.images_at("train", torch.arange(module.count("train"))).mul(255).round().double() / 255
+    mean, deviation = module.pixel_statistics()
+    torch.testing.assert_close(mean, pixels.mean((0, 2, 3)).float(), rtol=2**-23, atol=0)
+    torch.testing.assert_close(deviation, pixels.std((0, 2, 3), correction=0).float(), rtol=2**-23, atol=0)
+
+
 def test_images_without_any_contrast_have_a_deviation_that_can_be_divided_by() -> None:
     flat = Images(torch.full_like(TRAIN.images, 128), TRAIN.labels, TRAIN.class_names)
     _, deviation = fitted(reader=Recorder(flat)).pixel_statistics()
@@ -246,3 +264,26 @@ def test_another_seed_augments_otherwise() -> None:
     same = Images(TRAIN.images[:1].repeat(200, 1, 1, 1), TRAIN.labels, TRAIN.class_names)
     first, second = (fitted(reader=Recorder(same), seed=seed, augment=Augment(2, True)) for seed in (0, 1))
     assert not torch.equal(everything(first.train_dataloader())[0], everything(second.train_dataloader())[0])
+
+
+@pytest.mark.real
+def test_a_second_start_on_the_60_000_images_of_cifar10_decodes_none_and_measures_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = real_data()
+    if not (Path(root) / "cifar10").is_dir():
+        pytest.skip(f"{root} has no class folders of CIFAR-10")
+    # Official batches beside the folders would be read in their place.
+    (tmp_path / "cifar10").symlink_to(Path(root, "cifar10").resolve())
+    reader = partial(read_cifar10, str(tmp_path), cache_dir=str(tmp_path / "cache"))
+    first = fitted(reader=reader, image_size=32, channels=3).pixel_statistics()
+    forbid_decoding(monkeypatch)
+    module = fitted(reader=reader, image_size=32, channels=3)
+    again = module.pixel_statistics()
+    module.setup("test")
+
+    assert (module.count("train"), module.count("val"), module.count("test")) == (45_000, 5_000, 10_000)
+    assert all(map(torch.equal, first, again))
+    # As everybody normalises CIFAR-10 by, which is of all 50,000.
+    torch.testing.assert_close(again[0], torch.tensor([0.4914, 0.4822, 0.4465]), rtol=0, atol=0.001)
+    torch.testing.assert_close(again[1], torch.tensor([0.2470, 0.2435, 0.2616]), rtol=0, atol=0.001)

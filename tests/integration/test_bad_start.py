@@ -6,7 +6,8 @@ from PIL import Image
 from torchvision import datasets
 
 from aetransfer import stages
-from tests.integration.conftest import TINY, assert_is_one_sentence, assert_refused, job_of
+from tests.integration.conftest import TINY, TINY_PRETRAINING, assert_is_one_sentence, assert_refused, job_of
+from tests.made import write_idx
 
 # Nothing listens at the discard port, so that this is what no network looks like, at once.
 UNREACHABLE = "http://127.0.0.1:9/"
@@ -71,6 +72,26 @@ def write_image_folder(root):
             (root / split / name).mkdir(parents=True)
             for number in range(2):
                 Image.new("RGB", (32, 32)).save(root / split / name / f"{number}.png")
+
+
+def test_a_test_file_that_is_damaged_is_refused_before_any_training(run_train, tmp_path):
+    raw, images = tmp_path / "data" / "MNIST" / "raw", tmp_path / "images"
+    write_idx(raw, 200, 20)
+    path = raw / "t10k-images-idx3-ubyte"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert_refused(
+        run_train("data=mnist", "model=ae", *TINY_PRETRAINING[1:]),
+        f"{path} is truncated or damaged: 15695 bytes instead of 15696 bytes. Replace it.",
+    )
+
+    write_image_folder(images)
+    broken = images / "test" / "dog" / "1.png"
+    broken.write_bytes(broken.read_bytes()[:-40])
+    done = run_train("data=image_folder", f"data.root={images}", "model=ae", *TINY_PRETRAINING[1:])
+    assert done.code == 1
+    assert_is_one_sentence(done.err)
+    assert done.err.startswith(f"error: {broken} can't be read as an image (")
+    assert not list(tmp_path.glob("outputs/**/*.ckpt"))
 
 
 def test_a_gpu_where_there_is_none_is_refused_before_a_transfer_pretrains(run_train, tmp_path, monkeypatch):

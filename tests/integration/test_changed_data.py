@@ -179,7 +179,7 @@ def test_a_test_image_that_was_replaced_by_one_of_the_same_size_is_named(run_tra
 
 
 def test_a_test_file_of_fashion_mnist_that_changed_is_named(run_train, cut, tmp_path):
-    """Unlike MNIST's, its files have no checksums that everybody knows."""
+    """Unlike MNIST's, its raw files have no checksums that everybody knows."""
     raw = tmp_path / "data" / "FashionMNIST" / "raw"
     write_idx(raw, 200, 20)
     words = (*SMALL, "data=fashion_mnist", "trainer.accelerator=cpu")

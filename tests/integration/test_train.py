@@ -13,7 +13,9 @@ import torch
 import yaml
 
 from aetransfer.callbacks.progress import Throughput
+from aetransfer.models.autoencoder import AutoEncoder
 from tests.integration.conftest import TINY, TINY_PRETRAINING
+from tests.made import write_class_folder
 
 
 def test_one_command_pretrains_and_transfers_and_the_last_line_names_the_run(run_train):
@@ -173,6 +175,43 @@ def test_a_decoder_that_dies_stops_the_run_in_its_first_epoch_and_names_the_sett
     assert "The decoder is dead" in done.err
     assert "encoder.init=he" in done.err
     assert "epoch 2/5" not in done.out
+
+
+def test_a_saturated_decoder_is_noticed_after_an_epoch_of_few_steps_whatever_the_callbacks(run_train, tmp_path):
+    done = run_train("data=digits", "model=ae", "encoder.widths=[4,8,8,8]", "encoder.init=torch", "callbacks=none",
+                     "model.optimizer.lr=1", "trainer.max_epochs=5", "logger=none")  # fmt: skip
+
+    assert done.code == 1
+    assert "The decoder is dead: after 41 steps" in done.err
+    assert not list(tmp_path.glob("outputs/**/best.ckpt"))
+
+
+def test_a_decoder_that_draws_the_mean_image_is_called_dead_from_two_hundred_steps_on(run_train, monkeypatch):
+    original = AutoEncoder.reconstruct
+
+    def draw_the_mean(self, images):
+        return 0 * original(self, images) + images.mean(0)
+
+    monkeypatch.setattr(AutoEncoder, "reconstruct", draw_the_mean)
+    words = (*TINY_PRETRAINING, "model=ae", "logger=none", "callbacks=none", "data.batch_size=4")
+    young = run_train(*words, "trainer.limit_train_batches=99")
+    old = run_train(*words, "trainer.limit_train_batches=100")
+
+    assert young.code == 0, young.err
+    assert old.code == 1
+    assert "The decoder is dead: after 200 steps" in old.err
+    assert "Nothing of its code reaches it any more" in old.err
+
+
+def test_that_a_folder_without_a_test_split_is_cut_is_said_before_the_training_and_once(run_train, tmp_path):
+    write_class_folder(tmp_path / "pets" / "train", {"cat": 10, "dog": 10}, size=32)
+    done = run_train("data=image_folder", f"data.root={tmp_path}/pets", *TINY_PRETRAINING[1:], "model=ae", "logger=none",
+                     "callbacks=none")  # fmt: skip
+
+    assert done.result["counts"]["test"] == 4
+    log = (done.run / "train.log").read_text()
+    assert log.count("has no test folder: 4 of its 20 images are set aside as test.") == 1
+    assert log.index("set aside") < log.index("epoch 1/2")
 
 
 def test_early_stopping_ends_a_run_before_its_last_epoch(run_train):

@@ -1,39 +1,53 @@
-"""Notice a decoder whose sigmoid has saturated, instead of training on black images for a hundred epochs."""
+"""Notice a decoder whose sigmoid has saturated, instead of training on black images for a hundred epochs.
+
+A sigmoid whose output is p passes p (1 - p) of the gradient back. A decoder that has learnt nothing yet draws the mean
+image, where p (1 - p) averages to at least the pixels' variance: m - m^2 >= E[x^2] - m^2 for x in [0, 1] of mean m. One
+that draws the same for every input and passes a thousandth of that has died, however few steps there were.
+"""
 
 from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.trainer.states import TrainerFn
 
 from aetransfer.callbacks.board import as_taken, uncompiled
 from aetransfer.data.module import data_of
 from aetransfer.errors import UserError
 from aetransfer.models.autoencoder import AutoEncoder
+from aetransfer.models.content import content
 from aetransfer.sharded import is_sharded
 
-# Variance of the outputs over the images, relative to that of the inputs, that counts as "the same for every input".
-# Not zero: a corner pixel, which fewer weights reach, may still move. A living decoder is above 0.5 after one epoch.
+# Variance of the outputs over the images, relative to that of the inputs, that counts as "the same for every input";
+# and p (1 - p), relative to it, that counts as none. Not zero: a corner pixel, which fewer weights reach, may still
+# move. A living decoder is above 0.5 after one epoch.
 SAME = 1e-3
 # Before this many steps a healthy decoder may still draw the mean image.
 FIRST_STEP = 200
+IMAGES = 64
 
 
 class DeadDecoder(Callback):
-    """Raise UserError when, at the first validation after 200 steps, all images are reconstructed alike."""
+    """Raise UserError at the end of an epoch that leaves all images reconstructed alike.
 
-    def __init__(self) -> None:
-        self.checked = False
+    At once where the sigmoid has saturated, else from 200 steps on.
+    """
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.checked or trainer.sanity_checking or trainer.global_step < FIRST_STEP:
+        if trainer.state.fn != TrainerFn.FITTING or not isinstance(pl_module, AutoEncoder) or is_sharded(trainer):
             return
-        if not isinstance(pl_module, AutoEncoder) or is_sharded(trainer):
-            return
-        self.checked = True
-        images = as_taken(data_of(trainer).first_images("val", 64), pl_module)
+        data = data_of(trainer)
+        # No more than a training step has memory for, but two can differ.
+        count = max(2, min(IMAGES, data.batch_size // trainer.world_size))
+        images = as_taken(data.first_images("val", count), pl_module)
         with uncompiled(pl_module):
-            outputs = pl_module.reconstruct(images)
-        varies = (outputs.var(0).sum() / images.var(0).sum()).item()
-        if varies < SAME:
+            outputs = content(pl_module.reconstruct(images), pl_module.margin).float()
+        variance = content(images, pl_module.margin).float().var(0).mean()
+        varies = (outputs.var(0).mean() / variance).item()
+        passed = ((outputs * (1 - outputs)).mean() / variance).item()
+        saturated = passed < SAME
+        if varies < SAME and (saturated or trainer.global_step >= FIRST_STEP):
+            passes_none = "Its sigmoid has saturated and passes no gradient back"
+            why = passes_none if saturated else "Nothing of its code reaches it any more"
             raise UserError(
                 f"The decoder is dead: after {trainer.global_step} steps its output is the same for every input "
-                f"(mean {outputs.mean().item():.4f}, {varies:.1g} of the inputs' variance). Its sigmoid has saturated "
-                "and passes no gradient back: use encoder.init=he, or lower model.optimizer.lr."
+                f"(mean {outputs.mean().item():.4f}, {varies:.1g} of the inputs' variance). {why}: use "
+                "encoder.init=he, or lower model.optimizer.lr."
             )

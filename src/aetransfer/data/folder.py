@@ -29,11 +29,13 @@ log = logging.getLogger(__name__)
 
 # Where a folder has no test split, every fifth image of each class becomes it, the same ones for every seed.
 TEST_SHARE = 0.2
+# Those of which this process has said so: the final test need not repeat what its training began with.
+_said_of: set[Path] = set()
 
 
 @dataclass(frozen=True)
 class _Listing:
-    files: list[Path]
+    files: list[str]  # a Path for each of 60,000 would take a third of the start
     labels: np.ndarray
     fingerprint: str
 
@@ -53,16 +55,20 @@ def read_folder(root: str | None, split: Split, image_size: int, cache_dir: str)
     # A test split that doesn't fit is better known now than after the training.
     if has_test and (different := set(_class_names(base / "test")) ^ set(class_names)):
         raise UserError(f"{base}: train and test have different classes ({', '.join(sorted(different))}).")
+    # So is an image of it that can't be decoded: whoever reads train has the test images decoded too.
+    parts: tuple[Split, ...] = ("train", "test") if split == "train" else ("test",)
     if has_test:
-        listing = _list(base / split, class_names)
+        listings = {part: _list(base / part, class_names) for part in parts}
     else:
         whole = _list(base / "train", class_names)
-        listing = _cut(whole, split)
-        if split == "test":
-            count, of = len(listing.files), len(whole.files)
-            log.warning("%s has no test folder: %d of its %d images were set aside as test.", base, count, of)
-    images = _decoded(listing, base / split, image_size, Path(cache_dir).expanduser())
-    return Images(images, torch.from_numpy(listing.labels), class_names)
+        listings = {part: _cut(whole, part) for part in parts}
+        if split == "train" or base not in _said_of:
+            count, of = len(listings["test"].files), len(whole.files)
+            log.warning("%s has no test folder: %d of its %d images are set aside as test.", base, count, of)
+            _said_of.add(base)
+    cache = Path(cache_dir).expanduser()
+    images = {part: _decoded(listing, base / part, image_size, cache) for part, listing in listings.items()}
+    return Images(images[split], torch.from_numpy(listings[split].labels), class_names)
 
 
 def _cut(whole: _Listing, split: Split) -> _Listing:
@@ -93,7 +99,7 @@ def _list(folder: Path, class_names: tuple[str, ...]) -> _Listing:
         for entry in entries:
             status = entry.stat()
             digest.update(os.fsencode(f"{name}/{entry.name}\0{status.st_size}\0{status.st_mtime_ns}\n"))
-            files.append(Path(entry.path))
+            files.append(entry.path)
             labels.append(label)
     return _Listing(files, np.array(labels, np.int64), digest.hexdigest()[:16])
 
@@ -149,7 +155,7 @@ def _cached(cache: Path, shape: tuple[int, ...]) -> np.ndarray | None:
     return array
 
 
-def _write(cache: Path, files: list[Path], image_size: int) -> None:
+def _write(cache: Path, files: list[str], image_size: int) -> None:
     """Decode into a file of its own, then rename it: two jobs that start together each leave a whole cache."""
     partial = cache.with_suffix(f".{uuid.uuid4().hex}.partial")
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), 3, image_size, image_size)}
@@ -157,7 +163,7 @@ def _write(cache: Path, files: list[Path], image_size: int) -> None:
         # Not memory-mapped: a disk that becomes full would end the process with SIGBUS.
         with partial.open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
             np.lib.format.write_array_header_1_0(file, header)
-            for pixels in pool.map(lambda path: _decode(path, image_size), files):
+            for pixels in pool.map(lambda path: _decode(Path(path), image_size), files):
                 file.write(pixels.tobytes())
             file.flush()
             os.fsync(file.fileno())

@@ -1,4 +1,9 @@
-"""MNIST and Fashion-MNIST: four IDX files, raw or gzipped, downloaded and verified by torchvision when absent."""
+"""MNIST and Fashion-MNIST: four IDX files, raw or gzipped, downloaded and verified by torchvision when absent.
+
+Files of the official sizes are held against their published MD5 sums. Of Fashion-MNIST only the .gz files have one, so
+where a .gz lies beside a raw file it is the one that is read, and of a raw file alone header and size are all that is
+checked.
+"""
 
 import gzip
 import hashlib
@@ -24,6 +29,13 @@ MNIST_MD5 = {
     "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
     "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
 }
+# Those of the gzipped Fashion-MNIST files as they are downloaded (torchvision.datasets.FashionMNIST.resources).
+FASHION_MD5 = {
+    "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+    "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
+    "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
+    "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
+}
 # Forty times MNIST. A gzipped file of a few megabytes may stand for more than fits into memory.
 MOST_BYTES = 2_000_000_000
 OFFICIAL_COUNT = {"train": 60_000, "test": 10_000}
@@ -42,18 +54,31 @@ def read_mnist(root: str, split: Split) -> Images:
 
 def read_fashion_mnist(root: str, split: Split) -> Images:
     """Read Fashion-MNIST from root/FashionMNIST/raw, in MNIST's format. Raises UserError as `read_mnist`."""
-    return _read(Path(root), "FashionMNIST", split, FASHION_NAMES, {})
+    return _read(Path(root), "FashionMNIST", split, FASHION_NAMES, FASHION_MD5)
 
 
 def _read(root: Path, dataset: str, split: Split, class_names: tuple[str, ...], digests: dict[str, str]) -> Images:
     folder = root / dataset / "raw"
     names = [f"{prefix}-{kind}-ubyte" for prefix in PREFIX.values() for kind in ("images-idx3", "labels-idx1")]
-    if not any(_find(folder, name) for name in names):
+    if not any(_find(folder, name, digests) for name in names):
         fetch(dataset, root, folder, needs=f"{names[0]}[.gz] and its three siblings in {folder}")
-    missing = [name for name in names if _find(folder, name) is None]
+    missing = [name for name in names if _find(folder, name, digests) is None]
     if missing:
         raise UserError(f"{folder} lacks {', '.join(missing)}: put the file there, raw or as .gz.")
 
+    images = _read_split(folder, dataset, split, class_names, digests)
+    if split == "train":
+        # What is wrong with the test files is better known now than after the training.
+        test = _read_split(folder, dataset, "test", class_names, digests)
+        if test.images.shape[2:] != images.images.shape[2:]:
+            sizes = ["x".join(map(str, part.images.shape[2:])) for part in (images, test)]
+            raise UserError(f"{folder}: the train images are {sizes[0]} and the t10k images {sizes[1]}, mixed up.")
+    return images
+
+
+def _read_split(
+    folder: Path, dataset: str, split: Split, class_names: tuple[str, ...], digests: dict[str, str]
+) -> Images:
     prefix = PREFIX[split]
     images_path, images = _read_file(folder, f"{prefix}-images-idx3-ubyte", IMAGES_MAGIC, ndim=3, digests=digests)
     labels_path, labels = _read_file(folder, f"{prefix}-labels-idx1-ubyte", LABELS_MAGIC, ndim=1, digests=digests)
@@ -66,13 +91,15 @@ def _read(root: Path, dataset: str, split: Split, class_names: tuple[str, ...], 
     return Images(torch.from_numpy(images).unsqueeze(1), torch.from_numpy(labels).long(), class_names)
 
 
-def _find(folder: Path, name: str) -> Path | None:
-    return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
+def _find(folder: Path, name: str, digests: dict[str, str]) -> Path | None:
+    # Where both are there, the one whose checksum is known.
+    names = sorted((name, f"{name}.gz"), key=lambda each: each not in digests)
+    return next((folder / each for each in names if (folder / each).is_file()), None)
 
 
 def _read_file(folder: Path, name: str, magic: int, ndim: int, digests: dict[str, str]) -> tuple[Path, np.ndarray]:
     """Read one IDX file: a big-endian magic number, `ndim` sizes, then as many bytes as their product."""
-    path = _find(folder, name)
+    path = _find(folder, name, digests)
     assert path is not None
     header = 4 * (1 + ndim)
     try:
@@ -86,11 +113,18 @@ def _read_file(folder: Path, name: str, magic: int, ndim: int, digests: dict[str
         has = f"{len(content)} bytes instead of" if len(content) < expected else "more than"
         raise UserError(f"{path} is truncated or damaged: {has} {expected} bytes. Replace it.")
     shape = struct.unpack(f">{ndim}I", start[4:])
-    if name in digests and shape[0] == OFFICIAL_COUNT["train" if name.startswith("train") else "test"]:
-        found_digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
-        if found_digest != digests[name]:
-            raise UserError(f"{path} is corrupt: MD5 {found_digest} instead of {digests[name]}. Replace it.")
+    if shape[0] == OFFICIAL_COUNT["train" if name.startswith("train") else "test"]:
+        if name in digests:
+            _check_digest(path, content, digests[name])
+        elif path.name in digests:
+            _check_digest(path, path.read_bytes(), digests[path.name])
     return path, np.frombuffer(bytearray(content), np.uint8, offset=header).reshape(shape)
+
+
+def _check_digest(path: Path, content: bytes, published: str) -> None:
+    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if found != published:
+        raise UserError(f"{path} is corrupt: MD5 {found} instead of {published}. Replace it.")
 
 
 def _expected_bytes(path: Path, start: bytes, magic: int, ndim: int) -> int:

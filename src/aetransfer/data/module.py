@@ -62,7 +62,10 @@ class ImageDataModule(LightningDataModule):
         self._positions: dict[Part, Tensor] = {}
 
     def setup(self, stage: str) -> None:
-        """Read what `stage` needs: the test split is opened by stage "test" alone. Raises UserError for bad data."""
+        """Read what `stage` needs: the test split is opened by stage "test" alone. Raises UserError for bad data.
+
+        For damaged test files too, before any training: the project's readers check them when they read train.
+        """
         if stage == "test":
             self._open("test")
             self._positions["test"] = torch.arange(len(self._read["test"]))
@@ -104,16 +107,16 @@ class ImageDataModule(LightningDataModule):
 
     def pixel_statistics(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of the training images as the encoder sees them: two (channels,) float32."""
-        total = torch.zeros(self.prepare.channels, dtype=torch.float64)
-        squares = torch.zeros_like(total)
-        pixels = 0
+        # A start computes this: counting how often each of a byte's values occurs is exact, and as floats CIFAR-10's
+        # training images took four seconds.
+        counts = torch.zeros(self.prepare.channels, 256, dtype=torch.int64)
         for rows in self._positions["train"].split(2048):
-            batch = self.prepare(self._read["train"].images[rows]).double() / 255
-            total += batch.sum((0, 2, 3))
-            squares += batch.square().sum((0, 2, 3))
-            pixels += batch[:, 0].numel()
-        mean = total / pixels
-        deviation = (squares / pixels - mean.square()).clamp_min(0).sqrt()
+            batch = self.prepare(self._read["train"].images[rows])
+            counts += torch.stack([channel.flatten().bincount(minlength=256) for channel in batch.unbind(1)])
+        shares = counts.double() / counts.sum(1, keepdim=True)
+        values = torch.arange(256, dtype=torch.float64) / 255
+        mean = shares @ values
+        deviation = (shares * (values - mean[:, None]).square()).sum(1).sqrt()
         return mean.float(), deviation.float().clamp_min(1e-3)
 
     def first_images(self, part: Part, count: int) -> Tensor:
