@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from aetransfer import command_line
 from aetransfer.config.compose import checked
-from aetransfer.config.instantiate import check_allow
+from aetransfer.config.instantiate import check_allow, check_node
 from aetransfer.config.schema import EvaluationRequest
 from aetransfer.runs.directory import RunDirectory
 
@@ -19,6 +19,8 @@ def main() -> None:
 def _request(config: DictConfig, overrides: list[str]) -> EvaluationRequest:
     request = checked(config, EvaluationRequest)
     check_allow(request.allow, overrides)
+    if request.data is not None:
+        check_node(request.data.reader, "reader", request.allow, later=["split"])
     RunDirectory.existing(request.run)
     return request
 

@@ -1,5 +1,9 @@
 """What ships under configs/: each experiment can be built, each promise has its command and figures."""
 
+import importlib
+import inspect
+import re
+
 import pytest
 
 from aetransfer.assemble import make_data, make_encoder, make_model
@@ -8,11 +12,19 @@ from aetransfer.config.compose import checked, composed
 from aetransfer.config.groups import config_directory
 from aetransfer.config.instantiate import locate
 from aetransfer.config.schema import Job
+from aetransfer.config.signatures import declared
 from aetransfer.transfer.settle import pretraining_of
 from tests.integration.conftest import TINY, job_of
 
 EXPERIMENTS = sorted(path.stem for path in (config_directory() / "experiment").glob("*.yaml"))
 LOGGERS = sorted(path.stem for path in (config_directory() / "logger").glob("*.yaml"))
+TARGETS = sorted(
+    {
+        target
+        for path in config_directory().rglob("*.yaml")
+        for target in re.findall(r"^ *_target_: (\S+)", path.read_text(), re.M)
+    }
+)
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
@@ -45,6 +57,16 @@ def test_the_main_experiment_takes_the_encoder_of_a_finished_run():
 def test_every_logger_names_a_class_that_exists(logger):
     for node in job_of(f"logger={logger}").logger.values():
         assert locate(node.target, "logger")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_what_a_source_says_that_a_target_takes_is_what_it_takes(target):
+    module, _, name = target.rpartition(".")
+    signature = inspect.signature(getattr(importlib.import_module(module), name))
+
+    assert [(each.name, each.kind, each.default is each.empty) for each in signature.parameters.values()] == [
+        (each.name, each.kind, each.default is each.empty) for each in declared(target).signature.parameters.values()
+    ]
 
 
 @pytest.mark.parametrize("data", sorted(path.stem for path in (config_directory() / "data").glob("[a-z]*.yaml")))

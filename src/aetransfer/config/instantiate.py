@@ -15,6 +15,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from aetransfer.config.nodes import Node
+from aetransfer.config.signatures import declared, names_in
 from aetransfer.config.values import wrong_value
 from aetransfer.errors import UserError
 
@@ -52,6 +53,22 @@ def check_allowed(target: str, role: Role, allow: Sequence[str] = ()) -> None:
         )
 
 
+def check_node(node: Node, role: Role, allow: Sequence[str] = (), later: Sequence[str] = ()) -> None:
+    """Raise UserError as `bind` does, as far as the sources tell; nothing is imported."""
+    keys = node.model_dump(by_alias=True)
+    target = keys.pop("_target_")
+    check_allowed(target, role, allow)
+    if _below(target, ["aetransfer"]):
+        module, _, name = target.rpartition(".")
+        names = names_in(module)
+        if names is None:
+            raise _not_imported(target, f"No module named {module!r}")
+        if name not in names:
+            raise _has_no(module, name, names)
+    if (found := declared(target)) is not None:
+        _fitted(found.name, found.signature, keys, later)
+
+
 def locate(target: str, role: Role, allow: Sequence[str] = ()) -> Callable[..., Any]:
     """Import what `target` names. Raises UserError where it is not below an allowed package, or does not exist."""
     check_allowed(target, role, allow)
@@ -60,14 +77,22 @@ def locate(target: str, role: Role, allow: Sequence[str] = ()) -> Callable[..., 
         module = importlib.import_module(module_name)
         found = getattr(module, name, None)
     except (ImportError, ValueError) as error:
-        raise UserError(f"_target_: {target} can't be imported ({error}): correct its name.") from error
+        raise _not_imported(target, error) from error
     if found is None:
-        near = difflib.get_close_matches(name, dir(module), n=1)
-        hint = f" (did you mean {near[0]})" if near else ""
-        raise UserError(f"_target_: {module_name} has no {name}{hint}.")
+        raise _has_no(module_name, name, dir(module))
     if not callable(found) or not _below(getattr(found, "__module__", ""), (*OWN[role], *allow)):
         raise UserError(f"_target_: {target} is not a class or function of the packages that a config may call.")
     return found
+
+
+def _not_imported(target: str, why: ImportError | ValueError | str) -> UserError:
+    return UserError(f"_target_: {target} can't be imported ({why}): correct its name.")
+
+
+def _has_no(module: str, name: str, names: Sequence[str]) -> UserError:
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f" (did you mean {near[0]})" if near else ""
+    return UserError(f"_target_: {module} has no {name}{hint}.")
 
 
 def _below(name: str, packages: Sequence[str]) -> bool:
@@ -82,7 +107,11 @@ def bind(node: Node | dict[str, Any], role: Role, allow: Sequence[str] = (), lat
     keys = node.model_dump(by_alias=True) if isinstance(node, Node) else dict(node)
     target = locate(keys.pop("_target_"), role, allow)
     name = f"{target.__module__}.{target.__qualname__}"
-    signature = inspect.signature(target)
+    return partial(target, **_fitted(name, inspect.signature(target), keys, later))
+
+
+def _fitted(name: str, signature: inspect.Signature, keys: dict[str, Any], later: Sequence[str]) -> dict[str, Any]:
+    """Return the keys with their values as the annotations have them. Raises UserError as `bind`."""
     parameters = signature.parameters
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     for key in () if takes_any else keys:
@@ -95,9 +124,9 @@ def bind(node: Node | dict[str, Any], role: Role, allow: Sequence[str] = (), lat
     except TypeError as error:
         raise UserError(f"{name}: {error}.") from error
     # Only our own annotations are known to be right.
-    if _below(target.__module__, ["aetransfer"]):
-        keys = {key: _typed(key, value, parameters, name) for key, value in keys.items()}
-    return partial(target, **keys)
+    if not _below(name, ["aetransfer"]):
+        return keys
+    return {key: _typed(key, value, parameters, name) for key, value in keys.items()}
 
 
 def _typed(key: str, value: Any, parameters: Mapping[str, inspect.Parameter], name: str) -> Any:
