@@ -21,7 +21,9 @@ def _request(config: DictConfig, overrides: list[str]) -> EvaluationRequest:
     check_allow(request.allow, overrides)
     if request.data is not None:
         check_node(request.data.reader, "reader", request.allow, later=["split"])
-    RunDirectory.existing(request.run)
+    run = RunDirectory.existing(request.run)
+    if request.evaluation is not None:
+        request.evaluation.check_model(run.read_config().model.name)
     return request
 
 

@@ -18,13 +18,15 @@ ONLY_TRANSFER = ("transfer", "head", "pretrain")
 def settle(job: Job, overrides: list[str]) -> Job:
     """Return the job that a config means. `overrides`: what the command line set, which nothing may quietly undo.
 
-    Raises UserError where source and target don't fit together, and for code that the command line does not allow, that
-    there is not, or that takes other keys.
+    Raises UserError where source and target don't fit together, for code that the command line does not allow or that
+    takes other keys, and for a measure that the model does not have.
     """
     check_allow(job.allow, overrides)
     settled = _settle(job, overrides)
     for node, role, later in _nodes(settled):
         check_node(node, role, settled.allow, later)
+    if settled.evaluation is not None:
+        settled.evaluation.check_model(settled.model.name)
     return settled
 
 
