@@ -86,6 +86,11 @@ class Conv4Encoder(Node):
     batch_norm: bool = False
     init: Literal["he", "torch"] = "he"
 
+    @property
+    def layers(self) -> int:
+        """Number of `Encoder.layers_from_input`: the convolutions, what is fully connected, the bottleneck."""
+        return len(self.widths) + len(self.hidden) + 1
+
     def check_image_size(self, size: int, data: str) -> None:
         """`data`: the key whose images have that size."""
         smallest = 2 ** len(self.widths)

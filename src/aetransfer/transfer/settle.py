@@ -8,7 +8,7 @@ from typing import Any
 
 from aetransfer.config.instantiate import Role, check_allow, check_node
 from aetransfer.config.nodes import Node
-from aetransfer.config.schema import GivenEncoder, Head, Job, Pretraining, Trainer, Training
+from aetransfer.config.schema import Conv4Encoder, GivenEncoder, Head, Job, Pretraining, Trainer, Training
 from aetransfer.errors import UserError
 from aetransfer.transfer.exported import read_description
 
@@ -25,6 +25,7 @@ def settle(job: Job, overrides: list[str]) -> Job:
     settled = _settle(job, overrides)
     for node, role, later in _nodes(settled):
         check_node(node, role, settled.allow, later)
+    _check_transplant(settled)
     if settled.evaluation is not None:
         settled.evaluation.check_model(settled.model.name)
     return settled
@@ -90,6 +91,17 @@ def _nodes(job: Job) -> list[tuple[Node, Role, tuple[str, ...]]]:
         nodes.append((job.pretrain.data.reader, "reader", ("split",)))
     nodes += [(node, "callback", ()) for node in job.callbacks.values() if node is not None]
     return [*nodes, *((node, "logger", ()) for node in job.logger.values() if node is not None)]
+
+
+def _check_transplant(job: Job) -> None:
+    # How many layers another encoder has, only the encoder itself knows, once it is built.
+    if job.transfer is None or job.transfer.transplanted is None or not isinstance(job.encoder, Conv4Encoder):
+        return
+    if job.transfer.transplanted > job.encoder.layers:
+        raise UserError(
+            f"transfer.transplanted={job.transfer.transplanted}, but the encoder has {job.encoder.layers} layers: "
+            "lower it."
+        )
 
 
 def _check_stage(job: Job, overrides: list[str]) -> None:
