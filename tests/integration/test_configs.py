@@ -55,8 +55,17 @@ def test_the_main_experiment_takes_the_encoder_of_a_finished_run():
 
 @pytest.mark.parametrize("logger", LOGGERS)
 def test_every_logger_names_a_class_that_exists(logger):
-    for node in job_of(f"logger={logger}").logger.values():
+    for node in checked(composed("train", [f"logger={logger}"]), Job).logger.values():
         assert locate(node.target, "logger")
+
+
+def test_mlflow_writes_a_database_into_the_store_unless_a_server_is_named(monkeypatch):
+    words = ["logger=mlflow", "paths.output_dir=/store"]
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert composed("train", words).logger.mlflow.tracking_uri == "sqlite:////store/mlflow.db"
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://localhost:5000")
+    assert composed("train", words).logger.mlflow.tracking_uri == "http://localhost:5000"
 
 
 @pytest.mark.parametrize("target", TARGETS)

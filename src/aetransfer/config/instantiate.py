@@ -10,6 +10,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from importlib.util import find_spec
 from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
@@ -28,6 +29,8 @@ OWN: dict[Role, tuple[str, ...]] = {
     "callback": ("aetransfer.callbacks", "pytorch_lightning.callbacks"),
     "logger": ("aetransfer.loggers", "pytorch_lightning.loggers"),
 }
+# What a logger sends to, by the logger's name: a package, and the extra of this one that brings it.
+SERVICES = {"WandbLogger": "wandb", "MLFlowLogger": "mlflow"}
 
 
 def check_allow(allow: Sequence[str], overrides: Sequence[str]) -> None:
@@ -67,6 +70,9 @@ def check_node(node: Node, role: Role, allow: Sequence[str] = (), later: Sequenc
             raise _has_no(module, name, names)
     if (found := declared(target)) is not None:
         _fitted(found.name, found.signature, keys, later)
+    service = SERVICES.get(target.rpartition(".")[2]) if role == "logger" else None
+    if service is not None and find_spec(service) is None:
+        raise UserError(f"{target} needs {service}: pip install 'aetransfer[{service}]'.")
 
 
 def locate(target: str, role: Role, allow: Sequence[str] = ()) -> Callable[..., Any]:
@@ -142,7 +148,9 @@ def _typed(key: str, value: Any, parameters: Mapping[str, inspect.Parameter], na
 def build(node: Node | dict[str, Any], role: Role, allow: Sequence[str] = ()) -> Any:
     """Call the target of a node. Raises UserError for keys or values that it refuses, or a package that it lacks."""
     call = bind(node, role, allow)
+    # What the client of a logger's service raises is its own affair.
+    refusals = (Exception,) if role == "logger" else (ValueError, ImportError)
     try:
         return call()
-    except (ValueError, ImportError) as error:
+    except refusals as error:
         raise UserError(f"{call.func.__module__}.{call.func.__qualname__}: {error}.") from error
