@@ -140,7 +140,7 @@ def execute(
     if source is None:
         encoder.normalise.set_statistics(*data.pixel_statistics())
     else:
-        carry(read_state(source), encoder)
+        carry(read_state(source), encoder, source)
         _strip(job, encoder, fresh)
         log.info("Carried the encoder of %s", source)
     model = make_model(job, encoder, classes)
