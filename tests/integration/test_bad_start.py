@@ -115,6 +115,20 @@ def test_what_a_loggers_service_refuses_is_said_in_a_sentence(run_train, monkeyp
     )
 
 
+def test_what_a_loggers_service_refuses_when_training_begins_is_said_in_a_sentence(run_train, monkeypatch):
+    kind = type("UsageError", (Exception,), {"__module__": "wandb.errors.errors"})
+
+    def refuse(self):
+        raise kind("No API key configured.") from kind()
+
+    monkeypatch.setattr(ContinuedCSVLogger, "experiment", property(refuse))
+
+    assert_refused(
+        run_train(*TINY, "transfer=scratch", "logger=csv"),
+        "wandb can't be logged to (No API key configured): mend that, or choose another logger.",
+    )
+
+
 def test_a_database_of_a_logger_finds_its_folder_when_a_transfer_is_rehearsed(run_train, tmp_path, monkeypatch):
     original = ContinuedCSVLogger.__init__
 
