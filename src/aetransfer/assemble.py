@@ -1,6 +1,7 @@
 """From a job's config to the objects Lightning trains: data, model, trainer."""
 
 import logging
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -104,6 +105,10 @@ def make_trainer(
     callbacks += [_built(node, "callback", places, job.allow) for node in job.callbacks.values() if node is not None]
     if job.trainer.progress:
         callbacks.append(progress(throughput))
+    if job.logger:
+        # A logger's database may lie there, and a transfer is rehearsed before its own directory is made.
+        with suppress(OSError):
+            job.paths.output_dir.mkdir(parents=True, exist_ok=True)
     loggers: list[Logger] = [
         _built(node, "logger", places, job.allow) for node in job.logger.values() if node is not None
     ]

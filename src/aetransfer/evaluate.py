@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from aetransfer import command_line
 from aetransfer.config.compose import checked
-from aetransfer.config.instantiate import check_allow
+from aetransfer.config.instantiate import check_allow, check_node
 from aetransfer.config.schema import EvaluationRequest
 from aetransfer.runs.directory import RunDirectory
 
@@ -19,7 +19,11 @@ def main() -> None:
 def _request(config: DictConfig, overrides: list[str]) -> EvaluationRequest:
     request = checked(config, EvaluationRequest)
     check_allow(request.allow, overrides)
-    RunDirectory.existing(request.run)
+    if request.data is not None:
+        check_node(request.data.reader, "reader", request.allow, later=["split"])
+    run = RunDirectory.existing(request.run)
+    if request.evaluation is not None:
+        request.evaluation.check_model(run.read_config().model.name)
     return request
 
 

@@ -48,7 +48,7 @@ def evaluate(request: EvaluationRequest) -> dict[str, float]:
 def measure(request: EvaluationRequest) -> None:
     """Take the measures that are asked for of a finished run's best epoch; print them, write them beside the run.
 
-    Raises UserError as `evaluate`, and for a measure that the run's model does not have.
+    Raises UserError as `evaluate`. That the run's model has the measures was checked (`Measures.check_model`).
     """
     assert request.evaluation is not None
     directory, job, content = _finished(request)

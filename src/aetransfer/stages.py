@@ -1,5 +1,6 @@
 """The two stages, as one story: find or make the pretraining a transfer declares, train, test, write it down."""
 
+import copy
 import logging
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +30,7 @@ from aetransfer.runs.place import place
 from aetransfer.runs.record import Record
 from aetransfer.runs.trained_on import check_data, note_data
 from aetransfer.sharded import is_sharded
-from aetransfer.transfer.beginning import begin_
+from aetransfer.transfer.beginning import begin_, strip_
 from aetransfer.transfer.card import write_cards
 from aetransfer.transfer.exported import read_state, write_encoder
 from aetransfer.transfer.settle import pretraining_of
@@ -138,7 +139,7 @@ def execute(
         encoder.normalise.set_statistics(*data.pixel_statistics())
     else:
         assert job.transfer is not None
-        begin_(encoder, read_state(source), job.transfer, job.seed)
+        begin_(encoder, source, job.transfer, job.seed)
         log.info("Carried the encoder of %s", source)
     model = make_model(job, encoder, classes)
     throughput = throughput or Throughput()
@@ -218,7 +219,7 @@ def _rehearse(job: Job) -> None:
     """Build all that a transfer needs, so that what is wrong with it is said before its pretraining takes hours."""
     encoder = make_encoder(job)
     assert job.transfer is not None
-    begin_(encoder, encoder.state_dict(), job.transfer, job.seed)
+    strip_(encoder, copy.deepcopy(encoder), job.transfer, job.seed)
     data = make_data(job.data, job.seed, job.allow)
     data.setup("fit")
     model = make_model(job, encoder, check_classes(job.data, data))

@@ -132,6 +132,20 @@ def test_an_archive_with_a_wrong_checksum_is_refused_and_leaves_nothing_behind(t
     assert names_in(tmp_path / "new") == set()
 
 
+def test_without_a_network_everything_that_could_stand_in_for_cifar10_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nothing listens at the discard port.
+    monkeypatch.setattr(datasets.CIFAR10, "url", "http://127.0.0.1:9/cifar-10-python.tar.gz")
+    with pytest.raises(UserError) as caught:
+        read10(tmp_path)
+    text = str(caught.value)
+    assert text.startswith(f"No CIFAR10 under {tmp_path}, and downloading it failed (")
+    assert f"put the official batches in {tmp_path}/cifar-10-batches-py or class folders " in text
+    assert f"class folders {tmp_path}/cifar10/{{train,test}}/<class>/*.png, point paths.data_dir" in text
+    assert "data=digits or data=photo_digits, which are embedded" in text
+
+
 @pytest.mark.real
 def test_the_real_cifar10_has_as_many_images_of_each_class(tmp_path: Path) -> None:
     root = real_data()

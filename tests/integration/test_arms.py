@@ -6,7 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.integration.conftest import TINY, with_encoder
+from aetransfer.assemble import make_encoder
+from tests.integration.conftest import TINY, assert_refused, job_of, with_encoder
 
 STATISTICS = {"normalise.mean", "normalise.deviation"}
 
@@ -199,12 +200,21 @@ def test_how_much_is_transplanted_makes_another_run(run_train):
     assert len(runs) == 3
 
 
-def test_a_transplant_of_more_layers_than_there_are_is_refused_before_anything_is_trained(run_train):
-    done = run_train(*TINY, "transfer=transplant", "transfer.transplanted=6")
+@pytest.mark.parametrize(
+    ("words", "layers"),
+    [([], 5), (["encoder.batch_norm=true"], 5), (["encoder.hidden=[16,16]"], 7), (["encoder.widths=[8,8]"], 3)],
+)
+def test_a_transplant_of_more_layers_than_there_are_is_refused_before_torch_is_imported(torchless, words, layers):
+    transplant = (*TINY, "transfer=transplant", *words)
+    job = job_of(*transplant, f"transfer.transplanted={layers}")
+    done = torchless("train", *transplant, f"transfer.transplanted={layers + 1}")
 
-    assert done.code == 1
-    assert "transfer.transplanted=6, but the encoder has 5 layers: lower it." in done.err
-    assert "epochs" not in done.out
+    assert len(make_encoder(job).layers_from_input()) == layers
+    assert_refused(done, f"transfer.transplanted={layers + 1}, but the encoder has {layers} layers: lower it.")
+    assert not done.torch
+
+
+def test_how_much_is_transplanted_is_said_where_something_is_transplanted_alone(run_train):
     assert "transfer.transplanted must be given" in run_train(*TINY, "transfer=transplant").err
     mixed = run_train(*TINY, "transfer=finetune", "transfer.weights=transplanted", "transfer.name=mine")
     assert "transplanted goes with weights=transplanted alone" in mixed.err

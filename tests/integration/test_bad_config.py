@@ -281,20 +281,58 @@ GRID = "aetransfer.callbacks.images.ReconstructionGrid"
 BAD_TARGETS = [
     ("encoder._target_=aetransfer.networks.conv4.Conv5", f"_target_: {CONV4} has no Conv5 (did you mean Conv4)."),
     ("encoder._target_=aetransfer.networks.conv5.Conv5", "_target_: aetransfer.networks.conv5.Conv5 can't be imported (No module named 'aetransfer.networks.conv5'): correct its name."),
-    ("encoder._target_=aetransfer.networks.conv4.nn", f"_target_: {CONV4}.nn is not a class or function of the packages that a config may call."),
     ("encoder._target_=aetransfer.networks.head.Head", "aetransfer.networks.head.Head takes no latent_dim (it takes in_features, classes, hidden)."),
     ("+data.reader.rot=x", f"{READER} takes no rot (it takes split)."),
     ("callbacks.reconstructions.every_n_epochs=often", f"{GRID}: every_n_epochs=often should be a valid integer."),
+    ("callbacks.reconstructions.every_n_epochs=0", f"{GRID}: every_n_epochs=0 should be greater than 0."),
     ("+callbacks.reconstructions.every_n_epoch=2", f"{GRID} takes no every_n_epoch (did you mean every_n_epochs)."),
     ("~callbacks.reconstructions.directory", f"{GRID}: missing a required argument: 'directory'."),
+    ("+callbacks.report={_target_: aetransfer.callbacks.class_report.ClassReport, folder: x}", "aetransfer.callbacks.class_report.ClassReport takes no folder (it takes directory)."),
+    ("+callbacks.stop={_target_: pytorch_lightning.callbacks.EarlyStopping, monitr: val/loss}", "pytorch_lightning.callbacks.early_stopping.EarlyStopping takes no monitr (did you mean monitor)."),
+    ("+logger.mine={_target_: aetransfer.loggers.ContinuedCSVLogger, save_dri: x}", "aetransfer.loggers.ContinuedCSVLogger takes no save_dri (did you mean save_dir)."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("word", "sentence"), BAD_TARGETS)
+def test_a_target_that_does_not_exist_or_does_not_take_its_keys_is_refused(torchless, word, sentence):
+    done = torchless("train", "model=ae", "data=digits", "debug=fast_dev_run", word)
+
+    assert_refused(done, sentence)
+    assert not done.torch
+
+
+FILES_WITH_BAD_TARGETS = [
+    ("callbacks", "defaults: [default]\nreconstructions: {every_n_epoch: 2}", f"{GRID} takes no every_n_epoch (did you mean every_n_epochs)."),
+    ("logger", "defaults: [csv]\ncsv: {save_dri: x}", "aetransfer.loggers.ContinuedCSVLogger takes no save_dri (did you mean save_dir)."),
+    ("data", "defaults: [digits]\nreader: {splitt: x}", f"{READER} takes no splitt (did you mean split)."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("group", "content", "sentence"), FILES_WITH_BAD_TARGETS)
+def test_a_key_that_a_file_gives_to_a_target_in_vain_is_refused(torchless, write_config, group, content, sentence):
+    done = torchless("train", *write_config(**{f"{group}/mine": content}), "data=digits", "model=ae", f"{group}=mine")
+
+    assert_refused(done, sentence)
+    assert not done.torch
+
+
+@pytest.mark.parametrize("command", ["evaluate", "embed"])
+def test_a_reader_of_a_command_that_measures_is_refused_as_well(torchless, command, tmp_path):
+    out = [f"out={tmp_path}/codes.csv"] if command == "embed" else []
+    done = torchless(command, "run=nowhere", "data=digits", "+data.reader.rot=x", *out)
+
+    assert_refused(done, f"{READER} takes no rot (it takes split).")
+    assert not done.torch
+
+
+BUILT_IN_VAIN = [
+    ("encoder._target_=aetransfer.networks.conv4.nn", f"_target_: {CONV4}.nn is not a class or function of the packages that a config may call."),
     ("callbacks.reconstructions.directory='{there}'", f"{GRID}: braces may hold run_dir, run_name, monitor, monitor_mode, not 'there'."),
     ("+callbacks.stop={_target_: pytorch_lightning.callbacks.EarlyStopping, monitor: val/loss, mode: least}", "pytorch_lightning.callbacks.EarlyStopping: `mode` can be min, max, got least."),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("word", "sentence"), BAD_TARGETS)
-def test_a_target_that_does_not_exist_or_does_not_take_its_keys_is_refused_before_training(
-    run_train, tmp_path, word, sentence
-):
+@pytest.mark.parametrize(("word", "sentence"), BUILT_IN_VAIN)
+def test_what_only_shows_when_a_target_is_called_is_refused_before_training(run_train, tmp_path, word, sentence):
     assert_refused(run_train("model=ae", "data=digits", "debug=fast_dev_run", word), sentence)
     assert not list(tmp_path.glob("outputs/**/*.ckpt"))

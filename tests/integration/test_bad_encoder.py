@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from aetransfer import stages
-from aetransfer.assemble import make_encoder
-from aetransfer.transfer.exported import write_encoder
+from aetransfer.assemble import make_encoder, make_model
+from aetransfer.transfer.exported import PARTS, write_encoder
 from tests.integration.conftest import ALLOWED, TINY, assert_is_one_sentence, assert_refused, job_of
 
 
@@ -149,6 +149,50 @@ def test_a_checkpoint_of_another_program_is_refused(run_train, tmp_path, content
     done = run_train(f"pretrain={path}")
 
     assert_refused(done, f"{path} is no checkpoint of this program: it does not say which encoder it holds.")
+
+
+def test_a_checkpoint_of_another_architecture_is_refused_with_its_path(run_train, finished_pretraining, tmp_path):
+    path = tmp_path / "best.ckpt"
+    content = torch.load(finished_pretraining / "checkpoints" / "best.ckpt", weights_only=True)
+    del content["state_dict"]["encoder.bottleneck.bias"]
+    torch.save(content, path)
+
+    assert_refused(
+        run_train(f"pretrain={path}", TINY[0], *TINY[6:]),
+        f"The encoder in {path} is of another architecture: bottleneck.bias is missing.",
+    )
+
+
+def test_a_checkpoint_with_parts_that_no_model_has_is_refused_with_some_of_them(
+    run_train, finished_pretraining, tmp_path
+):
+    path = tmp_path / "best.ckpt"
+    content = torch.load(finished_pretraining / "checkpoints" / "best.ckpt", weights_only=True)
+    for key in ("weight", "bias", "running_mean", "running_var"):
+        content["state_dict"][f"encoder_norm.{key}"] = torch.zeros(8)
+    torch.save(content, path)
+
+    assert_refused(
+        run_train(f"pretrain={path}", TINY[0], *TINY[6:]),
+        f"{path} holds weights that are of no model of this program (encoder_norm.weight, encoder_norm.bias, "
+        "encoder_norm.running_mean, ...): it is another program's, or another version's.",
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("model=ae", "data=digits"),
+        ("model=vae", "data=digits"),
+        ("model=vae", "data=digits", "model.likelihood=gaussian"),
+        (*TINY, "transfer=scratch"),
+    ],
+)
+def test_every_model_consists_of_the_parts_that_a_checkpoint_may_have(words):
+    job = job_of(*words)
+    state = make_model(job, make_encoder(job), classes=10).state_dict()
+
+    assert {key.partition(".")[0] for key in state} <= set(PARTS)
 
 
 def test_a_truncated_checkpoint_is_refused(run_train, tmp_path):

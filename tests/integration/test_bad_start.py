@@ -1,11 +1,15 @@
 """What only shows once something is built or read: said in one sentence before anything is trained."""
 
+import sqlite3
+import sys
+
 import pytest
 import torch
 from PIL import Image
 from torchvision import datasets
 
 from aetransfer import stages
+from aetransfer.loggers import ContinuedCSVLogger
 from tests.integration.conftest import TINY, TINY_PRETRAINING, assert_is_one_sentence, assert_refused, job_of
 from tests.made import write_idx
 
@@ -103,6 +107,60 @@ def test_a_gpu_where_there_is_none_is_refused_before_a_transfer_pretrains(run_tr
         "choose auto or cpu.",
     )
     assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize(("logger", "name"), [("wandb", "WandbLogger"), ("mlflow", "MLFlowLogger")])
+def test_a_logger_that_is_not_installed_is_answered_with_how_to_get_it(run_train, tmp_path, monkeypatch, logger, name):
+    monkeypatch.setitem(sys.modules, logger, None)
+    monkeypatch.setitem(sys.modules, "aetransfer.stages", None)  # which would import torch
+
+    assert_refused(
+        run_train(*TINY, f"logger={logger}"),
+        f"pytorch_lightning.loggers.{name} needs {logger}: pip install 'aetransfer[{logger}]'.",
+    )
+
+
+class ServiceError(Exception):
+    """Of a logger's client, which knows neither ValueError nor ImportError."""
+
+
+def test_what_a_loggers_service_refuses_is_said_in_a_sentence(run_train, monkeypatch):
+    def refuse(self, **keys):
+        raise ServiceError("The store is of another version.\nUpgrade it.")
+
+    monkeypatch.setattr(ContinuedCSVLogger, "__init__", refuse)
+
+    assert_refused(
+        run_train(*TINY, "transfer=scratch", "logger=csv"),
+        "aetransfer.loggers.ContinuedCSVLogger: The store is of another version. Upgrade it.",
+    )
+
+
+def test_what_a_loggers_service_refuses_when_training_begins_is_said_in_a_sentence(run_train, monkeypatch):
+    kind = type("UsageError", (Exception,), {"__module__": "wandb.errors.errors"})
+
+    def refuse(self):
+        raise kind("No API key configured.") from kind()
+
+    monkeypatch.setattr(ContinuedCSVLogger, "experiment", property(refuse))
+
+    assert_refused(
+        run_train(*TINY, "transfer=scratch", "logger=csv"),
+        "wandb can't be logged to (No API key configured): mend that, or choose another logger.",
+    )
+
+
+def test_a_database_of_a_logger_finds_its_folder_when_a_transfer_is_rehearsed(run_train, tmp_path, monkeypatch):
+    original = ContinuedCSVLogger.__init__
+
+    def begin(self, **keys):
+        sqlite3.connect(tmp_path / "outputs" / "mlflow.db").close()
+        original(self, **keys)
+
+    monkeypatch.setattr(ContinuedCSVLogger, "__init__", begin)
+    done = run_train(*TINY, "transfer=frozen", "logger=csv")
+
+    assert done.code == 0, done.err
 
 
 def test_data_that_is_neither_there_nor_to_be_downloaded_is_refused_with_where_to_put_it(

@@ -1,5 +1,9 @@
 """What ships under configs/: each experiment can be built, each promise has its command and figures."""
 
+import importlib
+import inspect
+import re
+
 import pytest
 
 from aetransfer.assemble import make_data, make_encoder, make_model
@@ -8,11 +12,19 @@ from aetransfer.config.compose import checked, composed
 from aetransfer.config.groups import config_directory
 from aetransfer.config.instantiate import locate
 from aetransfer.config.schema import Job
+from aetransfer.config.signatures import declared
 from aetransfer.transfer.settle import pretraining_of
 from tests.integration.conftest import TINY, job_of
 
 EXPERIMENTS = sorted(path.stem for path in (config_directory() / "experiment").glob("*.yaml"))
 LOGGERS = sorted(path.stem for path in (config_directory() / "logger").glob("*.yaml"))
+TARGETS = sorted(
+    {
+        target
+        for path in config_directory().rglob("*.yaml")
+        for target in re.findall(r"^ *_target_: (\S+)", path.read_text(), re.M)
+    }
+)
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
@@ -43,8 +55,27 @@ def test_the_main_experiment_takes_the_encoder_of_a_finished_run():
 
 @pytest.mark.parametrize("logger", LOGGERS)
 def test_every_logger_names_a_class_that_exists(logger):
-    for node in job_of(f"logger={logger}").logger.values():
+    for node in checked(composed("train", [f"logger={logger}"]), Job).logger.values():
         assert locate(node.target, "logger")
+
+
+def test_mlflow_writes_a_database_into_the_store_unless_a_server_is_named(monkeypatch):
+    words = ["logger=mlflow", "paths.output_dir=/store"]
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert composed("train", words).logger.mlflow.tracking_uri == "sqlite:////store/mlflow.db"
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://localhost:5000")
+    assert composed("train", words).logger.mlflow.tracking_uri == "http://localhost:5000"
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_what_a_source_says_that_a_target_takes_is_what_it_takes(target):
+    module, _, name = target.rpartition(".")
+    signature = inspect.signature(getattr(importlib.import_module(module), name))
+
+    assert [(each.name, each.kind, each.default is each.empty) for each in signature.parameters.values()] == [
+        (each.name, each.kind, each.default is each.empty) for each in declared(target).signature.parameters.values()
+    ]
 
 
 @pytest.mark.parametrize("data", sorted(path.stem for path in (config_directory() / "data").glob("[a-z]*.yaml")))

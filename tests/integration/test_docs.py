@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from aetransfer import embed, export, predict, submit
+from aetransfer.config.groups import choices_of, groups_of
+from aetransfer.config.instantiate import OWN
 from aetransfer.runs import __main__ as runs
 from tests.integration.conftest import TINY
 from tests.made import write_class_folder
@@ -68,6 +70,39 @@ def test_a_sweep_that_is_shown_means_runs(run_train, words):
 
     assert done.code == 0, done.err
     assert done.out.startswith("run: ")
+
+
+def test_the_identities_that_are_shown_are_those_of_the_command(run_train):
+    page = (DOCS / "sweep.md").read_text()
+    shown = re.findall(r"^(run|pretraining): (\w+) \w+ outputs/runs/(.*)$", page, flags=re.M)
+    words = next(words for words in commands("docs/sweep.md", "train") if "--identity" in words)
+
+    found = re.findall(r"^(run|pretraining): (\w+) \w+ .*/runs/(.*)$", run_train(*words).out, flags=re.M)
+    assert shown == found
+
+
+def rows_of(page):
+    """Return the cells of each row of a page's tables."""
+    return [
+        [cell.strip(" `") for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| `")
+    ]
+
+
+def test_the_readme_names_every_option_of_a_group():
+    rows = [row for row in rows_of((DOCS.parent / "README.md").read_text()) if row[0] in groups_of("train")]
+
+    assert {"data", "experiment", "logger"} <= {group for group, *_ in rows}
+    for group, options, _ in rows:
+        if not options.endswith("..."):
+            assert set(choices_of(group)) - {"given"} <= set(re.split(r"\W+", options)), group
+
+
+def test_the_packages_that_a_config_may_call_are_those_of_the_page():
+    rows = rows_of((DOCS / "security.md").read_text())
+    listed = {part: re.findall(r"[\w.]+", packages) for part, packages in rows}
+    names = {"encoder": "encoder", "reader": "data.reader", "callback": "callbacks", "logger": "logger"}
+
+    assert listed == {names[role]: list(packages) for role, packages in OWN.items()}
 
 
 def test_commands_on_the_store_do_what_is_shown(run_train, command, monkeypatch, tmp_path):

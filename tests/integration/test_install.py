@@ -3,11 +3,34 @@
 import os
 import subprocess
 import sys
+import sysconfig
+import tomllib
+from importlib.metadata import entry_points
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+
+
+@pytest.mark.parametrize("name", sorted(SCRIPTS))
+def test_a_console_script_calls_what_python_m_calls(name):
+    command = f"aetransfer.{name.removeprefix('aetransfer-')}"
+    module = f"{command}.__main__" if hasattr(resolve_name(command), "__path__") else command
+    (script,) = entry_points(group="console_scripts", name=name)
+
+    assert script.value == SCRIPTS[name]
+    assert script.load() is resolve_name(f"{module}:main")
+
+
+def test_a_console_script_answers_like_its_command(tmp_path):
+    script = Path(sysconfig.get_path("scripts"), "aetransfer-train")
+    done = subprocess.run([script, "sed=1"], cwd=tmp_path, capture_output=True, text=True)
+
+    assert done.returncode == 1
+    assert done.stderr == "error: sed is no config key or group (did you mean seed).\n"
 
 
 @pytest.mark.slow

@@ -110,6 +110,20 @@ def test_a_launcher_that_starts_processes_is_refused_in_one_of_several_processes
 
 
 @pytest.mark.slow
+def test_trainers_are_swept_by_the_basic_launcher_share_their_pretraining_and_agree(tmp_path):
+    done = sweep(tmp_path, "transfer=finetune", "trainer=cpu,ddp_sim")
+
+    assert done.returncode == 0, done.stderr
+    runs = tmp_path / "outputs" / "runs"
+    found = [json.loads(path.read_text()) for path in runs.glob("transfer-*/result.json")]
+    alone, together = sorted(found, key=lambda result: result["counts"]["processes"])
+    assert [alone["counts"]["processes"], together["counts"]["processes"]] == [1, 2]
+    assert together["metrics"] == pytest.approx(alone["metrics"], rel=2e-3, abs=2e-4)
+    assert len(list(runs.glob("pretrain-*"))) == 1
+    assert len([line for line in done.stdout.splitlines() if line.startswith("│")]) == 2
+
+
+@pytest.mark.slow
 def test_each_rank_of_each_job_trains_that_jobs_configuration(tmp_path):
     """Metrics are averaged over the ranks: one that trained another seed would show."""
     words = ("transfer=scratch", "trainer=ddp_sim", *TINY[-5:])

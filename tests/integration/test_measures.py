@@ -253,6 +253,23 @@ def test_what_a_run_does_not_have_is_refused(run_train, run_evaluate, model, mea
     assert_refused(run_evaluate(f"run={done.run}", *f"evaluation={measure}".split()), sentence)
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["model=ae", "data=digits", "evaluation=vae"], "evaluation=vae measures a VAE, and this run is model=ae."),
+        (["model=vae", "data=digits", "evaluation=[vae,classifier]"], "evaluation=classifier measures a transfer, and this run is model=vae."),
+        ([*TINY, "evaluation=[probes,fid]"], "evaluation=fid measures an ae or vae, and this run is model=classifier."),
+        (["-m", "model=vae,ae", "data=digits", "evaluation=vae"], "evaluation=vae measures a VAE, and this run is model=ae."),
+        (["--identity", *TINY, "evaluation=reconstruction"], "evaluation=reconstruction measures an ae or vae, and this run is model=classifier."),
+    ],
+)  # fmt: skip
+def test_a_training_that_asks_for_what_its_model_does_not_have_is_refused_before_it(torchless, words, sentence):
+    done = torchless("train", *words)
+
+    assert_refused(done, sentence)
+    assert not done.torch
+
+
 def test_inception_weights_without_torch_fidelity_are_answered_with_how_to_get_it(
     run_train, run_evaluate, tmp_path, monkeypatch
 ):

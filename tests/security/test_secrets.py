@@ -54,8 +54,8 @@ def test_no_planted_secret_is_in_any_file_of_a_sweep_or_its_report(run_train, co
         "logger=csv", "+logger.csv.flush_logs_every_n_steps=7", "transfer=scratch",
     )  # fmt: skip
     assert run_train("-m", *words, "seed=0,1").code == 0
-    # An encoder that there is not: the job fails, and its words stand in the sweep's notes.
-    failing = ("encoder._target_=aetransfer.networks.conv4.Conv5", f"+encoder.api_key={PLANTED[2]}", "seed=2")
+    # No encoder, as shows when it is built: the job fails, and its words stand in the sweep's notes.
+    failing = ("encoder._target_=aetransfer.networks.conv4.nn", f"+encoder.api_key={PLANTED[2]}", "seed=2")
     assert run_train("-m", *words, *failing).code == 1
     store = tmp_path / "outputs"
     assert command(report.main, str(store)).code == 0

@@ -15,7 +15,7 @@ def make(**settings):
 def test_every_tensor_is_carried():
     source, target = make(batch_norm=True), make(batch_norm=True)
     source.normalise.set_statistics(torch.tensor([0.3]), torch.tensor([0.2]))
-    carry(source.state_dict(), target)
+    carry(source.state_dict(), target, "run")
 
     assert all(torch.equal(value, source.state_dict()[key]) for key, value in target.state_dict().items())
 
@@ -23,17 +23,18 @@ def test_every_tensor_is_carried():
 def test_an_inflated_encoder_answers_a_grey_image_as_before():
     source, target = make(), make(in_channels=3)
     source.normalise.set_statistics(torch.tensor([0.3]), torch.tensor([0.2]))
-    carry(source.state_dict(), target)
+    carry(source.state_dict(), target, "run")
     grey = torch.rand(5, 1, 16, 16)
 
     torch.testing.assert_close(target(grey.expand(-1, 3, -1, -1)), source(grey), atol=1e-5, rtol=1e-5)
 
 
-def test_a_mismatch_lists_every_tensor():
+def test_a_mismatch_names_the_file_and_lists_every_tensor():
     with pytest.raises(UserError) as caught:
-        carry(make(hidden=[12]).state_dict(), make(latent_dim=7))
+        carry(make(hidden=[12]).state_dict(), make(latent_dim=7), "outputs/runs/mine")
 
     text = str(caught.value)
+    assert text.startswith("The encoder in outputs/runs/mine is of another architecture: ")
     assert "dense.0.weight is not in the encoder" in text
     assert "bottleneck.weight is (6, 12) instead of (7, 128)" in text
     assert "bottleneck.bias is (6,) instead of (7,)" in text
@@ -43,4 +44,4 @@ def test_a_missing_tensor_is_named():
     state = make().state_dict()
     del state["convolutions.2.bias"]
     with pytest.raises(UserError, match=r"convolutions\.2\.bias is missing"):
-        carry(state, make())
+        carry(state, make(), "run")

@@ -10,11 +10,13 @@ import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from importlib.util import find_spec
 from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
 from aetransfer.config.nodes import Node
+from aetransfer.config.signatures import declared, names_in
 from aetransfer.config.values import wrong_value
 from aetransfer.errors import UserError
 
@@ -27,6 +29,8 @@ OWN: dict[Role, tuple[str, ...]] = {
     "callback": ("aetransfer.callbacks", "pytorch_lightning.callbacks"),
     "logger": ("aetransfer.loggers", "pytorch_lightning.loggers"),
 }
+# What a logger sends to, by the logger's name: a package, and the extra of this one that brings it.
+SERVICES = {"WandbLogger": "wandb", "MLFlowLogger": "mlflow"}
 
 
 def check_allow(allow: Sequence[str], overrides: Sequence[str]) -> None:
@@ -52,6 +56,25 @@ def check_allowed(target: str, role: Role, allow: Sequence[str] = ()) -> None:
         )
 
 
+def check_node(node: Node, role: Role, allow: Sequence[str] = (), later: Sequence[str] = ()) -> None:
+    """Raise UserError as `bind` does, as far as the sources tell; nothing is imported."""
+    keys = node.model_dump(by_alias=True)
+    target = keys.pop("_target_")
+    check_allowed(target, role, allow)
+    if _below(target, ["aetransfer"]):
+        module, _, name = target.rpartition(".")
+        names = names_in(module)
+        if names is None:
+            raise _not_imported(target, f"No module named {module!r}")
+        if name not in names:
+            raise _has_no(module, name, names)
+    if (found := declared(target)) is not None:
+        _fitted(found.name, found.signature, keys, later)
+    service = SERVICES.get(target.rpartition(".")[2]) if role == "logger" else None
+    if service is not None and find_spec(service) is None:
+        raise UserError(f"{target} needs {service}: pip install 'aetransfer[{service}]'.")
+
+
 def locate(target: str, role: Role, allow: Sequence[str] = ()) -> Callable[..., Any]:
     """Import what `target` names. Raises UserError where it is not below an allowed package, or does not exist."""
     check_allowed(target, role, allow)
@@ -60,14 +83,22 @@ def locate(target: str, role: Role, allow: Sequence[str] = ()) -> Callable[..., 
         module = importlib.import_module(module_name)
         found = getattr(module, name, None)
     except (ImportError, ValueError) as error:
-        raise UserError(f"_target_: {target} can't be imported ({error}): correct its name.") from error
+        raise _not_imported(target, error) from error
     if found is None:
-        near = difflib.get_close_matches(name, dir(module), n=1)
-        hint = f" (did you mean {near[0]})" if near else ""
-        raise UserError(f"_target_: {module_name} has no {name}{hint}.")
+        raise _has_no(module_name, name, dir(module))
     if not callable(found) or not _below(getattr(found, "__module__", ""), (*OWN[role], *allow)):
         raise UserError(f"_target_: {target} is not a class or function of the packages that a config may call.")
     return found
+
+
+def _not_imported(target: str, why: ImportError | ValueError | str) -> UserError:
+    return UserError(f"_target_: {target} can't be imported ({why}): correct its name.")
+
+
+def _has_no(module: str, name: str, names: Sequence[str]) -> UserError:
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f" (did you mean {near[0]})" if near else ""
+    return UserError(f"_target_: {module} has no {name}{hint}.")
 
 
 def _below(name: str, packages: Sequence[str]) -> bool:
@@ -82,7 +113,11 @@ def bind(node: Node | dict[str, Any], role: Role, allow: Sequence[str] = (), lat
     keys = node.model_dump(by_alias=True) if isinstance(node, Node) else dict(node)
     target = locate(keys.pop("_target_"), role, allow)
     name = f"{target.__module__}.{target.__qualname__}"
-    signature = inspect.signature(target)
+    return partial(target, **_fitted(name, inspect.signature(target), keys, later))
+
+
+def _fitted(name: str, signature: inspect.Signature, keys: dict[str, Any], later: Sequence[str]) -> dict[str, Any]:
+    """Return the keys with their values as the annotations have them. Raises UserError as `bind`."""
     parameters = signature.parameters
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     for key in () if takes_any else keys:
@@ -95,9 +130,9 @@ def bind(node: Node | dict[str, Any], role: Role, allow: Sequence[str] = (), lat
     except TypeError as error:
         raise UserError(f"{name}: {error}.") from error
     # Only our own annotations are known to be right.
-    if _below(target.__module__, ["aetransfer"]):
-        keys = {key: _typed(key, value, parameters, name) for key, value in keys.items()}
-    return partial(target, **keys)
+    if not _below(name, ["aetransfer"]):
+        return keys
+    return {key: _typed(key, value, parameters, name) for key, value in keys.items()}
 
 
 def _typed(key: str, value: Any, parameters: Mapping[str, inspect.Parameter], name: str) -> Any:
@@ -113,7 +148,9 @@ def _typed(key: str, value: Any, parameters: Mapping[str, inspect.Parameter], na
 def build(node: Node | dict[str, Any], role: Role, allow: Sequence[str] = ()) -> Any:
     """Call the target of a node. Raises UserError for keys or values that it refuses, or a package that it lacks."""
     call = bind(node, role, allow)
+    # What the client of a logger's service raises is its own affair.
+    refusals = (Exception,) if role == "logger" else (ValueError, ImportError)
     try:
         return call()
-    except (ValueError, ImportError) as error:
+    except refusals as error:
         raise UserError(f"{call.func.__module__}.{call.func.__qualname__}: {error}.") from error

@@ -5,15 +5,22 @@ from typing import Annotated, ClassVar, Literal, get_args
 from pydantic import Field
 
 from aetransfer.config.nodes import Node, PositiveFloat, PositiveInt, Seed
+from aetransfer.errors import UserError
 
 Probe = Literal["knn", "logistic", "mlp"]
 Baseline = Literal["random", "pixels", "pca"]
 
 
 class Measure(Node):
-    """What a measure takes. needs_memory: its settings on which depends how much memory it takes."""
+    """What a measure takes.
+
+    needs_memory: its settings on which depends how much memory it takes. models: by name, whose runs it measures; kind:
+    what these are.
+    """
 
     needs_memory: ClassVar[tuple[str, ...]] = ()
+    models: ClassVar[tuple[str, ...]] = ("ae", "vae", "classifier")
+    kind: ClassVar[str] = "any run"
 
 
 class Probes(Measure):
@@ -35,11 +42,14 @@ class Probes(Measure):
 class Reconstruction(Measure):
     """MSE, PSNR, SSIM beside PCA; there is nothing to set."""
 
+    models, kind = ("ae", "vae"), "an ae or vae"
+
 
 class Variational(Measure):
     """A VAE's terms, and importance-weighted likelihood from `samples` codes each of `images` images."""
 
     needs_memory = ("decoded_at_once", "samples")
+    models, kind = ("vae",), "a VAE"
 
     samples: PositiveInt = 500
     images: PositiveInt | None = 1000
@@ -51,6 +61,7 @@ class Fid(Measure):
     """Frechet distances in the features of a classifier trained here, and of Inception where its weights are given."""
 
     needs_memory = ("images",)
+    models, kind = ("ae", "vae"), "an ae or vae"
 
     images: Annotated[PositiveInt, Field(ge=2)] = 10000
     epochs: PositiveInt = 3
@@ -83,6 +94,8 @@ class Transferability(Measure):
 class Classification(Measure):
     """A transfer's classifier class by class, and its calibration; there is nothing to set."""
 
+    models, kind = ("classifier",), "a transfer"
+
 
 class Measures(Node):
     """Which measures to take, each with its settings; None: not that one."""
@@ -98,3 +111,9 @@ class Measures(Node):
     def chosen(self) -> dict[str, Measure]:
         """Return the settings of each measure to take, by its name."""
         return {name: settings for name in type(self).model_fields if (settings := getattr(self, name)) is not None}
+
+    def check_model(self, model: str) -> None:
+        """Raise UserError for a measure that runs of a model don't have."""
+        for name, settings in self.chosen().items():
+            if model not in settings.models:
+                raise UserError(f"evaluation={name} measures {settings.kind}, and this run is model={model}.")

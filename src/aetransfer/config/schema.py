@@ -1,8 +1,8 @@
 """The schema of one job. Everything a job reads comes from here, so a key that is not here is a misspelling.
 
 It knows nothing of torch, so that a config error costs a second, not five. A node with `_target_` names the class or
-function that is built from it; the program's own are checked key by key here, anybody else's against the target's
-signature when it is built (`aetransfer.config.instantiate`).
+function that is built from it. What that takes is not said here: `aetransfer.config.instantiate` asks its signature, of
+the program and of Lightning in their sources, of anybody else when it is built.
 """
 
 from pathlib import Path
@@ -85,6 +85,11 @@ class Conv4Encoder(Node):
     kernel_size: Annotated[Literal[3, 4], BeforeValidator(no_bool)] = 3
     batch_norm: bool = False
     init: Literal["he", "torch"] = "he"
+
+    @property
+    def layers(self) -> int:
+        """Number of `Encoder.layers_from_input`: the convolutions, what is fully connected, the bottleneck."""
+        return len(self.widths) + len(self.hidden) + 1
 
     def check_image_size(self, size: int, data: str) -> None:
         """`data`: the key whose images have that size."""

@@ -15,7 +15,7 @@ def read_cifar10(root: str, split: Split, cache_dir: str) -> Images:
     folders = Path(root) / "cifar10"
     if not (Path(root) / "cifar-10-batches-py").exists() and folders.is_dir():
         return read_folder(str(folders), split, image_size=32, cache_dir=cache_dir)
-    return _read_official(Path(root), "CIFAR10", split)
+    return _read_official(Path(root), "CIFAR10", split, f" or class folders {folders}/{{train,test}}/<class>/*.png")
 
 
 def read_cifar100(root: str, split: Split) -> Images:
@@ -23,7 +23,7 @@ def read_cifar100(root: str, split: Split) -> Images:
     return _read_official(Path(root), "CIFAR100", split)
 
 
-def _read_official(root: Path, dataset: str, split: Split) -> Images:
+def _read_official(root: Path, dataset: str, split: Split, or_else: str = "") -> Images:
     # Importing torchvision takes seconds, and class folders don't need it.
     from torchvision import datasets
     from torchvision.datasets.utils import check_integrity
@@ -31,7 +31,7 @@ def _read_official(root: Path, dataset: str, split: Split) -> Images:
     kind = getattr(datasets, dataset)
     folder = root / kind.base_folder
     if not folder.exists():
-        fetch(dataset, root, folder, needs=f"the official batches in {folder}")
+        fetch(dataset, root, folder, needs=f"the official batches in {folder}{or_else}")
     files = [*kind.train_list, *kind.test_list, [kind.meta["filename"], kind.meta["md5"]]]
     for name, digest in files:
         # Unpickling runs code, so nothing is unpickled before its checksum is known to be the published one.

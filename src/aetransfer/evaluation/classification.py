@@ -5,7 +5,6 @@ from torch import Tensor
 
 from aetransfer.config.measures import Classification
 from aetransfer.data.module import Part
-from aetransfer.errors import UserError
 from aetransfer.evaluation.calibration import fit_temperature, mean_nll, reliability
 from aetransfer.evaluation.features import extracted
 from aetransfer.evaluation.outcome import Cell, Outcome
@@ -17,10 +16,9 @@ BATCH = 500
 
 
 def classification(subject: Subject, settings: Classification) -> Outcome:
-    """Measure a transfer's classifier. Raises UserError for a pretraining, which has none."""
+    """Measure a transfer's classifier."""
     model = subject.model
-    if not isinstance(model, Classifier):
-        raise UserError(f"evaluation=classifier measures a transfer, and this run is model={subject.job.model.name}.")
+    assert isinstance(model, Classifier)
 
     def outputs(part: Part) -> tuple[Tensor, Tensor]:
         subject.open(part)

@@ -34,8 +34,8 @@ def take(subject: Subject, measures: Measures) -> None:
     """Take, print and write each chosen measure: `evaluation/<name>.json` in the run's directory.
 
     On another data set than the run's own the name is <name>-<data>, on one of the same name but other images or labels
-    <name>-<data>-<digits>, on the validation split it ends in -val. Raises
-    UserError for a measure that the run's model does not have.
+    <name>-<data>-<digits>, on the validation split it ends in -val. The run's model has the measures
+    (`Measures.check_model`).
     """
     for measure, settings in measures.chosen().items():
         keys = [f"evaluation.{measure}.{key}" for key in settings.needs_memory]

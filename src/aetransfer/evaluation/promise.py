@@ -11,7 +11,6 @@ from aetransfer.evaluation.subject import Subject
 from aetransfer.evaluation.transferability import h_score, logme, shrunk_h_score
 from aetransfer.networks.encoder import Encoder
 from aetransfer.transfer.beginning import begin_
-from aetransfer.transfer.exported import read_state
 
 BATCH = 500
 SCORES = ("logme", "h_score", "shrunk_h_score")
@@ -53,7 +52,7 @@ def _carried(subject: Subject) -> Encoder:
     if subject.source is None:
         return encoder
     assert subject.job.transfer is not None
-    begin_(encoder.cpu(), read_state(subject.source), subject.job.transfer, subject.job.seed)
+    begin_(encoder.cpu(), subject.source, subject.job.transfer, subject.job.seed)
     return encoder.to(subject.device)
 
 

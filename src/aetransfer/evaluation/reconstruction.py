@@ -7,7 +7,6 @@ from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from aetransfer.config.measures import Reconstruction
-from aetransfer.errors import UserError
 from aetransfer.evaluation.features import PCA, extracted
 from aetransfer.evaluation.outcome import Cell, Outcome
 from aetransfer.evaluation.subject import Subject
@@ -30,10 +29,9 @@ def scores(images: Tensor, reconstructions: Tensor) -> dict[str, Tensor]:
 
 
 def reconstruction(subject: Subject, settings: Reconstruction) -> Outcome:
-    """Score an autoencoder's reconstructions. Raises UserError for a model without a decoder."""
+    """Score an autoencoder's reconstructions."""
     model = subject.model
-    if isinstance(model, Classifier):
-        raise UserError("evaluation=reconstruction measures an ae or vae, and this run is model=classifier.")
+    assert not isinstance(model, Classifier)
 
     def crop(images: Tensor) -> Tensor:
         return content(images, model.margin)

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from aetransfer.config.measures import Variational
-from aetransfer.errors import UserError
 from aetransfer.evaluation.aggregate import surgery
 from aetransfer.evaluation.importance import image_bounds
 from aetransfer.evaluation.outcome import Outcome
@@ -21,10 +20,9 @@ CPU = torch.device("cpu")
 
 
 def variational(subject: Subject, settings: Variational) -> Outcome:
-    """Measure a VAE. Raises UserError for a model that is none."""
+    """Measure a VAE."""
     model = subject.model
-    if not isinstance(model, VAE):
-        raise UserError(f"evaluation=vae measures a VAE, and this run is model={subject.job.model.name}.")
+    assert isinstance(model, VAE)
     subject.open(subject.part)
     mean, log_variance, distortion = _whole_split(subject, model, settings.seed)
     kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from omegaconf import DictConfig
 
 from aetransfer.config.compose import checked
-from aetransfer.config.instantiate import check_allow, check_allowed
+from aetransfer.config.instantiate import check_allow, check_allowed, check_node
 from aetransfer.config.requests import ImagesRequest
 from aetransfer.errors import UserError
 from aetransfer.transfer.card import Input
@@ -21,7 +21,7 @@ def checked_request(config: DictConfig, overrides: list[str], schema: type[Reque
     request = checked(config, schema)
     check_allow(request.allow, overrides)
     if request.data is not None:
-        check_allowed(request.data.reader.target, "reader", request.allow)
+        check_node(request.data.reader, "reader", request.allow, later=["split"])
     images, out = request.images, request.out.expanduser()
     if images is not None:
         images = images.expanduser()

@@ -1,6 +1,7 @@
 """What goes wrong with the machine and not with the program, said so that somebody can mend it.
 
-A disk that is full, a folder that is gone or can't be written, memory that does not suffice: each may show anywhere.
+A disk that is full, a folder that is gone or can't be written, memory that does not suffice, a service that a logger
+sends to: each may show anywhere.
 """
 
 import errno
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from aetransfer.config.instantiate import SERVICES
 from aetransfer.errors import UserError
 from aetransfer.runs.files import WriteError
 
@@ -84,6 +86,10 @@ def _sentence(error: BaseException, directory: Path) -> UserError | None:
             f"Out of memory ({_line(error)}): lower data.batch_size (python -m aetransfer.batch_size finds one that "
             "fits), encoder.widths or data.max_memory_gb, or choose trainer.precision=bf16-mixed."
         )
+    service = type(error).__module__.partition(".")[0]
+    # wandb's own reason for what it says has no text at all.
+    if service in SERVICES.values() and (reason := " ".join(str(error).split()).rstrip(".")):
+        return UserError(f"{service} can't be logged to ({reason}): mend that, or choose another logger.")
     return None
 
 

@@ -2,21 +2,26 @@
 
 import copy
 
-from torch import Tensor
-
 from aetransfer.config.schema import Transfer
 from aetransfer.networks.encoder import Encoder
 from aetransfer.transfer.carry import carry
 from aetransfer.transfer.controls import keep_moments_, shuffle_, transplant_
+from aetransfer.transfer.exported import read_state
 
 
-def begin_(encoder: Encoder, state: dict[str, Tensor], transfer: Transfer, seed: int) -> None:
-    """Carry `state` into an encoder with fresh weights, in place, and take from it what the arm leaves out.
+def begin_(encoder: Encoder, source: str, transfer: Transfer, seed: int) -> None:
+    """Carry a source into an encoder with fresh weights, in place, and take from it what the arm leaves out.
 
-    Raises UserError for a state of another architecture, or more transplanted layers than there are.
+    source: a run's directory, checkpoint or exported encoder. Raises UserError for one that is damaged or of another
+    architecture, or more transplanted layers than there are.
     """
     fresh = copy.deepcopy(encoder)
-    carry(state, encoder)
+    carry(read_state(source), encoder, source)
+    strip_(encoder, fresh, transfer, seed)
+
+
+def strip_(encoder: Encoder, fresh: Encoder, transfer: Transfer, seed: int) -> None:
+    """Take from a carried encoder what the arm leaves out, in place. fresh: as it was before anything was carried."""
     match transfer.weights:
         case "shuffled":
             shuffle_(encoder, seed)

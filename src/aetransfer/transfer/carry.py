@@ -1,15 +1,18 @@
 """Setting an encoder's weights: exactly the source's, fitted to the target's number of channels."""
 
+from pathlib import Path
+
 from torch import Tensor, nn
 
 from aetransfer.errors import UserError
 from aetransfer.networks.encoder import Encoder
 
 
-def carry(state: dict[str, Tensor], encoder: Encoder) -> None:
+def carry(state: dict[str, Tensor], encoder: Encoder, source: str | Path) -> None:
     """Load every tensor of a source encoder into `encoder`, inflating a 1-channel input to the encoder's 3.
 
-    Raises UserError listing each tensor that one of the two lacks or that has another shape.
+    source: where the state was read. Raises UserError naming it and each tensor that one of the two lacks or that has
+    another shape.
     """
     fitted = _inflated(state, encoder) if _channels(state) != encoder.in_channels else state
     own = encoder.state_dict()
@@ -21,7 +24,7 @@ def carry(state: dict[str, Tensor], encoder: Encoder) -> None:
         if key in fitted and fitted[key].shape != own[key].shape
     ]
     if complaints:
-        raise UserError(f"The carried encoder is of another architecture: {'; '.join(complaints)}.")
+        raise UserError(f"The encoder in {source} is of another architecture: {'; '.join(complaints)}.")
     encoder.load_state_dict(fitted)
 
 

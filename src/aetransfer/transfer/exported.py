@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from aetransfer.networks.encoder import Encoder
 
 FORMAT = "aetransfer-encoder-1"
+# What a checkpoint's tensors belong to: the parts of the three models. Of what they measure none is kept.
+PARTS = ("encoder", "decoder", "log_variance", "likelihood", "head")
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,12 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
             state = content["state_dict"]
             if not all(isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()):
                 raise UserError(f"{file} is damaged: what should be its weights are not tensors.")
+            # Only the encoder's are taken out, and a part by another name could be one of it.
+            if strange := [key for key in state if key.partition(".")[0] not in PARTS]:
+                raise UserError(
+                    f"{file} holds weights that are of no model of this program ({', '.join(strange[:3])}"
+                    f"{', ...' if len(strange) > 3 else ''}): it is another program's, or another version's."
+                )
             encoder = {key.removeprefix("encoder."): value.shape for key, value in state.items()}
             _complete(architecture, encoder, file)
             return content

@@ -37,5 +37,5 @@ def load_encoder(path: str | Path, *, allow: Sequence[str] = ()) -> Encoder:
     # The fresh weights are drawn only to be replaced: the caller's random numbers stay as they were.
     with torch.random.fork_rng(devices=[]):
         encoder = build_encoder(read_description(str(path)).architecture, allow)
-    carry(read_state(str(path)), encoder)
+    carry(read_state(str(path)), encoder, path)
     return encoder.eval()

@@ -6,8 +6,9 @@ architecture replaces the config's. Two configs that mean the same job settle to
 
 from typing import Any
 
-from aetransfer.config.instantiate import Role, check_allow, check_allowed
-from aetransfer.config.schema import GivenEncoder, Head, Job, Pretraining, Trainer, Training
+from aetransfer.config.instantiate import Role, check_allow, check_node
+from aetransfer.config.nodes import Node
+from aetransfer.config.schema import Conv4Encoder, GivenEncoder, Head, Job, Pretraining, Trainer, Training
 from aetransfer.errors import UserError
 from aetransfer.transfer.exported import read_description
 
@@ -17,12 +18,16 @@ ONLY_TRANSFER = ("transfer", "head", "pretrain")
 def settle(job: Job, overrides: list[str]) -> Job:
     """Return the job that a config means. `overrides`: what the command line set, which nothing may quietly undo.
 
-    Raises UserError where source and target don't fit together, and for code that the command line does not allow.
+    Raises UserError where source and target don't fit together, for code that the command line does not allow or that
+    takes other keys, and for a measure that the model does not have.
     """
     check_allow(job.allow, overrides)
     settled = _settle(job, overrides)
-    for target, role in _targets(settled):
-        check_allowed(target, role, settled.allow)
+    for node, role, later in _nodes(settled):
+        check_node(node, role, settled.allow, later)
+    _check_transplant(settled)
+    if settled.evaluation is not None:
+        settled.evaluation.check_model(settled.model.name)
     return settled
 
 
@@ -76,12 +81,27 @@ def pretraining_of(job: Job) -> Job:
     )
 
 
-def _targets(job: Job) -> list[tuple[str, Role]]:
-    targets: list[tuple[str, Role]] = [(job.encoder.target, "encoder"), (job.data.reader.target, "reader")]
+def _nodes(job: Job) -> list[tuple[Node, Role, tuple[str, ...]]]:
+    """List what is built from the config, each with the arguments that it gets beside its keys."""
+    nodes: list[tuple[Node, Role, tuple[str, ...]]] = [
+        (job.encoder, "encoder", ("in_channels", "image_size")),
+        (job.data.reader, "reader", ("split",)),
+    ]
     if isinstance(job.pretrain, Pretraining):
-        targets.append((job.pretrain.data.reader.target, "reader"))
-    targets += [(node.target, "callback") for node in job.callbacks.values() if node is not None]
-    return [*targets, *((node.target, "logger") for node in job.logger.values() if node is not None)]
+        nodes.append((job.pretrain.data.reader, "reader", ("split",)))
+    nodes += [(node, "callback", ()) for node in job.callbacks.values() if node is not None]
+    return [*nodes, *((node, "logger", ()) for node in job.logger.values() if node is not None)]
+
+
+def _check_transplant(job: Job) -> None:
+    # How many layers another encoder has, only the encoder itself knows, once it is built.
+    if job.transfer is None or job.transfer.transplanted is None or not isinstance(job.encoder, Conv4Encoder):
+        return
+    if job.transfer.transplanted > job.encoder.layers:
+        raise UserError(
+            f"transfer.transplanted={job.transfer.transplanted}, but the encoder has {job.encoder.layers} layers: "
+            "lower it."
+        )
 
 
 def _check_stage(job: Job, overrides: list[str]) -> None:

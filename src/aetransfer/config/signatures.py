@@ -1,0 +1,108 @@
+"""What a class or function takes, read from its source: importing it would import torch, which takes seconds."""
+
+import ast
+from contextlib import suppress
+from functools import cache
+from importlib.util import find_spec
+from inspect import Parameter, Signature
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import PositiveInt
+
+# Whose source is plain enough for this. Anybody else's class may have its arguments from a decorator.
+PACKAGES = ("aetransfer", "pytorch_lightning")
+# Annotations that need no import to be understood.
+PLAIN = {"int": int, "float": float, "bool": bool, "str": str, "PositiveInt": PositiveInt}
+
+Definition = ast.ClassDef | ast.FunctionDef
+
+
+class Declared(NamedTuple):
+    """name: with the module that it is written in. signature: annotated where that is PLAIN."""
+
+    name: str
+    signature: Signature
+
+
+def declared(target: str) -> Declared | None:
+    """Return how a class or function is called; None where these sources don't say it in so many words."""
+    module, _, name = target.rpartition(".")
+    found = _definition(module, name)
+    if found is None:
+        return None
+    where, node = found
+    signature = _of_class(where, node) if isinstance(node, ast.ClassDef) else Signature(_parameters(node.args))
+    return None if signature is None else Declared(f"{where}.{node.name}", signature)
+
+
+def names_in(module: str) -> list[str] | None:
+    """List what a module of these packages defines and imports; None where there is no such module."""
+    tree = _source(module)
+    return None if tree is None else list(_statements(tree))
+
+
+@cache
+def _source(module: str) -> ast.Module | None:
+    # To find a package imports nothing, to find a module in it would import the package.
+    package, *parts = module.split(".")
+    spec = find_spec(package) if package in PACKAGES and all(part.isidentifier() for part in parts) else None
+    for folder in (spec and spec.submodule_search_locations) or ():
+        path = Path(folder, *parts)
+        for file in (path / "__init__.py", path.with_suffix(".py")):
+            with suppress(OSError):
+                return ast.parse(file.read_text(encoding="utf-8"))
+    return None
+
+
+def _statements(tree: ast.Module) -> dict[str, ast.stmt]:
+    names: dict[str, ast.stmt] = {}
+    for statement in tree.body:
+        match statement:
+            case ast.ClassDef(name=name) | ast.FunctionDef(name=name):
+                names[name] = statement
+            case ast.ImportFrom(names=aliases) | ast.Import(names=aliases):
+                names |= {alias.asname or alias.name: statement for alias in aliases}
+    return names
+
+
+def _definition(module: str, name: str) -> tuple[str, Definition] | None:
+    """Find the module that a name is written in, through those that only import it."""
+    tree = _source(module)
+    match _statements(tree).get(name) if tree else None:
+        case ast.ClassDef() | ast.FunctionDef() as node if not node.decorator_list:
+            return module, node
+        case ast.ImportFrom(module=str(origin), names=aliases, level=0):
+            return _definition(origin, next(alias.name for alias in aliases if name in (alias.asname, alias.name)))
+    return None
+
+
+def _of_class(module: str, node: ast.ClassDef) -> Signature | None:
+    for statement in node.body:
+        if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
+            return Signature(_parameters(statement.args)[1:])
+    match [base for base in node.bases if not (isinstance(base, ast.Name) and base.id == "ABC")]:
+        case []:
+            return Signature()
+        case [ast.Name(id=base)]:
+            found = _definition(module, base)
+            return _of_class(found[0], found[1]) if found and isinstance(found[1], ast.ClassDef) else None
+    return None
+
+
+def _parameters(arguments: ast.arguments) -> list[Parameter]:
+    required = len(arguments.args) - len(arguments.defaults)
+    parameters = [_parameter(each, place >= required) for place, each in enumerate(arguments.args)]
+    parameters += [
+        _parameter(each, default is not None, Parameter.KEYWORD_ONLY)
+        for each, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    ]
+    if arguments.kwarg is not None:
+        parameters.append(Parameter(arguments.kwarg.arg, Parameter.VAR_KEYWORD))
+    return parameters
+
+
+def _parameter(argument: ast.arg, optional: bool, kind: Any = Parameter.POSITIONAL_OR_KEYWORD) -> Parameter:
+    annotation = argument.annotation.id if isinstance(argument.annotation, ast.Name) else ""
+    default = None if optional else Parameter.empty
+    return Parameter(argument.arg, kind, default=default, annotation=PLAIN.get(annotation, Parameter.empty))
