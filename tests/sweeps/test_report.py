@@ -251,6 +251,24 @@ def test_the_command_takes_a_sweep_a_store_or_filters_and_names_the_page_last(tm
     assert [line.split("│")[1].strip() for line in filtered if line.startswith("│")] == ["scratch"]
 
 
+def test_a_report_takes_the_figures_of_an_earlier_one_away_and_leaves_the_users_own(tmp_path, run_report):
+    store = tmp_path / "outputs"
+    scratch = make_run(store, BASE, "transfer=scratch")
+    make_run(store, BASE, "transfer=scratch", "encoder.latent_dim=16")
+    place = tmp_path / "paper"
+    (place / "figures").mkdir(parents=True)
+    for name in ("overview.svg", "overview.pdf", "notes.txt"):
+        (place / "figures" / name).write_text("mine")
+
+    run_report(store, f"out={place}")
+    assert (place / "figures" / "transfers_latent_size.svg").is_file()
+    run_report(make_sweep(store, [scratch]), f"out={place}")
+
+    names = {path.name for path in (place / "figures").iterdir()}
+    assert {"overview.svg", "overview.pdf", "notes.txt", "transfers_bars.svg"} <= names
+    assert "transfers_latent_size.svg" not in names and "transfers_latent_size.pdf" not in names
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -16,6 +16,8 @@ from aetransfer.sweeps.reproduction import reproduction
 from aetransfer.sweeps.tables import TextTable
 
 ACCURACY = "test/acc"
+# The sections' titles. Their figures are called by them.
+TRANSFERS, PRETRAININGS = "Transfers", "Pretrainings"
 SPREAD = "mean ± standard deviation over n seeds"
 
 
@@ -61,8 +63,8 @@ def content_of(collection: Collection) -> Content:
         title=_title(transfers, pretrainings),
         lead=_lead(collection),
         sections=[
-            *([_section("Transfers", transfers)] if transfers else []),
-            *([_section("Pretrainings", pretrainings)] if pretrainings else []),
+            *([_section(TRANSFERS, transfers)] if transfers else []),
+            *([_section(PRETRAININGS, pretrainings)] if pretrainings else []),
         ],
         unfinished=collection.unfinished,
         finished=[*transfers, *drawn.values()],
