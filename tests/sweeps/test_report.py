@@ -157,6 +157,24 @@ def test_two_runs_of_one_seed_get_a_page_on_which_no_interval_is_invented(tmp_pa
     assert all(row["sd"] == row["ci_low"] == "" for row in csv.DictReader(files["results.csv"].decode().splitlines()))
 
 
+def test_one_seed_over_three_pretrainings_is_one_seed_and_the_notes_say_so(tmp_path):
+    arms = [
+        make_run(tmp_path, BASE, "transfer=finetune", pretrain_seed=seed, acc=acc)
+        for seed, acc in enumerate((0.5, 0.6, 0.7))
+    ]
+    control = make_run(tmp_path, BASE, "transfer=scratch", acc=0.4)
+
+    files = written(make_sweep(tmp_path, [*arms, control]), tmp_path / "report")
+
+    said = files["summary.md"].decode()
+    assert "one seed: nothing can be said" in said
+    assert "several runs of one seed" in said and "their mean counts as one seed" in said
+    rows = csv.DictReader(files["results.csv"].decode().splitlines())
+    row = next(row for row in rows if row["transfer"] == "finetune" and row["metric"] == "test/acc")
+    assert (row["n"], row["seeds"], len(row["runs"].split())) == ("1", "0", 3)
+    assert float(row["mean"]) == pytest.approx(0.6)
+
+
 def test_two_hundred_runs_and_long_labels_make_a_page_of_sane_size(tmp_path):
     make_run(tmp_path, BASE, "transfer=scratch")
     make_run(tmp_path, BASE, "transfer=finetune")

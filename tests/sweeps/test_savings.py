@@ -48,6 +48,17 @@ def test_epochs_to_match_scratch_come_from_the_histories(tmp_path):
     ]
 
 
+def test_two_pretrainings_of_one_seed_do_not_outvote_another_seed(tmp_path):
+    for seed in range(3):
+        make_run(tmp_path, BASE, "transfer=scratch", seed=seed, acc=0.6)
+        make_run(tmp_path, BASE, "transfer=finetune", seed=seed, acc=0.6 if seed else 0.9)
+    for pretrain_seed in range(3, 7):
+        make_run(tmp_path, BASE, "transfer=finetune", seed=0, pretrain_seed=pretrain_seed, acc=0.9)
+    groups = transfers(tmp_path)
+
+    assert [(group.arm, epochs_to_match(group, groups)) for group in groups] == [("scratch", "6"), ("finetune", "6")]
+
+
 def test_runs_without_a_history_say_nothing_about_epochs(tmp_path):
     make_run(tmp_path, BASE, "transfer=scratch", history=False)
     groups = transfers(tmp_path)

@@ -67,7 +67,7 @@ def as_csv(content: Content) -> str:
                 low, high = summary.interval or (None, None)
                 numbers = [summary.mean, summary.sd, low, high, summary.iqm, summary.n]
                 setting = [label if label != "–" else "" for label in group.labels(columns)]
-                seeds = " ".join(str(run.seed) for run in group.runs)
+                seeds = " ".join(map(str, group.seeds))
                 names = " ".join(run.name for run in group.runs)
                 table.writerow([group.runs[0].stage, *setting, metric, *numbers, seeds, names])
     return file.getvalue()
