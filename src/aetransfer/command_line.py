@@ -200,8 +200,9 @@ def _sweep(
             SweepTask(config_name, task, directory, sys.argv[:], detached=submit),
         )
     except (UserError, *COMPLAINTS):
-        # The launcher or the sweeper as a whole: no job began.
-        shutil.rmtree(directory)
+        # The launcher or the sweeper as a whole. What jobs have noted by then stays.
+        if not (directory / "jobs").is_dir():
+            shutil.rmtree(directory)
         raise
     except Exception as error:
         # Jobs don't raise: a launcher does that lost a worker. The other jobs are still worth a table.

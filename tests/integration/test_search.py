@@ -14,7 +14,7 @@ from aetransfer import command_line
 from aetransfer.config.monitor import MONITORS
 from aetransfer.config.sweep_file import Space, SweepFile
 from aetransfer.sweeps.study import ArmStudy, storage_at
-from tests.integration.conftest import TINY
+from tests.integration.conftest import TINY, assert_is_one_sentence
 
 SEARCH = ("-m", *TINY, "transfer=scratch,random_frozen", "sweep=tune", "sweep.trials=3", "trainer.max_epochs=1")
 
@@ -114,6 +114,24 @@ def test_a_trial_that_fails_or_is_not_a_number_does_not_end_the_search(fake_trai
     }
     assert done.code == 1
     assert "RuntimeError: out of memory" in next(line for line in done.out.splitlines() if line.startswith("failed: "))
+
+
+def test_a_search_that_can_not_read_its_own_notes_leaves_what_it_has_done(fake_train, tmp_path):
+    def damaging(config):
+        if len(accuracy.asked) == 3:
+            (note,) = tmp_path.glob("outputs/sweeps/*/jobs/00000.json")
+            note.write_text('{"number": 0, "overr')
+        return 0.5
+
+    accuracy = Accuracy(tmp_path / "runs", damaging)
+    done = fake_train(accuracy, *SEARCH)
+
+    assert done.code == 1
+    assert_is_one_sentence(done.err)
+    assert "/jobs/00000.json is damaged (" in done.err
+    (sweep,) = (tmp_path / "outputs" / "sweeps").iterdir()
+    assert (sweep / "planned.json").is_file()
+    assert len(list((sweep / "jobs").iterdir())) == 4
 
 
 def test_a_key_on_the_command_line_is_not_searched(fake_train, tmp_path):
