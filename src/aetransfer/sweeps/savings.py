@@ -49,13 +49,14 @@ def label_savings(group: Group, groups: Sequence[Group], metric: str) -> LabelSa
 def labels_for(curve: Sequence[tuple[float, float]], accuracy: float) -> tuple[float, str]:
     """Return the fewest labels with which a curve reaches an accuracy, linear between its points in log(labels).
 
-    curve: (labels, accuracy) with labels rising, two points or more. Beyond its ends: the end, and on which side of it.
+    curve: (labels, accuracy) with labels rising, two points or more; noise may let accuracy fall. Beyond its ends: the
+    end, and on which side of it.
     """
-    if accuracy < curve[0][1]:
-        return curve[0][0], "<"
+    if accuracy <= curve[0][1]:
+        return curve[0][0], "<" if accuracy < curve[0][1] else ""
     for (few, low), (many, high) in pairwise(curve):
-        if low <= accuracy <= high:
-            share = (accuracy - low) / (high - low) if high > low else 0.0
+        if high >= accuracy:  # the first that is, so low < accuracy
+            share = (accuracy - low) / (high - low)
             return math.exp(math.log(few) + share * (math.log(many) - math.log(few))), ""
     return curve[-1][0], ">"
 
