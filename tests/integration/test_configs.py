@@ -10,6 +10,7 @@ from aetransfer.config.instantiate import locate
 from aetransfer.config.schema import Job
 from aetransfer.transfer.settle import pretraining_of
 from tests.integration.conftest import TINY, job_of
+from tests.made import write_class_folder, write_idx
 
 EXPERIMENTS = sorted(path.stem for path in (config_directory() / "experiment").glob("*.yaml"))
 LOGGERS = sorted(path.stem for path in (config_directory() / "logger").glob("*.yaml"))
@@ -39,6 +40,19 @@ def test_the_main_experiment_takes_the_encoder_of_a_finished_run():
     words = ["experiment=mnist_to_cifar10", *with_path_of_pretraining("pretrain=./somewhere")]
 
     assert checked(composed("train", words), Job).pretrain.path == "./somewhere"
+
+
+def test_images_below_the_home_directory_are_found_and_decoded_there(tmp_path, monkeypatch):
+    write_idx(tmp_path / "images" / "MNIST" / "raw")
+    for split in ("train", "test"):
+        write_class_folder(tmp_path / "images" / "cifar10" / split, {"cat": 3, "dog": 3}, size=32)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AETRANSFER_DATA_DIR", "~/images")
+
+    for name, count in (("mnist", 20), ("cifar10", 6)):
+        job = job_of(f"data={name}", "model=ae")
+        assert len(make_data(job.data, job.seed, job.allow).reader(split="train")) == count
+    assert list((tmp_path / "images" / ".cache").glob("cifar10-train-*.npy"))
 
 
 @pytest.mark.parametrize("logger", LOGGERS)

@@ -180,6 +180,15 @@ def study(tmp_path, trials=2):
     return ArmStudy("arm", MONITORS["classifier"], SweepFile(trials=trials), space, storage_at(None, tmp_path))
 
 
+def test_the_studies_are_in_the_store_also_where_that_is_below_the_home_directory(fake_train, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AETRANSFER_OUTPUT_DIR", "~/store")
+
+    assert fake_train(Accuracy(tmp_path / "runs", lambda config: 0.5), *SEARCH).code == 0
+
+    assert sorted(path.name for path in (tmp_path / "store").iterdir()) == ["studies", "sweeps"]
+
+
 def ended():
     """A process that is gone; its number is free for others."""
     code = "import json; from dataclasses import asdict; from aetransfer.runs.lock import Claim\n"

@@ -47,7 +47,7 @@ def read_folder(root: str | None, split: Split, image_size: int, cache_dir: str)
         raise UserError(
             "data=image_folder needs data.root=DIR, a folder with train/<class>/* and, if any, test/<class>/*."
         )
-    base = Path(root).expanduser().resolve()
+    base = Path(root).resolve()
     has_test = (base / "test").is_dir()
     class_names = _class_names(base / "train")
     # A test split that doesn't fit is better known now than after the training.
@@ -61,7 +61,7 @@ def read_folder(root: str | None, split: Split, image_size: int, cache_dir: str)
         if split == "test":
             count, of = len(listing.files), len(whole.files)
             log.warning("%s has no test folder: %d of its %d images were set aside as test.", base, count, of)
-    images = _decoded(listing, base / split, image_size, Path(cache_dir).expanduser())
+    images = _decoded(listing, base / split, image_size, Path(cache_dir))
     return Images(images, torch.from_numpy(listing.labels), class_names)
 
 

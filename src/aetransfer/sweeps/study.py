@@ -17,6 +17,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from aetransfer.config.monitor import Monitor
+from aetransfer.config.nodes import at_home
 from aetransfer.config.sweep_file import Space, SweepFile, override_of
 from aetransfer.runs.lock import Claim
 
@@ -29,7 +30,7 @@ def storage_at(place: str | None, output_dir: Path) -> BaseStorage:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if place is not None and "://" in place:
         return RDBStorage(place)
-    path = Path(place).expanduser() if place else output_dir / "studies" / "studies.journal"
+    path = at_home(place) if place else output_dir / "studies" / "studies.journal"
     path.parent.mkdir(parents=True, exist_ok=True)
     return JournalStorage(JournalFileBackend(str(path)))
 
