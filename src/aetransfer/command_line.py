@@ -23,6 +23,7 @@ from aetransfer.config.choices import alternatives_of, each_value_once, jobs_of,
 from aetransfer.config.compose import composed
 from aetransfer.config.groups import config_directory
 from aetransfer.config.nodes import at_home
+from aetransfer.config.quoting import quoted
 from aetransfer.config.sentences import COMPLAINTS, said
 from aetransfer.config.sweep_file import expanded
 from aetransfer.errors import UserError
@@ -197,7 +198,7 @@ def _sweep(
     try:
         _launch(
             config_name,
-            [*words, f"hydra.sweep.dir='{directory}'"],
+            [*words, f"hydra.sweep.dir={quoted(str(directory))}"],
             SweepTask(config_name, task, directory, sys.argv[:], detached=submit),
         )
     except (UserError, *COMPLAINTS):
