@@ -117,6 +117,10 @@ def test_filters_choose_runs_by_what_they_were(run_runs, store, words, found):
         (["rm"], "error: rm takes filters or names: status=failed, say."),
         (["remove"], "error: argument status|list|show|rm|export: invalid choice: 'remove'"),
         (["export", "out=runs.txt"], "error: export takes one out=FILE.csv or out=FILE.json."),
+        (
+            ["export", "out=nowhere/runs.csv"],
+            "error: out=nowhere/runs.csv can't be written (No such file or directory).",
+        ),
         (["list", "paths.output_dir=/nowhere"], "error: paths.output_dir=/nowhere is no folder."),
     ],
 )
