@@ -19,6 +19,8 @@ from urllib.request import urlopen
 
 from dotenv import find_dotenv, load_dotenv
 
+from aetransfer.runs.store import default_output_dir
+
 SECONDS = 60.0
 # For a browser: the projector's points turn until somebody touches them.
 NO_ORBIT = "deep('vz-projector')[0].projectorScatterPlotAdapter?.scatterPlot.stopOrbitAnimation()"
@@ -27,7 +29,7 @@ ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+/")
 
 def main() -> None:
     load_dotenv(find_dotenv(usecwd=True))
-    store = Path(os.environ.get("AETRANSFER_OUTPUT_DIR", "outputs"))
+    store = default_output_dir()
     if not has_runs(store):
         sys.exit(
             f"There are no runs with curves in {store} yet: train one, such as `make quickstart` does, and look again."

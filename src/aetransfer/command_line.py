@@ -22,6 +22,8 @@ from aetransfer import logs
 from aetransfer.config.choices import alternatives_of, each_value_once, jobs_of, with_path_of_pretraining
 from aetransfer.config.compose import composed
 from aetransfer.config.groups import config_directory
+from aetransfer.config.nodes import at_home
+from aetransfer.config.quoting import quoted
 from aetransfer.config.sentences import COMPLAINTS, said
 from aetransfer.config.sweep_file import expanded
 from aetransfer.errors import UserError
@@ -85,7 +87,7 @@ def _answer(
     words = [rewritten for word in words for rewritten in with_path_of_pretraining(word)]
     arguments = _arguments(words)
     if arguments.config_dir is None and os.environ.get(CONFIG_DIR):
-        arguments.config_dir = str(Path(os.environ[CONFIG_DIR]).expanduser())
+        arguments.config_dir = str(at_home(os.environ[CONFIG_DIR]))
         if not Path(arguments.config_dir).is_dir():
             raise UserError(f"{CONFIG_DIR}={arguments.config_dir} is no folder.")
         words = ["--config-dir", arguments.config_dir, *words]
@@ -116,7 +118,7 @@ def _answer(
             # Of a signal, say, the first process says what is to be said.
             os._exit(followed)
         if multirun:
-            output_dir = Path(config.paths.output_dir)
+            output_dir = at_home(config.paths.output_dir)
             # Which jobs a search has shows while it goes on.
             _sweep(config_name, words, task, output_dir, None if sweep.bounds else jobs_of(alternatives), submit)
         else:
@@ -196,12 +198,13 @@ def _sweep(
     try:
         _launch(
             config_name,
-            [*words, f"hydra.sweep.dir='{directory}'"],
+            [*words, f"hydra.sweep.dir={quoted(str(directory))}"],
             SweepTask(config_name, task, directory, sys.argv[:], detached=submit),
         )
     except (UserError, *COMPLAINTS):
-        # The launcher or the sweeper as a whole: no job began.
-        shutil.rmtree(directory)
+        # The launcher or the sweeper as a whole. What jobs have noted by then stays.
+        if not (directory / "jobs").is_dir():
+            shutil.rmtree(directory)
         raise
     except Exception as error:
         # Jobs don't raise: a launcher does that lost a worker. The other jobs are still worth a table.

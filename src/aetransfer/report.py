@@ -6,7 +6,6 @@ DIR read paths.output_dir (AETRANSFER_OUTPUT_DIR, else outputs). out=FOLDER: whe
 single run's own page, DIR/report.html, again; it stands alone.
 """
 
-import os
 import re
 import sys
 from dataclasses import dataclass
@@ -14,9 +13,11 @@ from pathlib import Path
 
 from dotenv import find_dotenv, load_dotenv
 
+from aetransfer.config.nodes import at_home
 from aetransfer.errors import UserError
 from aetransfer.printable import printable
 from aetransfer.runs.directory import RunDirectory
+from aetransfer.runs.store import default_output_dir
 
 OUTPUT_DIR = "paths.output_dir"
 
@@ -90,21 +91,21 @@ def report(request: Request) -> Path:
 
 def _request(words: list[str]) -> Request:
     directory, out, run, filters = None, None, None, []
-    output_dir = Path(os.environ.get("AETRANSFER_OUTPUT_DIR", "outputs"))
+    output_dir = default_output_dir()
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or Path(word).exists():
             if directory is not None:
                 raise UserError(f"Reports are made of one directory, not of {directory} and {word} at once.")
-            directory = Path(word).expanduser()
+            directory = at_home(word)
         elif not key or not value:
             raise UserError(f"{word} is no filter: write KEY=VALUE, such as stage=transfer.")
         elif key == "run":
-            run = Path(value).expanduser()
+            run = at_home(value)
         elif key == "out":
-            out = Path(value).expanduser()
+            out = at_home(value)
         elif key == OUTPUT_DIR:
-            output_dir = Path(value).expanduser()
+            output_dir = at_home(value)
         else:
             filters.append(word)
     if run is not None and len(words) > 1:

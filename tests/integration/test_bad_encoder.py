@@ -23,11 +23,12 @@ def encoder(tmp_path):
     return path
 
 
-def test_a_given_pretraining_that_does_not_exist_is_refused(torchless, tmp_path):
-    done = torchless("train", f"pretrain={tmp_path}/run")
+@pytest.mark.parametrize("name", ["run", "Präsenz (2)/seed=1/it's"])
+def test_a_given_pretraining_that_does_not_exist_is_refused(torchless, tmp_path, name):
+    done = torchless("train", f"pretrain={tmp_path}/{name}")
 
     assert_refused(
-        done, f"{tmp_path}/run does not exist: pretrain= takes ae, vae, or a run directory, checkpoint or encoder."
+        done, f"{tmp_path}/{name} does not exist: pretrain= takes ae, vae, or a run directory, checkpoint or encoder."
     )
     assert not done.torch
 

@@ -42,6 +42,14 @@ def test_without_runs_one_sentence_says_what_to_do(tmp_path):
     )
 
 
+def test_a_store_below_the_home_directory_is_looked_for_there(tmp_path):
+    (tmp_path / ".env").write_text("AETRANSFER_OUTPUT_DIR=~/mine\n")
+
+    _, err = board(tmp_path, HOME=str(tmp_path)).communicate(timeout=60)
+
+    assert err.startswith(f"There are no runs with curves in {tmp_path}/mine yet")
+
+
 @pytest.mark.slow
 def test_it_opens_the_store_that_the_env_file_names_for_this_machine_alone(run_train, tmp_path):
     done = run_train(

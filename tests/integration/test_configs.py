@@ -3,11 +3,12 @@
 import importlib
 import inspect
 import re
+import shutil
 
 import pytest
 
 from aetransfer.assemble import make_data, make_encoder, make_model
-from aetransfer.config.choices import with_path_of_pretraining
+from aetransfer.config.choices import alternatives_of, jobs_of, with_path_of_pretraining
 from aetransfer.config.compose import checked, composed
 from aetransfer.config.groups import config_directory
 from aetransfer.config.instantiate import locate
@@ -15,6 +16,7 @@ from aetransfer.config.schema import Job
 from aetransfer.config.signatures import declared
 from aetransfer.transfer.settle import pretraining_of
 from tests.integration.conftest import TINY, job_of
+from tests.made import write_class_folder, write_idx
 
 EXPERIMENTS = sorted(path.stem for path in (config_directory() / "experiment").glob("*.yaml"))
 LOGGERS = sorted(path.stem for path in (config_directory() / "logger").glob("*.yaml"))
@@ -47,10 +49,60 @@ def test_every_experiment_says_its_command_cost_and_expected_numbers(experiment)
     assert "±" in head or "nats" in head
 
 
-def test_the_main_experiment_takes_the_encoder_of_a_finished_run():
-    words = ["experiment=mnist_to_cifar10", *with_path_of_pretraining("pretrain=./somewhere")]
+ODD_PATHS = [
+    "./somewhere",
+    "~/run",
+    "/tmp/Präsenz/run (2)",
+    "./seed=1/run",
+    "./it's",
+    'so "called"/run',
+    "./a#b/[c]{d}",
+]
 
-    assert checked(composed("train", words), Job).pretrain.path == "./somewhere"
+
+@pytest.mark.parametrize("path", ODD_PATHS)
+def test_the_main_experiment_takes_the_encoder_of_a_finished_run_wherever_it_lies(path):
+    words = ["experiment=mnist_to_cifar10", *with_path_of_pretraining(f"pretrain={path}")]
+
+    assert checked(composed("train", words), Job).pretrain.path == path
+
+
+@pytest.mark.parametrize(
+    ("value", "paths"),
+    [
+        ("./a,./b c (1)", ["./a", "./b c (1)"]),
+        ("'./a (b)',./c", ["./a (b)", "./c"]),
+        ("choice(./a,./b)", ["./a", "./b"]),
+    ],
+)
+def test_paths_are_swept_over_quoted_or_not(value, paths):
+    words = with_path_of_pretraining(f"pretrain={value}")
+
+    jobs = jobs_of(alternatives_of("train", words, multirun=True))
+    assert [composed("train", job).pretrain.path for job in jobs] == paths
+
+
+@pytest.mark.parametrize("name", ["it's mine", "Präsenz (2)", "a=b"])
+def test_config_files_are_found_in_a_folder_of_any_name(write_config, tmp_path, run_train, name):
+    _, folder = write_config(**{"experiment/mine": "# @package _global_\nseed: 77\n"})
+    folder = shutil.move(folder, tmp_path / name)
+
+    assert composed("train", ["experiment=mine"], str(folder)).seed == 77
+    done = run_train("--config-dir", str(folder), "--identity", *TINY, "experiment=mine", "transfer=scratch")
+    assert "-s77-" in done.out
+
+
+def test_images_below_the_home_directory_are_found_and_decoded_there(tmp_path, monkeypatch):
+    write_idx(tmp_path / "images" / "MNIST" / "raw")
+    for split in ("train", "test"):
+        write_class_folder(tmp_path / "images" / "cifar10" / split, {"cat": 3, "dog": 3}, size=32)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AETRANSFER_DATA_DIR", "~/images")
+
+    for name, count in (("mnist", 20), ("cifar10", 6)):
+        job = job_of(f"data={name}", "model=ae")
+        assert len(make_data(job.data, job.seed, job.allow).reader(split="train")) == count
+    assert list((tmp_path / "images" / ".cache").glob("cifar10-train-*.npy"))
 
 
 @pytest.mark.parametrize("logger", LOGGERS)

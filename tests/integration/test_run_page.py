@@ -9,6 +9,7 @@ from html import unescape
 import pytest
 
 from aetransfer import report
+from aetransfer.config.compose import composed
 from aetransfer.run_page import write
 from aetransfer.runs.directory import RunDirectory
 from tests.integration.conftest import TINY, TINY_PRETRAINING, assert_refused
@@ -131,6 +132,18 @@ def test_the_command_writes_the_same_page_again_and_needs_no_torch(finished, tor
         f"The encoder comes from {json.loads((copied / 'result.json').read_text())['source'].rpartition('/')[2]}"
         in (words_of(copied))
     )
+
+
+@pytest.mark.parametrize("folder", ["plain", "it's Präsenz (2)"])
+def test_what_a_page_says_to_type_next_is_what_a_shell_and_the_command_read(finished, command, tmp_path, folder):
+    copied = tmp_path / folder / "runs" / finished.name
+    shutil.copytree(finished, copied)
+    assert command(report.main, f"run={copied}").code == 0
+
+    hint = re.search(r"python -m aetransfer\.evaluate (\S*run=.*? evaluation=\w+)", words_of(copied))[1]
+
+    assert composed("evaluate", shlex.split(hint)).run == str(copied)
+    assert ("'" in hint) == (folder != "plain")
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import time
 import pytest
 import yaml
 
+from aetransfer import report
 from aetransfer.config.monitor import MONITORS
 from aetransfer.models.autoencoder import AutoEncoder
 from aetransfer.models.classifier import Classifier
@@ -115,6 +116,10 @@ def test_filters_choose_runs_by_what_they_were(run_runs, store, words, found):
         (["rm"], "error: rm takes filters or names: status=failed, say."),
         (["remove"], "error: argument status|list|show|rm|export: invalid choice: 'remove'"),
         (["export", "out=runs.txt"], "error: export takes one out=FILE.csv or out=FILE.json."),
+        (
+            ["export", "out=nowhere/runs.csv"],
+            "error: out=nowhere/runs.csv can't be written (No such file or directory).",
+        ),
         (["list", "paths.output_dir=/nowhere"], "error: paths.output_dir=/nowhere is no folder."),
     ],
 )
@@ -142,6 +147,17 @@ def test_show_takes_a_path(run_runs, store):
     done = run_runs("show", str(store / "runs" / "pretrain-mnist-ae-d64-s0-aaaa"))
 
     assert "carried by                transfer-cifar10-frozen-s0-bbbb" in done.out
+
+
+def test_a_source_that_was_named_below_the_home_directory_knows_who_carried_it(run_runs, store, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    make_run(
+        store, "transfer-digits-frozen-s0-eeee", arm="frozen", source="~/outputs/runs/pretrain-mnist-ae-d64-s0-aaaa"
+    )
+
+    done = run_runs("show", "~/outputs/runs/pretrain-mnist-ae-d64-s0-aaaa")
+
+    assert "carried by                transfer-cifar10-frozen-s0-bbbb, transfer-digits-frozen-s0-eeee" in done.out
 
 
 def test_rm_only_says_what_it_would_remove(run_runs, store):
@@ -210,6 +226,25 @@ def test_export_writes_a_flat_table(run_runs, store, tmp_path):
     assert [row["status"] for row in json.loads((tmp_path / "runs.json").read_text())] == [
         "finished", "finished", "failed", "running",
     ]  # fmt: skip
+
+
+def test_a_store_below_the_home_directory_is_the_same_one_for_every_command(
+    run_train, run_runs, command, tmp_path, monkeypatch
+):
+    here, store = tmp_path / "here", tmp_path / "home" / "store"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("AETRANSFER_OUTPUT_DIR", "~/store")
+
+    assert run_train("-m", *TINY, "transfer=scratch", "trainer.max_epochs=1").code == 0
+
+    (run,) = (store / "runs").glob("[!.]*")
+    assert names(run_runs("list")) == names(run_runs("list", "paths.output_dir=~/store")) == [run.name[-4:]]
+    assert "1 job(s): 1 finished" in run_runs("status").out
+    assert f"report: {store}/reports/" in command(report.main, "stage=transfer").out
+    assert f"{store}/other/runs/" in run_train("--identity", *TINY, "paths.output_dir='~/store/other'").out
+    assert list(here.iterdir()) == []
 
 
 def test_an_empty_store_is_no_error(run_runs, tmp_path):

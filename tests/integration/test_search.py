@@ -5,6 +5,8 @@ import os
 import shlex
 import subprocess
 import sys
+from dataclasses import asdict, replace
+from datetime import timedelta
 
 import optuna
 import pytest
@@ -13,8 +15,9 @@ from optuna.trial import TrialState
 from aetransfer import command_line
 from aetransfer.config.monitor import MONITORS
 from aetransfer.config.sweep_file import Space, SweepFile
+from aetransfer.runs.lock import Claim
 from aetransfer.sweeps.study import ArmStudy, storage_at
-from tests.integration.conftest import TINY
+from tests.integration.conftest import TINY, assert_is_one_sentence
 
 SEARCH = ("-m", *TINY, "transfer=scratch,random_frozen", "sweep=tune", "sweep.trials=3", "trainer.max_epochs=1")
 
@@ -116,6 +119,24 @@ def test_a_trial_that_fails_or_is_not_a_number_does_not_end_the_search(fake_trai
     assert "RuntimeError: out of memory" in next(line for line in done.out.splitlines() if line.startswith("failed: "))
 
 
+def test_a_search_that_can_not_read_its_own_notes_leaves_what_it_has_done(fake_train, tmp_path):
+    def damaging(config):
+        if len(accuracy.asked) == 3:
+            (note,) = tmp_path.glob("outputs/sweeps/*/jobs/00000.json")
+            note.write_text('{"number": 0, "overr')
+        return 0.5
+
+    accuracy = Accuracy(tmp_path / "runs", damaging)
+    done = fake_train(accuracy, *SEARCH)
+
+    assert done.code == 1
+    assert_is_one_sentence(done.err)
+    assert "/jobs/00000.json is damaged (" in done.err
+    (sweep,) = (tmp_path / "outputs" / "sweeps").iterdir()
+    assert (sweep / "planned.json").is_file()
+    assert len(list((sweep / "jobs").iterdir())) == 4
+
+
 def test_a_key_on_the_command_line_is_not_searched(fake_train, tmp_path):
     accuracy = Accuracy(tmp_path / "runs", lambda config: 0.5)
     done = fake_train(accuracy, *SEARCH, "model.optimizer.lr=0.004")
@@ -159,10 +180,34 @@ def study(tmp_path, trials=2):
     return ArmStudy("arm", MONITORS["classifier"], SweepFile(trials=trials), space, storage_at(None, tmp_path))
 
 
-def test_a_trial_of_a_process_that_is_gone_is_asked_for_again(tmp_path):
+def test_the_studies_are_in_the_store_also_where_that_is_below_the_home_directory(fake_train, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AETRANSFER_OUTPUT_DIR", "~/store")
+
+    assert fake_train(Accuracy(tmp_path / "runs", lambda config: 0.5), *SEARCH).code == 0
+
+    assert sorted(path.name for path in (tmp_path / "store").iterdir()) == ["studies", "sweeps"]
+
+
+def ended():
+    """A process that is gone; its number is free for others."""
+    code = "import json; from dataclasses import asdict; from aetransfer.runs.lock import Claim\n"
+    code += "print(json.dumps(asdict(Claim.mine())))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return Claim(**json.loads(done.stdout))
+
+
+GONE = {
+    "ended": ended,
+    "ended, and another process has its number": lambda: replace(Claim.mine(), born=Claim.mine().born - 1000),
+    "before a restart of the machine": lambda: replace(Claim.mine(), machine=f"{Claim.mine().host} earlier pid:[1]"),
+}
+
+
+@pytest.mark.parametrize("gone", GONE.values(), ids=GONE)
+def test_a_trial_of_a_process_that_is_gone_is_asked_for_again(tmp_path, gone):
     lost = study(tmp_path).ask()
-    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
-    lost.trial.set_user_attr("process", f"{os.uname().nodename} {gone.stdout.strip()}")
+    lost.trial.set_user_attr("process", asdict(gone()))
 
     later = study(tmp_path)
     again = later.ask()
@@ -173,6 +218,18 @@ def test_a_trial_of_a_process_that_is_gone_is_asked_for_again(tmp_path):
     assert later.ask() is None
     assert len(later.counted(TrialState.COMPLETE)) == 2
     assert not later.counted(TrialState.FAIL)
+
+
+@pytest.mark.parametrize(
+    "machine", ["elsewhere boot pid:[1]", f"{Claim.mine().host} {Claim.mine().boot} pid:[1]"], ids=["host", "container"]
+)
+def test_a_trial_of_another_machine_is_left_to_it_for_a_day(tmp_path, machine, monkeypatch):
+    theirs = study(tmp_path).ask()
+    theirs.trial.set_user_attr("process", asdict(replace(Claim.mine(), machine=machine)))
+
+    assert study(tmp_path).ask().overrides != theirs.overrides
+    monkeypatch.setattr("aetransfer.sweeps.study.GONE_AFTER", timedelta(0))
+    assert study(tmp_path).ask().overrides == theirs.overrides
 
 
 def test_a_trial_that_another_process_is_at_is_left_to_it(tmp_path):

@@ -1,9 +1,14 @@
 """What `submit` refuses before anything is queued, and where a lab keeps its own config files. The queue: tests/slurm."""
 
+import shlex
+
 import pytest
 
 from aetransfer import submit
 from aetransfer.runs import __main__ as runs
+from aetransfer.sweeps.jobs import note_planned
+from aetransfer.sweeps.queue import Queued
+from aetransfer.sweeps.submitting import print_queued
 from tests.integration.conftest import TINY, assert_refused
 
 
@@ -90,3 +95,13 @@ def test_a_folder_of_configs_that_is_not_there_is_named(run_train, tmp_path, mon
     done = run_train(*TINY)
 
     assert_refused(done, f"AETRANSFER_CONFIG_DIR={tmp_path / 'lab'} is no folder.")
+
+
+def test_the_command_to_watch_a_sweep_can_be_pasted_into_a_shell(tmp_path, capsys):
+    sweep = tmp_path / "it's mine" / "sweeps" / "first"
+    note_planned(sweep, [["seed=0"]])
+
+    print_queued(sweep, Queued({"0": "7_0"}, "8"))
+
+    (watch,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("watch:"))
+    assert shlex.split(watch)[1:] == ["python", "-m", "aetransfer.runs", "status", str(sweep)]

@@ -1,5 +1,7 @@
 """-m: choices and seeds in one command, and the table it ends in."""
 
+import shutil
+
 from tests.integration.conftest import TINY
 
 
@@ -10,6 +12,20 @@ def test_a_sweep_ends_in_a_table_of_arms_with_mean_and_spread_over_seeds(run_tra
     rows = [line for line in done.out.splitlines() if line.startswith("│")]
     assert [row.split("│")[1].strip() for row in rows] == ["scratch", "random_frozen"]
     assert all("±" in row and row.split("│")[-2].strip() == "2" for row in rows)
+
+
+def test_a_sweep_and_its_config_files_may_lie_in_folders_of_any_name(run_train, write_config, tmp_path, monkeypatch):
+    store = tmp_path / "it's Präsenz (2) a=b"
+    monkeypatch.setenv("AETRANSFER_OUTPUT_DIR", str(store / "outputs"))
+    _, folder = write_config(**{"experiment/mine": "# @package _global_\nseed: 77\n"})
+    shutil.move(folder, store / "configs")
+
+    done = run_train("--config-dir", str(store / "configs"), "-m", *TINY, "experiment=mine", "transfer=scratch")
+
+    assert done.code == 0, done.err
+    (sweep,) = (store / "outputs" / "sweeps").iterdir()
+    assert (sweep / "report" / "index.html").is_file()
+    assert [path.name for path in (sweep / "jobs").iterdir()] == ["00000.json"]
 
 
 def test_one_seed_has_no_spread(run_train):

@@ -14,6 +14,7 @@ from dataclasses import asdict, replace
 import psutil
 import pytest
 
+from aetransfer.runs.files import remove_partial_files, replace_file, replacing
 from aetransfer.runs.lock import Claim, RunLock
 
 QUICK = {"poll": 0.01, "dead": 0.2, "beat": 0.02}
@@ -185,3 +186,29 @@ def test_others_may_read_who_holds_a_run(tmp_path):
             assert (tmp_path / f"{lock.number:08}.json").stat().st_mode & 0o777 == 0o644
     finally:
         os.umask(before)
+
+
+def test_containers_whose_processes_have_the_same_number_can_write_one_file_at_once(tmp_path):
+    path = tmp_path / "00000001.json"
+
+    with replacing(path) as one:
+        with replacing(path) as other:
+            one.write_text("one")
+            other.write_text("other")
+        assert path.read_text() == "other"
+
+    assert path.read_text() == "one"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_process_left_that_was_killed_while_it_wrote_is_removed_and_nothing_else(tmp_path):
+    path = tmp_path / "result.json"
+    replace_file(path, "whole")
+    code = "import os, sys; from pathlib import Path; from aetransfer.runs.files import replacing\n"
+    code += "with replacing(Path(sys.argv[1])) as partial: partial.write_text('ha'); os._exit(9)"
+    assert subprocess.run([sys.executable, "-c", code, str(path)]).returncode == 9
+    assert len(list(tmp_path.iterdir())) == 2
+
+    remove_partial_files(tmp_path)
+
+    assert list(tmp_path.iterdir()) == [path] and path.read_text() == "whole"

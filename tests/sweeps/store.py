@@ -21,22 +21,33 @@ VERSIONS = {"python": "3.11.7", "aetransfer": "0.1.0", "torch": "2.6.0"}
 _jobs: dict[tuple[str, ...], Job] = {}
 
 
-def settled(output_dir: Path, *words: str, seed: int = 0) -> Job:
-    """The job of these overrides. Hydra takes a tenth of a second to compose one, so seeds share it."""
+def settled(output_dir: Path, *words: str, seed: int = 0, pretrain_seed: int | None = None) -> Job:
+    """The job of these overrides. Hydra takes a tenth of a second to compose one, so seeds share it.
+
+    pretrain_seed: None for a pretraining of the same seed.
+    """
     if words not in _jobs:
         _jobs[words] = settle(checked(composed("train", list(words)), Job), list(words))
     job = _jobs[words]
-    pretrain = job.pretrain.model_copy(update={"seed": seed}) if job.pretrain is not None else None
+    source_seed = seed if pretrain_seed is None else pretrain_seed
+    pretrain = job.pretrain.model_copy(update={"seed": source_seed}) if job.pretrain is not None else None
     paths = job.paths.model_copy(update={"output_dir": output_dir})
     return job.model_copy(update={"seed": seed, "pretrain": pretrain, "paths": paths})
 
 
-def make_run(output_dir: Path, *words: str, seed: int = 0, acc: float | None = None, history: bool = True) -> Path:
+def make_run(
+    output_dir: Path,
+    *words: str,
+    seed: int = 0,
+    pretrain_seed: int | None = None,
+    acc: float | None = None,
+    history: bool = True,
+) -> Path:
     """Write a finished transfer, with its pretraining where it carries one, and return its directory.
 
     acc: its test accuracy; by default one that depends on the arm, the labels, the latent size and the seed.
     """
-    job = settled(output_dir, *words, seed=seed)
+    job = settled(output_dir, *words, seed=seed, pretrain_seed=pretrain_seed)
     source = None
     if job.transfer.carries:
         source = _write(pretraining_of(job), {"val/mse": 0.0031, "test/mse": 0.003 + seed * 1e-5}, None, words, history)

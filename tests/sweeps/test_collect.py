@@ -1,12 +1,13 @@
 """Which runs a report is about, and what is said of the others."""
 
+import json
 import shutil
 
 import pytest
 
 from aetransfer.errors import UserError
 from aetransfer.sweeps.collect import collect_store, collect_sweep
-from aetransfer.sweeps.jobs import note_planned
+from aetransfer.sweeps.jobs import SweepJob, note_job, note_planned, read_jobs, read_planned
 from tests.sweeps.store import change_result, make_pretraining, make_run, make_sweep
 
 BASE = "experiment=quickstart"
@@ -51,6 +52,20 @@ def test_jobs_that_an_interrupted_sweep_never_began_are_missing(tmp_path):
     note_planned(sweep, [["transfer=scratch", "seed=0"], ["transfer=frozen", "seed=0"]])
 
     assert [str(run) for run in collect_sweep(sweep).unfinished] == ["missing: transfer=frozen seed=0"]
+
+
+def test_who_reads_a_sweeps_notes_while_they_are_written_finds_them_whole(tmp_path):
+    note_planned(tmp_path, [["seed=0"]])
+    note_job(tmp_path, SweepJob(0, ["seed=0"], None, None))
+
+    with (tmp_path / "planned.json").open() as planned, (tmp_path / "jobs" / "00000.json").open() as job:
+        note_planned(tmp_path, [["seed=1"]], first=1)
+        note_job(tmp_path, SweepJob(0, ["seed=0"], "runs/a", None))
+
+        assert json.load(planned) == {"0": ["seed=0"]}
+        assert json.load(job)["run"] is None
+    assert read_planned(tmp_path) == {"0": ["seed=0"], "1": ["seed=1"]}
+    assert [noted.run for noted in read_jobs(tmp_path)] == ["runs/a"]
 
 
 def test_a_store_that_was_moved_is_still_read(tmp_path):

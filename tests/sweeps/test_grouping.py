@@ -1,5 +1,7 @@
 """Columns are what was varied, in the user's words; groups are what differs in nothing but the seed."""
 
+import pytest
+
 from aetransfer.sweeps.collect import collect_store
 from aetransfer.sweeps.comparison import compare_all
 from aetransfer.sweeps.grouping import group_runs
@@ -79,6 +81,23 @@ def test_only_equal_seeds_and_equal_settings_are_paired(tmp_path):
     (comparison,) = compare_all(groups, "test/acc")
 
     assert (comparison.paired.n, comparison.unpaired) == (2, 1)
+
+
+def test_runs_of_one_seed_count_once_in_a_comparison_by_their_mean(tmp_path):
+    """Three pretrainings carried to one seed share its images, its head and its control."""
+    for seed, control, carried in ((0, 0.5, (0.6, 0.7, 0.8)), (1, 0.5, (0.5, 0.6))):
+        make_run(tmp_path, BASE, "transfer=scratch", seed=seed, acc=control)
+        for pretrain_seed, acc in enumerate(carried):
+            make_run(tmp_path, BASE, "transfer=finetune", seed=seed, pretrain_seed=pretrain_seed, acc=acc)
+    _, groups = group_runs(collect_store(tmp_path / "runs", ["stage=transfer"]).runs)
+
+    (comparison,) = compare_all(groups, "test/acc")
+
+    assert len(comparison.group.runs) == 5
+    assert comparison.group.values("test/acc") == pytest.approx([0.7, 0.55])
+    assert (comparison.paired.n, comparison.unpaired) == (2, 0)
+    assert comparison.paired.mean == pytest.approx((0.2 + 0.05) / 2)
+    assert comparison.ratio == pytest.approx(1.25)
 
 
 def test_a_runs_own_word_on_its_control_is_heeded(tmp_path):

@@ -3,6 +3,8 @@
 import json
 from types import SimpleNamespace
 
+import pytest
+
 from aetransfer.sweeps.promises import promises
 
 
@@ -46,6 +48,34 @@ def test_arms_are_apart_and_too_few_runs_say_nothing(tmp_path):
 
     assert {row[0] for row in table.rows} == {"finetune"}
     assert promises(groups(tmp_path, "other", [(None, 0.1)] * 4), "test/acc") is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["{", "[]", '{"rows": []}', '{"bottleneck": 3}', '{"bottleneck": {"logme": [1]}}', "[" * 100_000, b"\xff\xfe"],
+    ids=["cut off", "a list", "other keys", "a number", "a list of scores", "nested", "no text"],
+)
+def test_a_damaged_file_is_named_and_left_out_and_the_other_runs_are_ranked(tmp_path, caplog, content):
+    runs = groups(tmp_path, "frozen", [(1.0, 0.2), (2.0, 0.3), (3.0, 0.4), (4.0, 0.1)])
+    damaged = tmp_path / "frozen3" / "evaluation" / "transferability.json"
+    damaged.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+    table = promises(runs, "test/acc")
+
+    assert table.rows[0] == ["frozen", "logme", "+1.00", "+1.00", "3"]
+    assert f"{damaged} is damaged" in caplog.text
+
+
+@pytest.mark.parametrize("word", ["nan", "inf", "-inf"])
+def test_a_score_that_was_no_number_is_left_out_and_those_beside_it_count(tmp_path, caplog, word):
+    runs = groups(tmp_path, "frozen", [(1.0, 0.2), (2.0, 0.3), (3.0, 0.4), (4.0, 0.5)])
+    written = tmp_path / "frozen0" / "evaluation" / "transferability.json"
+    written.write_text(json.dumps({"bottleneck": {"logme": word, "h_score": -1.0}}))
+
+    table = promises(runs, "test/acc")
+
+    assert [row[1:] for row in table.rows] == [["h_score", "-1.00", "-1.00", "4"], ["logme", "+1.00", "+1.00", "3"]]
+    assert "logme is no number" in caplog.text
 
 
 def test_scores_that_are_all_the_same_rank_nothing(tmp_path):

@@ -157,6 +157,24 @@ def test_two_runs_of_one_seed_get_a_page_on_which_no_interval_is_invented(tmp_pa
     assert all(row["sd"] == row["ci_low"] == "" for row in csv.DictReader(files["results.csv"].decode().splitlines()))
 
 
+def test_one_seed_over_three_pretrainings_is_one_seed_and_the_notes_say_so(tmp_path):
+    arms = [
+        make_run(tmp_path, BASE, "transfer=finetune", pretrain_seed=seed, acc=acc)
+        for seed, acc in enumerate((0.5, 0.6, 0.7))
+    ]
+    control = make_run(tmp_path, BASE, "transfer=scratch", acc=0.4)
+
+    files = written(make_sweep(tmp_path, [*arms, control]), tmp_path / "report")
+
+    said = files["summary.md"].decode()
+    assert "one seed: nothing can be said" in said
+    assert "several runs of one seed" in said and "their mean counts as one seed" in said
+    rows = csv.DictReader(files["results.csv"].decode().splitlines())
+    row = next(row for row in rows if row["transfer"] == "finetune" and row["metric"] == "test/acc")
+    assert (row["n"], row["seeds"], len(row["runs"].split())) == ("1", "0", 3)
+    assert float(row["mean"]) == pytest.approx(0.6)
+
+
 def test_two_hundred_runs_and_long_labels_make_a_page_of_sane_size(tmp_path):
     make_run(tmp_path, BASE, "transfer=scratch")
     make_run(tmp_path, BASE, "transfer=finetune")
@@ -249,6 +267,24 @@ def test_the_command_takes_a_sweep_a_store_or_filters_and_names_the_page_last(tm
     assert filtered[-1] == f"report: {store}/reports/data-photo_digits_stage-transfer/index.html"
     assert run_report(sweep, f"out={tmp_path}/here")[-1] == f"report: {tmp_path}/here/index.html"
     assert [line.split("│")[1].strip() for line in filtered if line.startswith("│")] == ["scratch"]
+
+
+def test_a_report_takes_the_figures_of_an_earlier_one_away_and_leaves_the_users_own(tmp_path, run_report):
+    store = tmp_path / "outputs"
+    scratch = make_run(store, BASE, "transfer=scratch")
+    make_run(store, BASE, "transfer=scratch", "encoder.latent_dim=16")
+    place = tmp_path / "paper"
+    (place / "figures").mkdir(parents=True)
+    for name in ("overview.svg", "overview.pdf", "notes.txt"):
+        (place / "figures" / name).write_text("mine")
+
+    run_report(store, f"out={place}")
+    assert (place / "figures" / "transfers_latent_size.svg").is_file()
+    run_report(make_sweep(store, [scratch]), f"out={place}")
+
+    names = {path.name for path in (place / "figures").iterdir()}
+    assert {"overview.svg", "overview.pdf", "notes.txt", "transfers_bars.svg"} <= names
+    assert "transfers_latent_size.svg" not in names and "transfers_latent_size.pdf" not in names
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override
 
 from aetransfer.config.groups import choices_of, groups_of
+from aetransfer.config.quoting import as_read, quoted
 from aetransfer.errors import UserError
 
 # Groups of which several files make sense together: logger=[csv,tensorboard].
@@ -72,7 +73,9 @@ def with_path_of_pretraining(word: str) -> list[str]:
         return [word]
     if len(paths) < len(values):
         raise UserError(f"pretrain={value} mixes paths with named pretrainings: sweep over one kind at a time.")
-    return ["pretrain=given", f"pretrain.path={value}"]
+    # Who writes quotes, or choice(...), has written as Hydra reads it.
+    readable = value if as_read(value) is not None else ",".join(map(quoted, values))
+    return ["pretrain=given", f"pretrain.path={readable}"]
 
 
 def _swept(override: Override, config_dir: str | None) -> list[str]:

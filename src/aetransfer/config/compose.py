@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel
 
 from aetransfer.config.groups import config_directory
+from aetransfer.config.quoting import quoted
 from aetransfer.config.sentences import COMPLAINTS, SCHEMAS, sentence
 from aetransfer.errors import UserError
 
@@ -26,7 +27,7 @@ def composed(
         folder = Path(config_dir).absolute()
         if not folder.is_dir():
             raise UserError(f"--config-dir {config_dir} is no folder.")
-        more = [f"hydra.searchpath=['file://{folder}']"]
+        more = [f"hydra.searchpath=[{quoted(f'file://{folder}')}]"]
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(config_directory())):
             return compose(config_name, overrides=[*overrides, *more], return_hydra_config=with_hydra)

@@ -1,8 +1,10 @@
 """What the nodes of every config are made of: numbers with their limits, and keys of which none may be misspelt."""
 
+import os
+from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 
@@ -12,6 +14,14 @@ def no_bool(value: Any) -> Any:
         raise PydanticCustomError("not_a_number", "Input should be a number")
     return value
 
+
+def at_home(path: str | Path) -> Path:
+    """Put the home directory in for a leading ~, which no shell does in a config or in .env."""
+    # pathlib raises RuntimeError for ~name where nobody is called so: then it is a folder's name.
+    return Path(os.path.expanduser(path))  # noqa: PTH111
+
+
+Place = Annotated[Path, AfterValidator(at_home)]
 
 # 32 bits: larger ones overflow somewhere in torch, and none has a meaning.
 PositiveInt = Annotated[int, BeforeValidator(no_bool), Field(gt=0, lt=2**31)]

@@ -5,10 +5,9 @@ function that is built from it. What that takes is not said here: `aetransfer.co
 the program and of Lightning in their sources, of anybody else when it is built.
 """
 
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from aetransfer.config.measures import Measures
 from aetransfer.config.nodes import (
@@ -17,6 +16,7 @@ from aetransfer.config.nodes import (
     Node,
     NonNegativeFloat,
     NonNegativeInt,
+    Place,
     PositiveFloat,
     PositiveInt,
     Seed,
@@ -24,6 +24,7 @@ from aetransfer.config.nodes import (
     Target,
     Width,
     Widths,
+    at_home,
     no_bool,
 )
 
@@ -38,6 +39,11 @@ def _all(value: Any) -> Any:
     return None if value == "all" else value
 
 
+def _reader_at_home(reader: Target) -> Target:
+    places = {key: value for key in ("root", "cache_dir") if isinstance(value := getattr(reader, key, None), str)}
+    return reader.model_copy(update={key: str(at_home(value)) for key, value in places.items()})
+
+
 def _get(node: Any, key: str, field: str) -> Any:
     """Read a key of a node that may be plain data or validated already."""
     return node.get(key) if isinstance(node, dict) else getattr(node, field, None)
@@ -50,7 +56,7 @@ class Augment(Node):
 
 class Data(Node):
     name: Name
-    reader: Target
+    reader: Annotated[Target, AfterValidator(_reader_at_home)]
     root: str | None = None
     classes: PositiveInt | None = None
     channels: Annotated[Literal[1, 3], BeforeValidator(no_bool)]
@@ -285,9 +291,9 @@ TAGS = {CONV4, "custom", "given", "declared", "ae", "vae", "classifier", "int", 
 
 
 class Paths(Node):
-    data_dir: Path
-    output_dir: Path
-    cache_dir: Path
+    data_dir: Place
+    output_dir: Place
+    cache_dir: Place
 
 
 class Job(Node):

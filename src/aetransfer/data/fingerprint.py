@@ -65,7 +65,7 @@ def fingerprint(reader: str, root: str | None, images: Images) -> Fingerprint:
     Raises UserError for a file that can't be read.
     """
     files = dict(_files(reader, root))
-    return Fingerprint(f"{_checksum(images):08x}", files, _contents(Path(root).expanduser(), files) if root else None)
+    return Fingerprint(f"{_checksum(images):08x}", files, _contents(Path(root), files) if root else None)
 
 
 def _checksum(images: Images) -> int:
@@ -100,7 +100,7 @@ def _files(reader: str, root: str | None) -> Iterator[tuple[str, tuple[int, int]
     if root is None or not module.startswith("aetransfer.data."):
         return
     for folder in FOLDERS.get(name, ()):
-        yield from _below(Path(root).expanduser() / folder, folder)
+        yield from _below(Path(root) / folder, folder)
 
 
 def _below(folder: Path, path: str) -> Iterator[tuple[str, tuple[int, int]]]:

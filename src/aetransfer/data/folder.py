@@ -49,7 +49,7 @@ def read_folder(root: str | None, split: Split, image_size: int, cache_dir: str)
         raise UserError(
             "data=image_folder needs data.root=DIR, a folder with train/<class>/* and, if any, test/<class>/*."
         )
-    base = Path(root).expanduser().resolve()
+    base = Path(root).resolve()
     has_test = (base / "test").is_dir()
     class_names = _class_names(base / "train")
     # A test split that doesn't fit is better known now than after the training.
@@ -66,7 +66,7 @@ def read_folder(root: str | None, split: Split, image_size: int, cache_dir: str)
             count, of = len(listings["test"].files), len(whole.files)
             log.warning("%s has no test folder: %d of its %d images are set aside as test.", base, count, of)
             _said_of.add(base)
-    cache = Path(cache_dir).expanduser()
+    cache = Path(cache_dir)
     images = {part: _decoded(listing, base / part, image_size, cache) for part, listing in listings.items()}
     return Images(images[split], torch.from_numpy(listings[split].labels), class_names)
 

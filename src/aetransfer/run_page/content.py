@@ -1,9 +1,11 @@
 """What a run's page says, before it is HTML."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aetransfer.config.quoting import quoted
 from aetransfer.errors import UserError
 from aetransfer.html.picture import Picture
 from aetransfer.run_page.curves import Chart, charts
@@ -187,7 +189,8 @@ def _hint(subject: Subject, measures: list[Measure]) -> str | None:
     wanted = "classifier" if subject.told.stage == "transfer" else "probes"
     if wanted in taken:
         return None
-    return f"python -m aetransfer.evaluate run={subject.directory.path} evaluation={wanted}"
+    run = quoted(str(subject.directory.path))
+    return shlex.join(["python", "-m", "aetransfer.evaluate", f"run={run}", f"evaluation={wanted}"])
 
 
 def _facts(subject: Subject) -> list[tuple[str, str]]:

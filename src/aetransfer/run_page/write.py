@@ -1,6 +1,7 @@
 """Writing a run's page, and doing so at the end of a run in a way that can spoil nothing."""
 
 import logging
+import shlex
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,6 +32,6 @@ def leave_page(directory: RunDirectory) -> None:
         # On a full disk the log finds no room either.
         with suppress(WriteError):
             log.warning(
-                "The run's page can't be written (%s: %s); python -m aetransfer.report run=%s writes it again.",
-                *(type(error).__name__, error, directory.path),
+                "The run's page can't be written (%s: %s); python -m aetransfer.report %s writes it again.",
+                *(type(error).__name__, error, shlex.quote(f"run={directory.path}")),
             )

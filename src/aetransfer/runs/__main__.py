@@ -8,7 +8,6 @@ export out=runs.csv arm=scratch,finetune
 """
 
 import argparse
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -16,11 +15,12 @@ from typing import NoReturn
 
 from dotenv import find_dotenv, load_dotenv
 
+from aetransfer.config.nodes import at_home
 from aetransfer.errors import UserError
 from aetransfer.printable import printable
 from aetransfer.runs.filters import SHORT, chosen
 from aetransfer.runs.pages import export, print_list, print_run, size
-from aetransfer.runs.store import StoredRun, run_called, runs_in, started_from
+from aetransfer.runs.store import StoredRun, default_output_dir, run_called, runs_in, started_from
 
 
 def main() -> None:
@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
 def _output_dir(words: list[str]) -> tuple[Path, list[str]]:
     """Take `paths.output_dir=DIR` out of the words."""
     given = [word.partition("=")[2] for word in words if word.startswith("paths.output_dir=")]
-    directory = Path(given[-1] if given else os.environ.get("AETRANSFER_OUTPUT_DIR", "outputs")).expanduser()
+    directory = at_home(given[-1]) if given else default_output_dir()
     if given and not directory.is_dir():
         raise UserError(f"paths.output_dir={directory} is no folder.")
     return directory, [word for word in words if not word.startswith("paths.output_dir=")]
@@ -78,7 +78,7 @@ def _status(output_dir: Path, words: list[str], _: argparse.Namespace) -> int:
 
     if len(words) > 1:
         raise UserError("status takes one sweep's directory, or none for the newest.")
-    sweep = Path(words[0]).expanduser() if words else newest_sweep(output_dir)
+    sweep = at_home(words[0]) if words else newest_sweep(output_dir)
     print_status(sweep, status_of(sweep))
     return 0
 
@@ -138,7 +138,7 @@ def _export(output_dir: Path, words: list[str], _: argparse.Namespace) -> int:
     if len(files) != 1 or Path(files[0]).suffix not in (".csv", ".json"):
         raise UserError("export takes one out=FILE.csv or out=FILE.json.")
     runs = chosen(runs_in(output_dir), [word for word in words if not word.startswith("out=")])
-    export(runs, Path(files[0]).expanduser())
+    export(runs, at_home(files[0]))
     print(f"{len(runs)} run(s): {files[0]}")
     return 0
 

@@ -3,13 +3,14 @@
 import errno
 import os
 import re
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from aetransfer.errors import UserError
 
-PARTIAL = re.compile(r"\..+\.\d+")
+PARTIAL = re.compile(r"\..+\.[0-9a-f]{12}")
 
 
 class WriteError(UserError):
@@ -33,7 +34,8 @@ def replacing(path: Path, keep: Path | None = None) -> Iterator[Path]:
     keep: where the file that was there goes; for a moment there is then none in its place. Where writing fails, no part
     is left.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    # A process's number would not do: containers that share a disk have processes of the same number.
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")
     try:
         yield partial
         with partial.open("rb+") as file:

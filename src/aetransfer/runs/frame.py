@@ -1,13 +1,13 @@
 """The store of runs as a pandas DataFrame, for notebooks."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aetransfer.config.nodes import at_home
 from aetransfer.errors import UserError
 from aetransfer.runs.filters import chosen
 from aetransfer.runs.pages import row_of
-from aetransfer.runs.store import runs_in
+from aetransfer.runs.store import default_output_dir, runs_in
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -24,5 +24,5 @@ def runs_frame(output_dir: str | Path | None = None, *filters: str) -> "DataFram
         from pandas import DataFrame
     except ImportError as error:
         raise UserError("runs_frame needs pandas: pip install 'aetransfer[notebook]'.") from error
-    directory = Path(output_dir or os.environ.get("AETRANSFER_OUTPUT_DIR", "outputs")).expanduser()
+    directory = at_home(output_dir) if output_dir else default_output_dir()
     return DataFrame([row_of(run) for run in chosen(runs_in(directory), list(filters))])

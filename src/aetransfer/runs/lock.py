@@ -53,6 +53,11 @@ class Claim:
     def host(self) -> str:
         return self.machine.split(" ")[0]
 
+    @property
+    def boot(self) -> str:
+        """Which start of the machine it is; empty where the system gives those no name."""
+        return self.machine.split(" ")[1] if " " in self.machine else ""
+
     def is_gone(self) -> bool:
         """Tell whether the holder has let go, or has died on this machine. False for what only its beat can tell."""
         if self.released:

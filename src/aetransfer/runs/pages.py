@@ -13,7 +13,7 @@ from rich.text import Text
 
 from aetransfer.errors import UserError
 from aetransfer.printable import printable
-from aetransfer.runs.files import replace_file
+from aetransfer.runs.files import replacing
 from aetransfer.runs.filters import flat, setting
 from aetransfer.runs.store import StoredRun
 
@@ -75,7 +75,10 @@ def print_run(run: StoredRun, children: list[StoredRun]) -> None:
 
 
 def export(runs: list[StoredRun], path: Path) -> None:
-    """Write a flat row for each run: name, identity, status, config, metrics, counts, timing."""
+    """Write a flat row for each run: name, identity, status, config, metrics, counts, timing.
+
+    Raises UserError where `path` can't be written.
+    """
     rows = [row_of(run) for run in runs]
     if path.suffix == ".json":
         text = json.dumps(rows, indent=2) + "\n"
@@ -87,7 +90,9 @@ def export(runs: list[StoredRun], path: Path) -> None:
         writer.writerows({key: _text(value) for key, value in row.items()} for row in rows)
         text = written.getvalue()
     try:
-        replace_file(path, text)
+        # Not by replace_file, which says what becomes of a run.
+        with replacing(path) as partial:
+            partial.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UserError(f"out={path} can't be written ({error.strerror}).") from error
 

@@ -3,11 +3,13 @@
 Nothing here imports torch or checks a config against today's schema: runs of older versions are listed as well.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aetransfer.config.monitor import MONITORS
+from aetransfer.config.nodes import at_home
 from aetransfer.errors import UserError
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.lock import RunLock
@@ -66,6 +68,11 @@ class StoredRun:
         return sum(path.lstat().st_size for path in self.files)
 
 
+def default_output_dir() -> Path:
+    """Return the output directory of a command that names none, as configs/paths/default.yaml has it."""
+    return at_home(os.environ.get("AETRANSFER_OUTPUT_DIR", "outputs"))
+
+
 def runs_in(output_dir: Path) -> list[StoredRun]:
     """Return the runs of a store by name, the damaged ones included. Links that lead out of the store are not in it."""
     folder = output_dir / "runs"
@@ -100,7 +107,7 @@ def run_called(name: str, runs: list[StoredRun]) -> StoredRun:
     exact = [run for run in runs if run.name == name]
     if exact:
         return exact[0]
-    path = Path(name).expanduser()
+    path = at_home(name)
     if path.is_dir():
         same = [run for run in runs if run.path.samefile(path)]
         return same[0] if same else read(path)
@@ -116,7 +123,7 @@ def run_called(name: str, runs: list[StoredRun]) -> StoredRun:
 def started_from(source: StoredRun, runs: list[StoredRun]) -> list[StoredRun]:
     """Return the runs whose encoder comes from `source`."""
     place = source.path.resolve()
-    carried = [(run, Path(run.source).resolve()) for run in runs if run.source]
+    carried = [(run, at_home(run.source).resolve()) for run in runs if run.source]
     return [run for run, path in carried if place in (path, *path.parents)]
 
 

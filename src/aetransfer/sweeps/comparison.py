@@ -52,18 +52,12 @@ def verdict(paired: Paired | None, control: str) -> str:
 
 def _compare(group: Group, groups: Sequence[Group], metric: str) -> Comparison:
     assert group.control is not None
-    by_seed = {
-        run.seed: run.tested[metric]
-        for other in partners(group, group.control, groups)
-        for run in other.runs
-        if metric in run.tested
-    }
-    pairs = [
-        (run.tested[metric], by_seed[run.seed]) for run in group.runs if run.seed in by_seed and metric in run.tested
-    ]
-    unpaired = len(group.runs) - len(pairs)
-    if not pairs:
+    controls = [run for other in partners(group, group.control, groups) for run in other.runs]
+    ours, theirs = group.by_seed(metric), Group({}, controls).by_seed(metric)
+    shared = [seed for seed in ours if seed in theirs]
+    unpaired = len(group.seeds) - len(shared)
+    if not shared:
         return Comparison(group, group.control, None, None, unpaired)
-    arm, control = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    arm, control = [ours[seed] for seed in shared], [theirs[seed] for seed in shared]
     ratio = sum(arm) / sum(control) if sum(control) else None
     return Comparison(group, group.control, compare(arm, control), ratio, unpaired)

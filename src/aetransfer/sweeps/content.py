@@ -16,6 +16,8 @@ from aetransfer.sweeps.reproduction import reproduction
 from aetransfer.sweeps.tables import TextTable
 
 ACCURACY = "test/acc"
+# The sections' titles. Their figures are called by them.
+TRANSFERS, PRETRAININGS = "Transfers", "Pretrainings"
 SPREAD = "mean ± standard deviation over n seeds"
 
 
@@ -61,8 +63,8 @@ def content_of(collection: Collection) -> Content:
         title=_title(transfers, pretrainings),
         lead=_lead(collection),
         sections=[
-            *([_section("Transfers", transfers)] if transfers else []),
-            *([_section("Pretrainings", pretrainings)] if pretrainings else []),
+            *([_section(TRANSFERS, transfers)] if transfers else []),
+            *([_section(PRETRAININGS, pretrainings)] if pretrainings else []),
         ],
         unfinished=collection.unfinished,
         finished=[*transfers, *drawn.values()],
@@ -96,7 +98,7 @@ def _section(title: str, runs: Sequence[CollectedRun]) -> Section:
 
 def _notes(groups: Sequence[Group], compared: int) -> list[str]:
     notes = []
-    sizes = {len(group.runs) for group in groups}
+    sizes = {len(group.seeds) for group in groups}
     if 1 in sizes:
         notes.append("A group of one seed has no spread, no interval and no verdict: none is invented.")
     if 2 in sizes:
@@ -104,8 +106,11 @@ def _notes(groups: Sequence[Group], compared: int) -> list[str]:
             "A group of two seeds has no bootstrap interval (it could only give the two values back); its verdict "
             "rests on a t interval with one degree of freedom, which is wide."
         )
-    if any(len({run.seed for run in group.runs}) < len(group.runs) for group in groups):
-        notes.append("Some groups have a seed twice: those runs differ in something that this report does not compare.")
+    if any(len(group.seeds) < len(group.runs) for group in groups):
+        notes.append(
+            "Some groups have several runs of one seed, which differ in something that this report does not compare, "
+            "such as pretrain.seed: their mean counts as one seed."
+        )
     if compared > 1:
         notes.append(
             f"{compared} comparisons at 5 % each, not corrected for their number: where no arm made any difference, "

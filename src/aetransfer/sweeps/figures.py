@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from matplotlib.figure import Figure
 
 from aetransfer.sweeps.drawing import Bar, Line, draw_bars, draw_lines
-from aetransfer.sweeps.grouping import Group, label, same_setting
+from aetransfer.sweeps.grouping import Group, label, same_setting, seed_means
 from aetransfer.sweeps.savings import LABEL_KEYS, labelled
 from aetransfer.sweeps.statistics import summarise
 
@@ -170,16 +170,16 @@ def _learning_curves(groups: Sequence[Group], columns: Sequence[str], metric: st
 
 def _curve(group: Group, metric: str) -> Line | None:
     """Return the mean over seeds up to the last epoch that all of them have."""
-    curves = [[row[metric] for row in run.history if metric in row] for run in group.runs]
-    curves = [curve for curve in curves if curve]
-    if not curves:
+    runs = [run for run in group.runs if any(metric in row for row in run.history)]
+    if not runs:
         return None
-    epochs = list(zip(*curves, strict=False))
+    curves = [[(run.seed, row[metric]) for row in run.history if metric in row] for run in runs]
+    epochs = [list(seed_means(values).values()) for values in zip(*curves, strict=False)]
     return Line(
         arm=group.arm or metric,
         x=[float(epoch + 1) for epoch in range(len(epochs))],
         y=[sum(values) / len(values) for values in epochs],
-        band=[(min(values), max(values)) for values in epochs] if len(curves) > 1 else None,
+        band=[(min(values), max(values)) for values in epochs] if len(epochs[0]) > 1 else None,
         dots=[],
     )
 

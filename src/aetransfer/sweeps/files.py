@@ -12,7 +12,7 @@ from aetransfer.errors import UserError
 from aetransfer.html.template import link
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.files import replace_file
-from aetransfer.sweeps.content import SPREAD, Content
+from aetransfer.sweeps.content import PRETRAININGS, SPREAD, TRANSFERS, Content
 from aetransfer.sweeps.drawing import rendered
 from aetransfer.sweeps.page import page
 from aetransfer.sweeps.statistics import summarise
@@ -37,8 +37,10 @@ def write_report(content: Content, folder: Path, today: date) -> Path:
             svgs[name], pdf = rendered(plot.figure)
             replace_file(figures / f"{name}.svg", svgs[name])
             replace_file(figures / f"{name}.pdf", pdf)
+    # An earlier report's that this one has not. Anything else in a folder that out= names is the user's own.
+    earlier = tuple(f"{title.lower()}_" for title in (TRANSFERS, PRETRAININGS))
     for old in figures.iterdir():
-        if old.suffix in (".svg", ".pdf") and old.stem not in svgs:
+        if old.name.startswith(earlier) and old.suffix in (".svg", ".pdf") and old.stem not in svgs:
             old.unlink()
     replace_file(folder / "results.csv", as_csv(content))
     replace_file(folder / "summary.md", as_markdown(content, today))
@@ -65,7 +67,7 @@ def as_csv(content: Content) -> str:
                 low, high = summary.interval or (None, None)
                 numbers = [summary.mean, summary.sd, low, high, summary.iqm, summary.n]
                 setting = [label if label != "–" else "" for label in group.labels(columns)]
-                seeds = " ".join(str(run.seed) for run in group.runs)
+                seeds = " ".join(map(str, group.seeds))
                 names = " ".join(run.name for run in group.runs)
                 table.writerow([group.runs[0].stage, *setting, metric, *numbers, seeds, names])
     return file.getvalue()

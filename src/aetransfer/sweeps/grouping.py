@@ -6,6 +6,7 @@ the number of classes follows the data set, is no column.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from aetransfer.config.schema import Training
@@ -58,8 +59,16 @@ class Group:
     def control(self) -> str | None:
         return self.runs[0].control
 
+    @property
+    def seeds(self) -> list[int]:
+        return list(dict.fromkeys(run.seed for run in self.runs))
+
+    def by_seed(self, metric: str) -> dict[int, float]:
+        """Return a metric's value for each seed that has one."""
+        return seed_means((run.seed, run.tested[metric]) for run in self.runs if metric in run.tested)
+
     def values(self, metric: str) -> list[float]:
-        return [run.tested[metric] for run in self.runs if metric in run.tested]
+        return list(self.by_seed(metric).values())
 
     def labels(self, columns: Iterable[str]) -> list[str]:
         return [label(column, self.setting) for column in columns]
@@ -79,6 +88,14 @@ def group_runs(runs: list[CollectedRun]) -> tuple[list[str], list[Group]]:
     for group in groups:
         group.runs.sort(key=lambda run: (run.seed, run.name))
     return columns, groups
+
+
+def seed_means(values: Iterable[tuple[int, float]]) -> dict[int, float]:
+    """Average the values of each seed: runs that share its images, and its control, are no further seeds."""
+    found: dict[int, list[float]] = {}
+    for seed, value in values:
+        found.setdefault(seed, []).append(value)
+    return {seed: fmean(those) for seed, those in found.items()}
 
 
 def same_setting(one: Group, other: Group, but: str = "transfer") -> bool:

@@ -1,4 +1,7 @@
-"""Which jobs a sweep had, each in a file of its own in the sweep's directory, whatever process or machine ran it."""
+"""Which jobs a sweep had, each in a file of its own in the sweep's directory, whatever process or machine ran it.
+
+The files are replaced as a whole: `runs status` and `report` read them while the sweep goes on.
+"""
 
 import json
 from dataclasses import asdict, dataclass
@@ -8,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 
 from aetransfer.errors import UserError
+from aetransfer.runs.files import replace_file
 from aetransfer.runs.plain import read_json
 from aetransfer.secrets import without_secrets
 
@@ -37,7 +41,7 @@ def note_planned(sweep: Path, jobs: list[list[str]], first: int = 0) -> None:
     """Note the overrides of jobs that will be started, numbered from `first`."""
     planned = read_planned(sweep) | {str(number): overrides for number, overrides in enumerate(jobs, first)}
     sweep.mkdir(parents=True, exist_ok=True)
-    (sweep / "planned.json").write_text(json.dumps(without_secrets(planned), indent=2) + "\n")
+    replace_file(sweep / "planned.json", json.dumps(without_secrets(planned), indent=2) + "\n")
 
 
 def note_lost(sweep: Path) -> None:
@@ -49,8 +53,9 @@ def note_lost(sweep: Path) -> None:
 
 
 def note_job(sweep: Path, job: SweepJob) -> None:
-    (sweep / "jobs").mkdir(parents=True, exist_ok=True)
-    (sweep / "jobs" / f"{job.number:05}.json").write_text(json.dumps(without_secrets(asdict(job)), indent=2) + "\n")
+    path = sweep / "jobs" / f"{job.number:05}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, json.dumps(without_secrets(asdict(job)), indent=2) + "\n")
 
 
 def is_sweep(directory: Path) -> bool:

@@ -1,24 +1,36 @@
 """Whether what was promised before training is what came of it: transferability scores against the accuracy reached."""
 
-import json
+import logging
+import math
 from collections.abc import Sequence
+from typing import Annotated
 
+from pydantic import BaseModel, Field
 from scipy.stats import spearmanr, weightedtau
 
+from aetransfer.runs.plain import read_json
 from aetransfer.sweeps.collect import CollectedRun
 from aetransfer.sweeps.grouping import Group
 from aetransfer.sweeps.numbers import NOTHING
 from aetransfer.sweeps.tables import TextTable
 
+log = logging.getLogger(__name__)
+
 # Two runs are always in order, one way or the other.
 LEAST = 3
+
+
+class Written(BaseModel):
+    """What a report reads of evaluation/transferability.json, in which NaN and infinity are words."""
+
+    bottleneck: Annotated[dict[str, float | str], Field(max_length=20)]
 
 
 def promises(groups: Sequence[Group], metric: str) -> TextTable | None:
     """One row an arm and score: rank correlations, over runs, of the score with the metric.
 
     The scores are those of evaluation/transferability.json. Weighted Kendall counts mistakes among the best for more
-    (Vigna 2015; You et al. 2021). None where no arm has three runs with scores.
+    (Vigna 2015; You et al. 2021). None where no arm has three runs with a score.
     """
     by_arm: dict[str, list[tuple[dict[str, float], float]]] = {}
     for group in groups:
@@ -28,12 +40,11 @@ def promises(groups: Sequence[Group], metric: str) -> TextTable | None:
                 by_arm.setdefault(str(group.arm), []).append((scores, run.tested[metric]))
     rows = []
     for arm, measured in by_arm.items():
-        if len(measured) < LEAST:
-            continue
-        reached = [value for _, value in measured]
-        for name in measured[0][0]:
-            promised = [scores[name] for scores, _ in measured]
-            rows.append([arm, name, *_correlations(promised, reached), str(len(measured))])
+        for name in dict.fromkeys(name for scores, _ in measured for name in scores):
+            promised = [scores[name] for scores, _ in measured if name in scores]
+            reached = [value for scores, value in measured if name in scores]
+            if len(promised) >= LEAST:
+                rows.append([arm, name, *_correlations(promised, reached), str(len(promised))])
     return TextTable(["transfer", "score", "Spearman", "weighted Kendall", "n"], rows, 2) if rows else None
 
 
@@ -44,5 +55,18 @@ def _correlations(promised: list[float], reached: list[float]) -> list[str]:
 
 
 def _scores(run: CollectedRun) -> dict[str, float]:
+    """Return those scores of a run that are numbers."""
     path = run.directory.path / "evaluation" / "transferability.json"
-    return json.loads(path.read_text())["bottleneck"] if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    try:
+        if path.is_symlink():
+            raise ValueError("it is a link")
+        written = Written.model_validate(read_json(path)).bottleneck
+    except (OSError, ValueError):
+        log.warning("%s is damaged: what it promised is left out.", path)
+        return {}
+    numbers = {name: score for name, score in written.items() if isinstance(score, float) and math.isfinite(score)}
+    for name in written.keys() - numbers.keys():
+        log.warning("%s: %s is no number and left out.", path, name)
+    return numbers

@@ -7,7 +7,7 @@ from itertools import pairwise
 from statistics import fmean, median
 
 from aetransfer.sweeps.comparison import partners
-from aetransfer.sweeps.grouping import Group, same_setting
+from aetransfer.sweeps.grouping import Group, same_setting, seed_means
 
 # Keys that set how many labelled images a transfer is trained on.
 LABEL_KEYS = ("data.labels_per_class", "data.train_fraction")
@@ -49,13 +49,14 @@ def label_savings(group: Group, groups: Sequence[Group], metric: str) -> LabelSa
 def labels_for(curve: Sequence[tuple[float, float]], accuracy: float) -> tuple[float, str]:
     """Return the fewest labels with which a curve reaches an accuracy, linear between its points in log(labels).
 
-    curve: (labels, accuracy) with labels rising, two points or more. Beyond its ends: the end, and on which side of it.
+    curve: (labels, accuracy) with labels rising, two points or more; noise may let accuracy fall. Beyond its ends: the
+    end, and on which side of it.
     """
-    if accuracy < curve[0][1]:
-        return curve[0][0], "<"
+    if accuracy <= curve[0][1]:
+        return curve[0][0], "<" if accuracy < curve[0][1] else ""
     for (few, low), (many, high) in pairwise(curve):
-        if low <= accuracy <= high:
-            share = (accuracy - low) / (high - low) if high > low else 0.0
+        if high >= accuracy:  # the first that is, so low < accuracy
+            share = (accuracy - low) / (high - low)
             return math.exp(math.log(few) + share * (math.log(many) - math.log(few))), ""
     return curve[-1][0], ">"
 
@@ -70,25 +71,25 @@ def epochs_to_match(group: Group, groups: Sequence[Group], metric: str = "val/ac
 
     The median over seeds. None without scratch runs of the same setting, or where no run has a history.
     """
-    finals = [
-        run.history[-1][metric]
+    finals = seed_means(
+        (run.seed, run.history[-1][metric])
         for other in partners(group, SCRATCH, groups)
         for run in other.runs
         if run.history and metric in run.history[-1]
-    ]
-    histories = [run.history for run in group.runs if run.history]
-    if not finals or not histories:
+    )
+    if not finals or not any(run.history for run in group.runs):
         return None
-    reached = [_first_epoch(history, metric, SHARE * fmean(finals)) for history in histories]
-    # A run that never gets there takes longer than all that do; where that is half of them, so does the median.
-    middle = median(math.inf if epoch is None else epoch for epoch in reached)
+    threshold = SHARE * fmean(finals.values())
+    reached = seed_means((run.seed, _first_epoch(run.history, metric, threshold)) for run in group.runs if run.history)
+    middle = median(reached.values())
     if math.isinf(middle):
-        return f"not reached in {reached.count(None)} of {len(reached)}"
+        return f"not reached in {sum(map(math.isinf, reached.values()))} of {len(reached)}"
     return f"{middle:g}"
 
 
-def _first_epoch(history: Sequence[dict[str, float]], metric: str, threshold: float) -> int | None:
-    return next((int(row["epoch"]) for row in history if row.get(metric, -math.inf) >= threshold), None)
+def _first_epoch(history: Sequence[dict[str, float]], metric: str, threshold: float) -> float:
+    """Return infinity for a run that never gets there: it takes longer than all that do."""
+    return next((row["epoch"] for row in history if row.get(metric, -math.inf) >= threshold), math.inf)
 
 
 def _same_but_labels(one: Group, other: Group) -> bool:

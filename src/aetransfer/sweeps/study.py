@@ -5,10 +5,8 @@ again with the same parameters, which lead to the same run directory and so to w
 """
 
 import math
-import os
-import socket
 import zlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -19,9 +17,11 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from aetransfer.config.monitor import Monitor
+from aetransfer.config.nodes import at_home
 from aetransfer.config.sweep_file import Space, SweepFile, override_of
+from aetransfer.runs.lock import Claim
 
-# Of a process on another machine one can't see whether it lives.
+# Of a process that is not of this machine one can't see whether it lives.
 GONE_AFTER = timedelta(days=1)
 
 
@@ -30,7 +30,7 @@ def storage_at(place: str | None, output_dir: Path) -> BaseStorage:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if place is not None and "://" in place:
         return RDBStorage(place)
-    path = Path(place).expanduser() if place else output_dir / "studies" / "studies.journal"
+    path = at_home(place) if place else output_dir / "studies" / "studies.journal"
     path.parent.mkdir(parents=True, exist_ok=True)
     return JournalStorage(JournalFileBackend(str(path)))
 
@@ -64,7 +64,7 @@ class ArmStudy:
         if len(self.counted()) >= self._due:
             return None
         trial = self._study.ask()
-        trial.set_user_attr("process", f"{socket.gethostname()} {os.getpid()}")
+        trial.set_user_attr("process", asdict(Claim.mine()))
         # Two processes may both have asked for the last one: the earlier number has it.
         if sum(other.number < trial.number for other in self.counted()) >= self._due:
             trial.set_user_attr("surplus", True)
@@ -133,14 +133,12 @@ def _suggest(trial: Trial, key: str, space: Space) -> None:
 
 
 def _alive(trial: FrozenTrial) -> bool:
-    host, _, pid = trial.user_attrs.get("process", "").partition(" ")
-    if host != socket.gethostname():
-        assert trial.datetime_start is not None
-        return datetime.now() - trial.datetime_start < GONE_AFTER
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    noted = trial.user_attrs.get("process")
+    if isinstance(noted, dict):  # a process may have died before it noted itself
+        claim, mine = Claim(**noted), Claim.mine()
+        if claim.machine == mine.machine:
+            return not claim.is_gone()
+        if claim.host == mine.host and claim.boot != mine.boot:
+            return False
+    assert trial.datetime_start is not None
+    return datetime.now() - trial.datetime_start < GONE_AFTER

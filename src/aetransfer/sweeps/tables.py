@@ -41,7 +41,7 @@ def results(groups: Sequence[Group], columns: Sequence[str]) -> TextTable:
         digits = decimals([summary for summary in summaries if summary])
         for row, summary in zip(cells, summaries, strict=True):
             row.append(spread(summary, digits))
-    rows = [[*group.labels(columns), *row, str(len(group.runs))] for group, row in zip(groups, cells, strict=True)]
+    rows = [[*group.labels(columns), *row, str(len(group.seeds))] for group, row in zip(groups, cells, strict=True)]
     return TextTable(header, rows, len(columns))
 
 

@@ -18,6 +18,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from aetransfer.config.compose import checked
+from aetransfer.config.nodes import at_home
 from aetransfer.config.schema import Job
 from aetransfer.config.sweep_file import sweep_file
 from aetransfer.errors import UserError
@@ -50,7 +51,7 @@ class SearchSweeper(Sweeper):
         except ImportError as error:
             raise UserError("sweep=tune needs Optuna: pip install 'aetransfer[search]'.") from error
         file = sweep_file(self._config)
-        arms = open_arms(self._jobs(arguments), file, arguments, Path(self._config.paths.output_dir))
+        arms = open_arms(self._jobs(arguments), file, arguments, at_home(self._config.paths.output_dir))
         number = 0
         while asked := [(arm, trial) for arm in arms for _ in range(file.batch) if (trial := arm.study.ask())]:
             try:
