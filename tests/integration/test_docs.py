@@ -25,6 +25,7 @@ def written_files(page):
     return dict(re.findall(r"^`([\w/]+\.\w+)`.*?:\n\n```\w+\n(.*?)```", page, flags=re.M | re.S))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["add_a_data_set", "add_an_encoder"])
 def test_the_page_works_as_printed_in_under_30_lines_of_user_code(name, tmp_path):
     page = (DOCS / f"{name}.md").read_text()
@@ -64,6 +65,7 @@ def test_a_sweep_that_is_shown_with_a_labs_profile_means_runs(command, words, tm
     assert done.out.count("run: ") == 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", commands("docs/sweep.md", "train"), ids=" ".join)
 def test_a_sweep_that_is_shown_means_runs(run_train, words):
     done = run_train(*words, "--identity")

@@ -39,11 +39,13 @@ def test_predictions_on_the_runs_own_test_split_are_right_as_often_as_the_run_sa
 
 
 def test_accuracy_by_class_is_the_recall_of_these_predictions(run_predict, run_evaluate, finished, tmp_path):
-    run_predict(f"run={finished}", "data=photo_digits", f"out={tmp_path}/p.csv")
-    run_evaluate(f"run={finished}", "evaluation=classifier")
+    run = tmp_path / "runs" / finished.name
+    shutil.copytree(finished, run)
+    run_predict(f"run={run}", "data=photo_digits", f"out={tmp_path}/p.csv")
+    run_evaluate(f"run={run}", "evaluation=classifier")
     table = rows(tmp_path / "p.csv")
     labels, predicted = [row["label"] for row in table], [row["predicted"] for row in table]
-    *found, _ = json.loads((finished / "evaluation/classifier.json").read_text())["rows"]
+    *found, _ = json.loads((run / "evaluation/classifier.json").read_text())["rows"]
     names = [row["class"] for row in found]
 
     assert [row["acc"] for row in found] == pytest.approx(recall_score(labels, predicted, labels=names, average=None))

@@ -60,14 +60,19 @@ def test_a_run_cut_at_any_step_ends_in_the_same_bits(
 @pytest.mark.parametrize(
     "words",
     [
-        ("transfer=scratch", "data.augment.flip=true"),
-        ("transfer=gradual", "trainer.max_epochs=3"),
-        ("transfer=frozen", "encoder.batch_norm=true"),
-        ("transfer=scratch", "data.max_memory_gb=0"),
-        ("transfer=scratch", "trainer.accumulate_grad_batches=2"),
-        ("transfer=scratch", "data.epoch_images=200", "data.labels_per_class=3"),
+        pytest.param(("transfer=scratch", "data.augment.flip=true"), id="augmented"),
+        pytest.param(("transfer=gradual", "trainer.max_epochs=3"), id="gradual"),
+        pytest.param(("transfer=frozen", "encoder.batch_norm=true"), id="batch_norm", marks=pytest.mark.slow),
+        pytest.param(("transfer=scratch", "data.max_memory_gb=0"), id="streamed", marks=pytest.mark.slow),
+        pytest.param(
+            ("transfer=scratch", "trainer.accumulate_grad_batches=2"), id="accumulating", marks=pytest.mark.slow
+        ),
+        pytest.param(
+            ("transfer=scratch", "data.epoch_images=200", "data.labels_per_class=3"),
+            id="chosen_epoch_length",
+            marks=pytest.mark.slow,
+        ),
     ],
-    ids=["augmented", "gradual", "batch_norm", "streamed", "accumulating", "chosen_epoch_length"],
 )
 def test_a_transfer_cut_within_an_epoch_ends_in_the_same_bits(
     run_train, interrupted_at, monkeypatch, tmp_path, checkpoint_at_every_step, words

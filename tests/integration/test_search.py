@@ -80,6 +80,7 @@ def test_the_last_lines_hold_the_command_that_measures_the_best_setting_on_other
     assert shown.out.split()[2] == "finished"
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_where_it_was_cut_and_no_trial_is_lost(fake_train, tmp_path):
     def cut(config):
         if len(accuracy.asked) == 4:
@@ -145,6 +146,7 @@ def test_a_key_on_the_command_line_is_not_searched(fake_train, tmp_path):
     assert len(rows(done)) == 2
 
 
+@pytest.mark.slow
 def test_a_search_is_the_same_each_time_and_another_with_another_seed(fake_train, tmp_path):
     asked = []
     for place, seed in (("a", 0), ("b", 0), ("c", 1)):
