@@ -17,8 +17,8 @@ from browser import Browser, BrowserError, find
 from PIL import Image
 
 SIZE = (1500, 1000)
-# Rows of 16 images at their own size.
-WIDE = (1660, 1180)
+# Twelve rows of traversals above rows of 16 images, at their own size.
+WIDE = (1660, 1400)
 # A page is as high as it is; of a long one the top says enough.
 PAGE_WIDTH, PAGE_HEIGHT = 1200, 2400
 # A screenshot has few colours, but for its photographs; as a palette it takes a third of the bytes.
@@ -91,11 +91,13 @@ def scalars(browser: Browser, address: str, runs: Runs) -> None:
 
 
 def images(browser: Browser, address: str, runs: Runs) -> None:
+    """Show how images are reconstructed, and what each latent of a VAE moves."""
+    latents = "traversals" if (runs.pretraining / "traversals.png").is_file() else "interpolations"
     browser.resize(*WIDE)
     browser.open(
-        f"{address}#images&regexInput={runs.pretraining.name}&tagFilter={quote('reconstructions/val|interpolations')}"
+        f"{address}#images&regexInput={runs.pretraining.name}&tagFilter={quote(f'reconstructions/val|{latents}')}"
     )
-    browser.wait_for_words(["reconstructions", "interpolations"])
+    browser.wait_for_words(["reconstructions", latents])
     browser.ask("deep('paper-checkbox').find(box => box.textContent.includes('actual image size')).click()")
     browser.wait("deep('#main-image-container img, tf-image-loader img').every(image => image.complete)")
 
