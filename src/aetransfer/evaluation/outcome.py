@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from aetransfer.console import console
 from aetransfer.runs.files import replace_file
 
 Cell = str | int | float | None
@@ -54,12 +54,11 @@ def print_outcome(outcome: Outcome, title: str) -> None:
         table.add_column(heading, justify="left" if words else "right")
     for row in outcome.rows:
         table.add_row(*(text_of(row.get(heading)) for heading in headings))
-    # A pipe has no width; wrapping a table at 80 columns there makes it unreadable.
-    console = Console() if Console().is_terminal else Console(width=200)
-    console.print(title, markup=False, highlight=False, soft_wrap=True)
-    console.print(table)
+    out = console()
+    out.print(title, markup=False, highlight=False, soft_wrap=True)
+    out.print(table)
     for note in outcome.notes:
-        console.print(note, markup=False, highlight=False, soft_wrap=True)
+        out.print(note, markup=False, highlight=False, soft_wrap=True)
 
 
 def text_of(cell: Cell) -> str:

@@ -7,10 +7,10 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from aetransfer.console import console
 from aetransfer.errors import UserError
 from aetransfer.printable import printable
 from aetransfer.runs.files import replacing
@@ -99,11 +99,6 @@ def export(runs: list[StoredRun], path: Path) -> None:
 
 def size(count: int) -> str:
     return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
-
-
-def console() -> Console:
-    # A pipe has no width; wrapping a table at 80 columns there makes it unreadable.
-    return Console() if Console().is_terminal else Console(width=160)
 
 
 def _started(run: StoredRun) -> str:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from optuna.trial import TrialState
-from rich.console import Console
 from rich.table import Table
 
 from aetransfer.config.monitor import MONITORS
 from aetransfer.config.schema import Job
 from aetransfer.config.sweep_file import SweepFile, searched
+from aetransfer.console import console
 from aetransfer.runs.identity import run_name
 from aetransfer.sweeps.jobs import read_jobs
 from aetransfer.sweeps.study import ArmStudy, setting_of, storage_at
@@ -45,16 +45,15 @@ def open_arms(jobs: list[tuple[list[str], Job]], file: SweepFile, arguments: lis
 
 def print_search(arms: Sequence[Arm], sweep: Path) -> None:
     """Print a row for each arm, why trials failed, and the command that runs each arm's best setting on other seeds."""
-    # A pipe has no width; wrapping a table at 80 columns there makes it unreadable.
-    console = Console() if Console().is_terminal else Console(width=160)
-    console.print(_table(arms))
+    out = console()
+    out.print(_table(arms))
     for job in read_jobs(sweep):
         if job.error is not None:
-            console.print(f"failed: {' '.join(job.overrides)}: {job.error}", markup=False, soft_wrap=True)
+            out.print(f"failed: {' '.join(job.overrides)}: {job.error}", markup=False, soft_wrap=True)
     for arm in arms:
         if arm.study.best() is not None:
-            console.print(f"best: {_command(arm)}", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"sweep: {sweep}", markup=False, soft_wrap=True)
+            out.print(f"best: {_command(arm)}", markup=False, highlight=False, soft_wrap=True)
+    out.print(f"sweep: {sweep}", markup=False, soft_wrap=True)
 
 
 def _table(arms: Sequence[Arm]) -> Table:

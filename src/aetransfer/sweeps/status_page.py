@@ -8,8 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from aetransfer.console import console
 from aetransfer.printable import printable
-from aetransfer.runs.pages import COLOURS, console
+from aetransfer.runs.pages import COLOURS
 from aetransfer.sweeps.status import JobStatus
 
 

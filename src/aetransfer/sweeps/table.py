@@ -1,9 +1,9 @@
 """A report on the terminal: the page's table of results, and what each comparison came to."""
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from aetransfer.console import console
 from aetransfer.printable import printable
 from aetransfer.sweeps.content import SPREAD, Content
 from aetransfer.sweeps.numbers import NOTHING
@@ -14,18 +14,17 @@ MOST_VERDICTS = 12
 
 
 def print_report(content: Content) -> None:
-    # A pipe has no width; wrapping a table at 80 columns there makes it unreadable.
-    console = Console() if Console().is_terminal else Console(width=200)
+    out = console()
     for section in content.sections:
-        console.print(_table(section.results))
-        console.print(SPREAD)
+        out.print(_table(section.results))
+        out.print(SPREAD)
         if section.comparisons and len(section.comparisons.rows) <= MOST_VERDICTS:
             named = section.comparisons.texts
             for row in section.comparisons.rows:
                 *setting, arms, verdict = row[:named]
                 difference = [cell for cell in row[named : named + 2] if cell != NOTHING]
                 line = f"{' '.join([*setting, arms])}: {' '.join([*difference, verdict])}"
-                console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+                out.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
 
 def _table(results: TextTable) -> Table:

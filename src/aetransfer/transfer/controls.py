@@ -1,6 +1,7 @@
-"""Encoders that kept the scale of what was learnt and lost the rest: what a reviewer asks to see beside a transfer.
+"""Encoders that kept their scale alone, or their first layers: what a reviewer asks to see beside a transfer.
 
-Weights and biases alone are drawn, tensor by tensor; buffers (the input's statistics, those of a normalisation) stay.
+What is drawn is drawn tensor by tensor, of weights and biases alone: buffers (the input's statistics, those of a
+normalisation) stay.
 """
 
 from collections.abc import Callable
