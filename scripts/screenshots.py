@@ -18,7 +18,7 @@ from PIL import Image
 
 SIZE = (1500, 1000)
 # Twelve rows of traversals above rows of 16 images, at their own size.
-WIDE = (1660, 1400)
+WIDE = (1660, 1210)
 # A page is as high as it is; of a long one the top says enough.
 PAGE_WIDTH, PAGE_HEIGHT = 1200, 2400
 # A screenshot has few colours, but for its photographs; as a palette it takes a third of the bytes.

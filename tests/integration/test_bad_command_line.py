@@ -117,7 +117,8 @@ def misspellings(draw):
     return edited
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.slow
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(key=misspellings())
 def test_every_key_with_one_wrong_letter_is_refused(torchless, key):
     done = torchless("train", f"{key}=1")

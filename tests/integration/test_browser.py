@@ -131,7 +131,7 @@ def test_the_docs_screenshots_are_taken_of_a_store_of_runs(store, tmp_path):
         *("tensorboard_scalars", "tensorboard_images", "tensorboard_projector", "tensorboard_hparams", "run_page")
     }
     for path in tmp_path.glob("*.png"):
-        assert path.stat().st_size < 400_000, path
+        assert path.stat().st_size < 300_000, path
         assert_shows(path.read_bytes(), 20)
 
 

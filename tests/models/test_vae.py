@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
+from aetransfer.config.monitor import MONITORS
 from aetransfer.config.schema import Optimizer
 from aetransfer.data.batches import Batch, Share
 from aetransfer.models.likelihoods import Gaussian, make_likelihood
@@ -208,7 +209,9 @@ def test_a_vae_that_trains_for_another_bound_chooses_its_epoch_by_that(kl_weight
     torch.testing.assert_close(
         vae.val_metrics.named("val")["val/loss"].compute(), terms.distortion.mean() + kl_weight * paid
     )
-    assert "val/loss" not in make_vae().val_metrics.named("val")
+    plain = make_vae()
+    assert (plain.monitor, plain.monitor_mode) == MONITORS["vae"]
+    assert "val/loss" not in plain.val_metrics.named("val")
 
 
 def test_prior_samples_are_pixels():
