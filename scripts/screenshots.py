@@ -22,7 +22,7 @@ WIDE = (1660, 1210)
 # A page is as high as it is; of a long one the top says enough.
 PAGE_WIDTH, PAGE_HEIGHT = 1200, 2400
 # A screenshot has few colours, but for its photographs; as a palette it takes a third of the bytes.
-COLOURS = 256
+COLOURS = 128
 
 
 @dataclass(frozen=True)
