@@ -95,15 +95,19 @@ def test_a_cancelled_sweep_says_so_and_goes_on_where_it_was_when_it_is_submitted
     sweep = cluster.submit(*PACED, "seed=0,1", pace=1)
     jobs, report = queued_jobs(sweep)
     trains = re.compile(r"running │ transfer epoch [12]/2, [\d,]+ images/s, 0:\d\d:\d\d left")
-    until(
-        lambda: len(trains.findall(cluster.aetransfer("runs", "status", str(sweep)).stdout)) == 2, 300, "both to train"
-    )
+
+    def both_train():
+        shown = cluster.aetransfer("runs", "status", str(sweep)).stdout
+        return shown if len(trains.findall(shown)) == 2 else None
+
+    shown = until(both_train, 300, "both to train")
     assert all(len(steps_of_job(sweep, number)) < len(ALL_STEPS) for number in (0, 1))
     cluster("scancel", jobs[0].partition("_")[0], report)
     assert cluster.end(*jobs, report) == ["CANCELLED"] * 3
     after = cluster.aetransfer("runs", "status", str(sweep)).stdout
     reported = cluster.aetransfer("report", str(sweep))
 
+    assert "2 running" in shown
     assert "2 interrupted" in after and "cancelled: the same command goes on" in after
     assert reported.returncode == 0 and reported.stdout.count("missing: ") == 2
 

@@ -92,7 +92,7 @@ class Preparation:
     pad: int
 
     def __call__(self, images: Tensor, extra_pad: int = 0) -> Tensor:
-        """Map (N, 1 or 3, H, W) uint8 to (N, channels, H + 2 margin, W + 2 margin) uint8, contiguous."""
+        """Map (N, 1 or 3, H, W) uint8 to (N, channels, H', W') uint8, contiguous; pad + extra_pad are added all around."""
         margin = self.pad + extra_pad
         converted = to_channels(images, self.channels)
         return (F.pad(converted, (margin,) * 4) if margin else converted).contiguous()
@@ -120,12 +120,13 @@ class Plan:
         )
 
     def to(self, device: torch.device) -> "Plan":
+        """Move rows and crops. The flips stay: to ask a device which they are would wait for all its queued work."""
         if device.type == "cpu":
             return self
         return Plan(
             self.rows.to(device, non_blocking=True),
             None if self.crop is None else self.crop.to(device, non_blocking=True),
-            None if self.flip is None else self.flip.to(device, non_blocking=True),
+            self.flip,
         )
 
 
@@ -192,7 +193,7 @@ def take(padded: Tensor, chosen: Plan, size: int) -> Tensor:
     assert windows.shape[1:] == (padded.shape[1], size, size), (windows.shape, size)
     images = windows.float()
     if chosen.flip is not None:
-        flipped = chosen.flip.nonzero().squeeze(1)
+        flipped = chosen.flip.nonzero().squeeze(1).to(images.device, non_blocking=True)
         images.index_copy_(0, flipped, images.index_select(0, flipped).flip(3))
     return images.div_(255)
 
