@@ -92,7 +92,7 @@ class Preparation:
     pad: int
 
     def __call__(self, images: Tensor, extra_pad: int = 0) -> Tensor:
-        """Map (N, 1 or 3, H, W) uint8 to (N, channels, H', W') uint8, contiguous; pad + extra_pad are added all around."""
+        """Map (N, 1 or 3, H, W) uint8 to (N, channels, H', W'), contiguous; both pads are added on all sides."""
         margin = self.pad + extra_pad
         converted = to_channels(images, self.channels)
         return (F.pad(converted, (margin,) * 4) if margin else converted).contiguous()
