@@ -302,6 +302,18 @@ def test_what_cannot_be_reported_is_said_in_a_sentence(words, sentence, run_repo
         run_report(*words)
 
 
+@pytest.mark.parametrize("taken", ["report", "report/figures", "report/index.html/a-folder"])
+def test_where_a_report_cannot_be_written_the_folder_and_the_way_out_are_named(taken, tmp_path, run_report):
+    sweep = make_sweep(tmp_path / "outputs", [make_run(tmp_path / "outputs", BASE, "transfer=scratch")])
+    (tmp_path / taken).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / taken).write_text("the user's own", encoding="utf-8")
+
+    with pytest.raises(SystemExit, match=r"error: The report can't be written to \S+/report \(.+\): .*out=FOLDER\.$"):
+        run_report(sweep, f"out={tmp_path}/report")
+
+    assert (tmp_path / taken).read_text(encoding="utf-8") == "the user's own"
+
+
 def test_filters_that_no_run_meets_are_an_error(tmp_path, run_report):
     make_run(tmp_path / "outputs", BASE, "transfer=scratch")
     with pytest.raises(SystemExit, match="There is no run with transfer=frozen"):

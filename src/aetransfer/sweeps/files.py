@@ -11,7 +11,7 @@ from pathlib import Path
 from aetransfer.errors import UserError
 from aetransfer.html.template import link
 from aetransfer.runs.directory import RunDirectory
-from aetransfer.runs.files import replace_file
+from aetransfer.runs.files import WriteError, replace_file
 from aetransfer.sweeps.content import PRETRAININGS, SPREAD, TRANSFERS, Content
 from aetransfer.sweeps.drawing import rendered
 from aetransfer.sweeps.page import page
@@ -21,7 +21,22 @@ from aetransfer.sweeps.words import HOW
 
 
 def write_report(content: Content, folder: Path, today: date) -> Path:
-    """Write all files of a report, over those of an earlier one. Returns index.html's path."""
+    """Write all files of a report, over those of an earlier one. Returns index.html's path.
+
+    Raises UserError where the folder can't be written, or is a link.
+    """
+    try:
+        return _write(content, folder, today)
+    except (OSError, WriteError) as error:
+        # A WriteError says what becomes of a run; what it came of says what is wrong with the folder.
+        cause = error.__cause__ or error
+        reason = getattr(cause, "strerror", None) or cause
+        raise UserError(
+            f"The report can't be written to {folder} ({reason}): mend that, or name another folder with out=FOLDER."
+        ) from error
+
+
+def _write(content: Content, folder: Path, today: date) -> Path:
     figures = folder / "figures"
     # A sweep's directory that came from elsewhere may hold links, and below files are replaced and removed.
     for place in (folder, figures):
