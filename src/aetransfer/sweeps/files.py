@@ -25,8 +25,18 @@ def write_report(content: Content, folder: Path, today: date) -> Path:
 
     Raises UserError where the folder can't be written, or is a link.
     """
+    svgs: dict[str, bytes] = {}
+    files: dict[str, str | bytes] = {}
+    for section in content.sections:
+        for plot in section.plots:
+            name = f"{section.title.lower()}_{plot.name}"
+            svgs[name], files[f"figures/{name}.pdf"] = rendered(plot.figure)
+            files[f"figures/{name}.svg"] = svgs[name]
+    files["results.csv"] = as_csv(content)
+    files["summary.md"] = as_markdown(content, today)
+    files["index.html"] = page(content, svgs, _links(content, folder), today)
     try:
-        return _write(content, folder, today)
+        _write(files, folder)
     except (OSError, WriteError) as error:
         # A WriteError says what becomes of a run; what it came of says what is wrong with the folder.
         cause = error.__cause__ or error
@@ -34,9 +44,11 @@ def write_report(content: Content, folder: Path, today: date) -> Path:
         raise UserError(
             f"The report can't be written to {folder} ({reason}): mend that, or name another folder with out=FOLDER."
         ) from error
+    return folder / "index.html"
 
 
-def _write(content: Content, folder: Path, today: date) -> Path:
+def _write(files: dict[str, str | bytes], folder: Path) -> None:
+    """Write `files`, by their places in the folder, and remove an earlier report's figures that are not among them."""
     figures = folder / "figures"
     # A sweep's directory that came from elsewhere may hold links, and below files are replaced and removed.
     for place in (folder, figures):
@@ -45,22 +57,13 @@ def _write(content: Content, folder: Path, today: date) -> Path:
                 f"{place} is a link, and a report is not written through one: remove it, or name out=FOLDER."
             )
     figures.mkdir(parents=True, exist_ok=True)
-    svgs: dict[str, bytes] = {}
-    for section in content.sections:
-        for plot in section.plots:
-            name = f"{section.title.lower()}_{plot.name}"
-            svgs[name], pdf = rendered(plot.figure)
-            replace_file(figures / f"{name}.svg", svgs[name])
-            replace_file(figures / f"{name}.pdf", pdf)
-    # An earlier report's that this one has not. Anything else in a folder that out= names is the user's own.
+    for name, text in files.items():
+        replace_file(folder / name, text)
+    # Anything else in a folder that out= names is the user's own.
     earlier = tuple(f"{title.lower()}_" for title in (TRANSFERS, PRETRAININGS))
     for old in figures.iterdir():
-        if old.name.startswith(earlier) and old.suffix in (".svg", ".pdf") and old.stem not in svgs:
+        if old.name.startswith(earlier) and old.suffix in (".svg", ".pdf") and f"figures/{old.name}" not in files:
             old.unlink()
-    replace_file(folder / "results.csv", as_csv(content))
-    replace_file(folder / "summary.md", as_markdown(content, today))
-    replace_file(folder / "index.html", page(content, svgs, _links(content, folder), today))
-    return folder / "index.html"
 
 
 def _links(content: Content, folder: Path) -> dict[str, str]:
