@@ -19,12 +19,10 @@ from aetransfer.networks.initialisation import he_
     hidden=st.lists(st.integers(1, 8), max_size=2),
     kernel_size=st.sampled_from([3, 4]),
     batch_norm=st.booleans(),
+    full_size_width=st.sampled_from([None, 3]),
 )
-def test_a_decoder_gives_back_the_size_its_encoder_took(size, channels, widths, hidden, kernel_size, batch_norm):
-    encoder = Conv4(
-        in_channels=channels, image_size=size, latent_dim=5, widths=widths, hidden=hidden,
-        kernel_size=kernel_size, batch_norm=batch_norm,
-    )  # fmt: skip
+def test_a_decoder_gives_back_the_size_its_encoder_took(size, channels, **layers):
+    encoder = Conv4(in_channels=channels, image_size=size, latent_dim=5, **layers)
     images = torch.rand(2, channels, size, size)
     codes = encoder(images)
 
@@ -58,6 +56,22 @@ def test_hidden_layers_stand_between_the_maps_and_the_bottleneck():
     assert encoder.dense[0].weight.shape == (512, 1024)
     assert encoder.bottleneck.weight.shape == (16, 512)
     assert encoder.make_decoder().dense[0].weight.shape == (512, 16)
+
+
+def test_full_size_maps_are_the_decoders_alone_and_the_pixels_heed_each_other_there():
+    plain, full = (Conv4(in_channels=1, image_size=16, widths=[4, 4], full_size_width=width) for width in (None, 6))
+    decoder = full.make_decoder()
+    maps = decoder.upsample[:-1](torch.rand(1, *decoder.smallest))
+    maps.retain_grad()
+    decoder.upsample[-1](maps)[0, 0, 7, 7].backward()
+
+    assert {name: weight.shape for name, weight in full.state_dict().items()} == {
+        name: weight.shape for name, weight in plain.state_dict().items()
+    }
+    assert maps.shape == (1, 6, 16, 16)
+    assert (maps >= 0).all()  # not linear in the maps of half the size
+    assert maps.grad.ne(0).any(dim=(0, 1)).nonzero().amin(dim=0).tolist() == [6, 6]
+    assert maps.grad.ne(0).any(dim=(0, 1)).sum() == 9
 
 
 def test_normalisation_is_part_of_the_encoder():

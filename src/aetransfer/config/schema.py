@@ -90,6 +90,7 @@ class Conv4Encoder(Node):
     hidden: Widths = []
     kernel_size: Annotated[Literal[3, 4], BeforeValidator(no_bool)] = 3
     batch_norm: bool = False
+    full_size_width: Width | None = None
     init: Literal["he", "torch"] = "he"
 
     @property

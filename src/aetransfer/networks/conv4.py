@@ -28,9 +28,13 @@ class Conv4(Encoder):
         hidden: Sequence[int] = (),
         kernel_size: Literal[3, 4] = 3,
         batch_norm: bool = False,
+        full_size_width: int | None = None,
         init: Literal["he", "torch"] = "he",
     ) -> None:
-        """hidden: widths of fully connected ReLU layers between the flattened maps and the bottleneck."""
+        """hidden: widths of fully connected ReLU layers between the flattened maps and the bottleneck.
+
+        full_size_width: of the decoder alone, see there.
+        """
         flat = widths[-1] * halved_sizes(image_size, len(widths), kernel_size)[-1] ** 2
         super().__init__(
             in_channels=in_channels,
@@ -39,7 +43,7 @@ class Conv4(Encoder):
             num_features=hidden[-1] if hidden else flat,
         )
         self.widths, self.hidden, self.kernel_size = tuple(widths), tuple(hidden), kernel_size
-        self.batch_norm, self.init = batch_norm, init
+        self.batch_norm, self.full_size_width, self.init = batch_norm, full_size_width, init
         self.convolutions = nn.Sequential()
         channels = [in_channels, *widths]
         for before, after in pairwise(channels):
@@ -66,5 +70,6 @@ class Conv4(Encoder):
             hidden=self.hidden,
             kernel_size=self.kernel_size,
             batch_norm=self.batch_norm,
+            full_size_width=self.full_size_width,
             init=self.init,
         )

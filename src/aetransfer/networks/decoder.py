@@ -37,9 +37,13 @@ class ConvDecoder(nn.Module):
         hidden: Sequence[int] = (),
         kernel_size: Literal[3, 4] = 3,
         batch_norm: bool = False,
+        full_size_width: int | None = None,
         init: Literal["he", "torch"] = "he",
     ) -> None:
         """widths, hidden: the encoder's, from its input on; they are mirrored here.
+
+        full_size_width: that many maps of the image's own size, from which a 3x3 convolution draws the logits. Without
+        them the last transposed convolution does, from maps of half the size.
 
         kernel_size: of 3 and stride 2, an output pixel is reached from 1, 2 or 4 input pixels by turns, which shows as
         a checkerboard (Odena et al. 2016); of 4, each is reached from 4.
@@ -52,17 +56,19 @@ class ConvDecoder(nn.Module):
         for wide, wider in pairwise(dims):
             self.dense.extend([nn.Linear(wide, wider), nn.ReLU()])
 
-        channels = [*reversed(widths), out_channels]
+        channels = [*reversed(widths), full_size_width or out_channels]
         targets = list(reversed(sizes))
         self.upsample = nn.Sequential()
         for level, (before, after) in enumerate(pairwise(channels)):
             # A stride of 2 gives 2 s - 1 pixels (kernel 4: 2 s); output padding adds the one that may be missing.
             extra = targets[level + 1] - (2 * targets[level] + kernel_size - 4)
             self.upsample.append(nn.ConvTranspose2d(before, after, kernel_size, 2, padding=1, output_padding=extra))
-            if level < len(widths) - 1:
+            if level < len(widths) - 1 or full_size_width:
                 if batch_norm:
                     self.upsample.append(nn.BatchNorm2d(after))
                 self.upsample.append(nn.ReLU())
+        if full_size_width:
+            self.upsample.append(nn.Conv2d(full_size_width, out_channels, 3, padding=1))
         if init == "he":
             he_(self)
 
