@@ -31,7 +31,7 @@ DATA_SETS = "cifar10, cifar100, digits, fashion_mnist, image_folder, mnist, phot
 ALLOWED = {"encoder": "aetransfer.networks", "reader": "aetransfer.data"}
 
 
-CONV4 = ("widths", "hidden", "kernel_size", "batch_norm", "full_size_width", "init")
+CONV4 = ("widths", "hidden", "kernel_size", "batch_norm", "init")
 
 
 def with_encoder(name, *words):

@@ -169,9 +169,8 @@ ONLY_LOOKED_AT = [
     (("sweep",), {"params": {"seed": "0,1"}}),
 ]
 # Written out in the files, and what the schema would take them for if they were not.
-DEFAULTS = [("encoder", "batch_norm"), ("encoder", "hidden"), ("encoder", "init"), ("encoder", "full_size_width"),
-            ("data", "pad"), ("data", "workers"), ("trainer", "accumulate_grad_batches"), ("trainer", "compile"),
-            ("transfer", "layer_decay")]  # fmt: skip
+DEFAULTS = [("encoder", "batch_norm"), ("encoder", "hidden"), ("encoder", "init"), ("data", "pad"), ("data", "workers"),
+            ("trainer", "accumulate_grad_batches"), ("trainer", "compile"), ("transfer", "layer_decay")]  # fmt: skip
 DEFAULTS = [(group, key) for group, key in DEFAULTS if key in PLAIN[group]]
 
 
