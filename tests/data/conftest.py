@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from aetransfer.data import folder as folder_module
+from aetransfer.data import decoding
 from aetransfer.data.folder import read_folder
 from aetransfer.data.images import Images
 from tests.made import write_class_folder
@@ -44,4 +44,4 @@ def forbid_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     def decode(path: Path, image_size: int) -> np.ndarray:
         raise AssertionError(f"{path} was decoded")
 
-    monkeypatch.setattr(folder_module, "_decode", decode)
+    monkeypatch.setattr(decoding, "_decode", decode)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from aetransfer.data import folder as folder_module
+from aetransfer.data import decoding
 from aetransfer.data.folder import read_folder
 from tests.data.conftest import forbid_decoding, read
 from tests.made import names_in, stack, write_class_folder, write_image
@@ -117,14 +117,14 @@ def test_two_readers_at_once_leave_one_whole_cache(
     root: Path, cache: Path, pets: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     both_decode = threading.Barrier(2, timeout=20)
-    decode = folder_module._decode
+    decode = decoding._decode
 
     def wait_then_decode(path: Path, image_size: int) -> np.ndarray:
         if path.name == "0004.png" and path.parent.name == "cat":
             both_decode.wait()
         return decode(path, image_size)
 
-    monkeypatch.setattr(folder_module, "_decode", wait_then_decode)
+    monkeypatch.setattr(decoding, "_decode", wait_then_decode)
     with ThreadPoolExecutor(2) as pool:
         for images in pool.map(read, [root, root]):
             assert torch.equal(images.images, stack(pets.values()))
@@ -141,7 +141,7 @@ def test_a_reader_that_dies_while_decoding_leaves_nothing_that_is_later_read(
     monkeypatch: pytest.MonkeyPatch,
     failure: type[BaseException],
 ) -> None:
-    decode = folder_module._decode
+    decode = decoding._decode
 
     def die_in_the_middle(path: Path, image_size: int) -> np.ndarray:
         if path.parent.name == "dog":
@@ -149,7 +149,7 @@ def test_a_reader_that_dies_while_decoding_leaves_nothing_that_is_later_read(
         return decode(path, image_size)
 
     with monkeypatch.context() as dying:
-        dying.setattr(folder_module, "_decode", die_in_the_middle)
+        dying.setattr(decoding, "_decode", die_in_the_middle)
         with pytest.raises(failure):
             read(root)
     assert names_in(cache) == set()

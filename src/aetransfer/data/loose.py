@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from aetransfer.data.folder import decode
+from aetransfer.data.decoding import decode
 from aetransfer.errors import UserError
 
 # An uncompressed image of as many pixels as Pillow opens, 89 million, in three colours.
