@@ -43,7 +43,7 @@ OWN_SETTINGS = {"compile", "progress", "profiler", "strategy"}
 
 def make_data(data: Data, seed: int, allow: list[str]) -> ImageDataModule:
     """Build the data module; no file is opened before its `setup`."""
-    settings = data.model_dump(exclude={"name", "reader", "root", "classes", "augment"})
+    settings = data.model_dump(exclude={"name", "digest", "reader", "root", "classes", "augment"})
     augment = Augment(**data.augment.model_dump())
     return ImageDataModule(bind(data.reader, "reader", allow, later=["split"]), augment=augment, seed=seed, **settings)
 

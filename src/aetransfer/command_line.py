@@ -11,6 +11,7 @@ from contextlib import redirect_stderr
 from datetime import datetime
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import hydra
 from dotenv import find_dotenv, load_dotenv
@@ -28,6 +29,7 @@ from aetransfer.config.sentences import COMPLAINTS, said
 from aetransfer.config.sweep_file import expanded
 from aetransfer.errors import UserError
 from aetransfer.runs import stopping
+from aetransfer.runs.finished import note_command_began
 from aetransfer.runs.place import Place, led, place
 from aetransfer.sweeps.jobs import note_lost, note_planned, read_jobs
 from aetransfer.sweeps.queue import read_queued
@@ -44,9 +46,10 @@ BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
 def main(
     config_name: str,
-    check: Callable[[DictConfig, list[str]], object],
+    check: Callable[[DictConfig, list[str]], Any],
     task: Callable[[DictConfig, list[str]], Path | None],
     describe: Callable[[DictConfig, list[str]], None] | None = None,
+    prepare: Callable[[Any], None] | None = None,
     submit: bool = False,
     goes_on: bool = True,
 ) -> None:
@@ -54,11 +57,13 @@ def main(
 
     check: raises for a config that can't run; it sees every choice of a sweep before the first job starts. task: gets
     the config and the overrides that made it, and returns the run's directory. describe: takes its place, for every job
-    of a sweep, where --identity is given. submit: leave the jobs to a cluster and return. goes_on: whether the command
+    of a sweep, where --identity is given. prepare: does once, before a sweep's jobs begin, what they share; it gets
+    what `check` returned of each choice. submit: leave the jobs to a cluster and return. goes_on: whether the command
     goes on where it was cut off when it is given again; else it starts over. Exits with 1 after one sentence on
     standard error for what the user can mend, with a traceback for anything else, with 130 on Ctrl-C and the other
     signals that ask for a stop.
     """
+    note_command_began()
     load_dotenv(find_dotenv(usecwd=True))
     # Hydra would print its own account of an error and exit; raised, it can be said in a sentence.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -68,7 +73,7 @@ def main(
     try:
         with stopping.heeded(interrupted):
             words = [word for word in words if word != IDENTITY or described is None]
-            _answer(config_name, words, check, task, described, submit)
+            _answer(config_name, words, check, task, described, prepare, submit)
     except KeyboardInterrupt:
         print(interrupted, file=sys.stderr)
         sys.exit(stopping.INTERRUPTED)
@@ -79,9 +84,10 @@ def main(
 def _answer(
     config_name: str,
     words: list[str],
-    check: Callable[[DictConfig, list[str]], object],
+    check: Callable[[DictConfig, list[str]], Any],
     task: Callable[[DictConfig, list[str]], Path | None],
     described: Callable[[DictConfig, list[str]], None] | None,
+    prepare: Callable[[Any], None] | None,
     submit: bool,
 ) -> None:
     words = [rewritten for word in words for rewritten in with_path_of_pretraining(word)]
@@ -103,9 +109,10 @@ def _answer(
         for choice in jobs_of(alternatives):
             described(composed(config_name, choice, folder), choice)
         return
+    checked = []
     for choice in each_value_once([*alternatives, *sweep.bounds]):
         config = composed(config_name, choice, folder)
-        check(config, choice)
+        checked.append(check(config, choice))
     if submit:
         check_submittable(config_name, choice, folder, search=bool(sweep.bounds))
     num_nodes = OmegaConf.select(config, "trainer.num_nodes", default=1)
@@ -118,6 +125,9 @@ def _answer(
             # Of a signal, say, the first process says what is to be said.
             os._exit(followed)
         if multirun:
+            if prepare is not None:
+                for each in checked:
+                    prepare(each)
             output_dir = at_home(config.paths.output_dir)
             # Which jobs a search has shows while it goes on.
             _sweep(config_name, words, task, output_dir, None if sweep.bounds else jobs_of(alternatives), submit)

@@ -19,6 +19,8 @@ from aetransfer.runs import mishaps
 from aetransfer.runs.checkpoints import check_best
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.finished import is_finished
+from aetransfer.runs.identity import at_root, contents_of_data
+from aetransfer.runs.trained_on import changes_since
 from aetransfer.stages import check_classes, metrics_of
 from aetransfer.transfer.exported import load_weights, read_checkpoint
 
@@ -79,7 +81,15 @@ def _finished(request: EvaluationRequest) -> tuple[RunDirectory, Job, dict[str, 
     if not is_finished(directory):
         raise UserError(f"{request.run} has not finished: the command that began it goes on where it stopped.")
     check_best(directory)
-    job = _to_evaluate(directory.read_config(), request)
+    own = directory.read_config()
+    job = _to_evaluate(own, request)
+    now = contents_of_data(job.data, request.paths, request.allow)
+    if request.data is None and (changes := changes_since(directory, own.data, now)):
+        raise UserError(
+            f"{request.run} was trained on other data than there are now{at_root(job.data)} ({changes}): put them "
+            f"back, or name the data (data={job.data.name} ...) to measure them as they are."
+        )
+    job = job.model_copy(update={"data": job.data.model_copy(update={"digest": now.digest})})
     content = read_checkpoint(directory.best)
     # Somebody else's config may ask for a network that fills the memory; the weights that are there don't.
     # A key that is newer than the checkpoint has its default.

@@ -14,7 +14,6 @@ from aetransfer import logs
 from aetransfer.assemble import Model, architecture_of, make_data, make_encoder, make_model, make_trainer
 from aetransfer.callbacks.progress import Throughput
 from aetransfer.config.schema import Data, GivenEncoder, Job
-from aetransfer.data.fingerprint import fingerprint
 from aetransfer.data.module import ImageDataModule
 from aetransfer.errors import UserError
 from aetransfer.networks.encoder import Encoder
@@ -28,7 +27,7 @@ from aetransfer.runs.lock import RunLock
 from aetransfer.runs.member import Member
 from aetransfer.runs.place import place
 from aetransfer.runs.record import Record
-from aetransfer.runs.trained_on import check_data, note_data
+from aetransfer.runs.trained_on import check_data, check_unchanged, note_data, say_other_data
 from aetransfer.sharded import is_sharded
 from aetransfer.transfer.beginning import begin_, strip_
 from aetransfer.transfer.card import write_cards
@@ -59,11 +58,13 @@ def _run(job: Job, overrides: list[str]) -> Run:
         raise UserError(f"paths.output_dir={job.paths.output_dir} can't be written ({error.strerror}).") from error
     with RunLock(directory.locks).held() as lock:
         # Another job may have finished it while this one waited.
-        if (done := finished_run(directory, job)) is not None:
+        if (done := finished_run(job)) is not None:
             return done
         if is_finished(directory):
             log.info("The run that was there is now %s.", directory.move_aside().name)
         check_begun(directory, job)
+        if not directory.path.is_dir():
+            say_other_data(directory, job)
         with mishaps.said(directory.path):
             try:
                 return _recorded(job, directory, source, overrides, lock)
@@ -130,9 +131,8 @@ def execute(
     seed_everything(job.seed, verbose=False)
     data = make_data(job.data, job.seed, job.allow)
     data.setup("fit")
-    reader, root = job.data.reader.target, job.data.reader.model_dump().get("root")
-    # Asking for the size of 60,000 files takes a second, which the processor has for other things.
-    trained_on = ThreadPoolExecutor(1).submit(fingerprint, reader, root, data.training_split)
+    # Asking for the times of 60,000 files takes a second, which the processor has for other things.
+    unchanged = ThreadPoolExecutor(1).submit(check_unchanged, directory, job) if member.rank == 0 else None
     classes = check_classes(job.data, data)
     encoder = make_encoder(job)
     if source is None:
@@ -155,11 +155,9 @@ def execute(
         "es" if member.size > 1 else "",
     )
     resumed = to_resume_from(directory)
-    if trainer.is_global_zero:
-        if resumed:
-            check_data(directory, trained_on.result(), root)
-        else:
-            note_data(directory, trained_on.result())
+    if unchanged is not None:
+        unchanged.result()
+        (check_data if resumed else note_data)(directory, job, data.training_split)
     if resumed:
         log.info("Resuming from %s", resumed)
     with member.joined(trainer):
@@ -208,10 +206,12 @@ def _source(job: Job, overrides: list[str]) -> str | None:
     if isinstance(job.pretrain, GivenEncoder):
         return job.pretrain.path
     pretraining = pretraining_of(job)
-    done = finished_run(RunDirectory.of(pretraining), pretraining)
+    done = finished_run(pretraining)
     if done is None:
         _rehearse(job)
         done = _run(pretraining, overrides)
+    elif job.rerun and not pretraining.rerun:
+        log.info("rerun=true is for the transfer alone: add pretrain.rerun=true to do the pretraining afresh too.")
     return str(done.directory.path)
 
 

@@ -1,5 +1,7 @@
 """Train one job, a pretraining or a transfer: python -m aetransfer.train [overrides], -m for a sweep."""
 
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -7,19 +9,26 @@ from omegaconf import DictConfig
 from aetransfer import command_line
 from aetransfer.config.compose import checked
 from aetransfer.config.schema import EvaluationRequest, Job, Pretraining
-from aetransfer.runs.directory import RunDirectory
-from aetransfer.runs.finished import Run, finished_run
-from aetransfer.runs.identity import identity
+from aetransfer.errors import UserError
+from aetransfer.runs.finished import Run, directory_of, finished_run
+from aetransfer.runs.identity import config_digest, identified, identity, run_name
 from aetransfer.runs.store import read
 from aetransfer.transfer.settle import pretraining_of, settle
 
 
 def main(submit: bool = False) -> None:
-    command_line.main("train", check=_job, task=_train, describe=_describe, submit=submit)
+    command_line.main("train", check=_job, task=_train, describe=_describe, prepare=_look_at_data, submit=submit)
 
 
 def _job(config: DictConfig, overrides: list[str]) -> Job:
     return settle(checked(config, Job), overrides)
+
+
+def _look_at_data(job: Job) -> None:
+    """Take the checksums of a sweep's data once, so that jobs which begin together need not all read them."""
+    # Where they are not there, each job fetches them or says so.
+    with suppress(UserError):
+        identified(job, fetch=False)
 
 
 def _describe(config: DictConfig, overrides: list[str]) -> None:
@@ -29,14 +38,21 @@ def _describe(config: DictConfig, overrides: list[str]) -> None:
     if job.transfer is not None and job.transfer.carries and isinstance(job.pretrain, Pretraining):
         described.append(("pretraining", pretraining_of(job)))
     for role, each in described:
-        directory = RunDirectory.of(each)
+        try:
+            each = identified(each, fetch=False)
+        except UserError as error:
+            digest = config_digest(each)
+            print(f"{role}: {digest}-? open {each.paths.output_dir / 'runs' / run_name(each, f'{digest}-*')}")
+            print(f"What stands for ? is the digest of the data: {error}", file=sys.stderr)
+            continue
+        directory = directory_of(each)
         status = read(directory.path).status if directory.path.is_dir() else "none"
         print(f"{role}: {identity(each)} {status} {directory.path}")
 
 
 def _train(config: DictConfig, overrides: list[str]) -> Path:
-    job = _job(config, overrides)
-    done = finished_run(RunDirectory.of(job), job)
+    job = identified(_job(config, overrides))
+    done = finished_run(job)
     if done is None:
         # torch takes seconds to import, and neither a config error nor a finished run must.
         from aetransfer.stages import run

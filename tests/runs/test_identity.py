@@ -87,7 +87,7 @@ def test_a_pretraining_is_shared_by_accelerators_and_device_counts():
 PLAIN = OmegaConf.to_container(composed("train", [*TRANSFER, "data.labels_per_class=9"]), resolve=True)
 # Keys below these decide no number of a run, or only restate what another one says.
 LOOKS_ONLY = re.compile(
-    r"(paths|logger|callbacks|allow|rerun|reuse|sweep|transfer\.(name|control|channels|linear_head|unfrozen_by|layer_decay))\b"
+    r"(paths|logger|callbacks|allow|(pretrain\.)?rerun|reuse|sweep|transfer\.(name|control|channels|linear_head|unfrozen_by|layer_decay))\b"
     r"|trainer\.(strategy|profiler|detect_anomaly|log_every_n_steps|progress)$"
     r"|.*(workers|max_memory_gb|root|cache_dir|digest|_target_)$"
     r"|pretrain\.encoder\b"

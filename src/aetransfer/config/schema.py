@@ -5,6 +5,7 @@ function that is built from it. What that takes is not said here: `aetransfer.co
 the program and of Lightning in their sources, of anybody else when it is built.
 """
 
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
@@ -40,8 +41,9 @@ def _all(value: Any) -> Any:
 
 
 def _reader_at_home(reader: Target) -> Target:
+    # A run is measured again from any folder, so a place must mean the same in all of them.
     places = {key: value for key in ("root", "cache_dir") if isinstance(value := getattr(reader, key, None), str)}
-    return reader.model_copy(update={key: str(at_home(value)) for key, value in places.items()})
+    return reader.model_copy(update={key: str(at_home(value).absolute()) for key, value in places.items()})
 
 
 def _get(node: Any, key: str, field: str) -> Any:
@@ -55,7 +57,10 @@ class Augment(Node):
 
 
 class Data(Node):
+    """`digest`: of what the data are; filled in once they were looked at, and demanded of them where it is given."""
+
     name: Name
+    digest: Annotated[str | None, Field(pattern=r"^[0-9a-f]{8}$")] = None
     reader: Annotated[Target, AfterValidator(_reader_at_home)]
     root: str | None = None
     classes: PositiveInt | None = None
@@ -273,6 +278,7 @@ class Pretraining(Node):
     encoder: EncoderNode
     model: PretrainModel
     trainer: Training
+    rerun: bool = False
 
 
 class GivenEncoder(Node):
@@ -292,9 +298,9 @@ TAGS = {CONV4, "custom", "given", "declared", "ae", "vae", "classifier", "int", 
 
 
 class Paths(Node):
-    data_dir: Place
+    data_dir: Annotated[Place, AfterValidator(Path.absolute)]
     output_dir: Place
-    cache_dir: Place
+    cache_dir: Annotated[Place, AfterValidator(Path.absolute)]
 
 
 class Job(Node):

@@ -17,9 +17,9 @@ import torch
 
 from aetransfer.data.download import fetch
 from aetransfer.data.images import Images, Split
+from aetransfer.data.locations import IDX_FILES, IDX_PREFIX, find_idx
 from aetransfer.errors import UserError
 
-PREFIX = {"train": "train", "test": "t10k"}
 IMAGES_MAGIC, LABELS_MAGIC = 2051, 2049
 
 # The published MD5 sums of the unpacked MNIST files. A file of MNIST's own size but with another sum is damaged.
@@ -59,10 +59,9 @@ def read_fashion_mnist(root: str, split: Split) -> Images:
 
 def _read(root: Path, dataset: str, split: Split, class_names: tuple[str, ...], digests: dict[str, str]) -> Images:
     folder = root / dataset / "raw"
-    names = [f"{prefix}-{kind}-ubyte" for prefix in PREFIX.values() for kind in ("images-idx3", "labels-idx1")]
-    if not any(_find(folder, name, digests) for name in names):
-        fetch(dataset, root, folder, needs=f"{names[0]}[.gz] and its three siblings in {folder}")
-    missing = [name for name in names if _find(folder, name, digests) is None]
+    if not any(_find(folder, name, digests) for name in IDX_FILES):
+        fetch(dataset, root, folder, needs=f"{IDX_FILES[0]}[.gz] and its three siblings in {folder}")
+    missing = [name for name in IDX_FILES if _find(folder, name, digests) is None]
     if missing:
         raise UserError(f"{folder} lacks {', '.join(missing)}: put the file there, raw or as .gz.")
 
@@ -79,7 +78,7 @@ def _read(root: Path, dataset: str, split: Split, class_names: tuple[str, ...], 
 def _read_split(
     folder: Path, dataset: str, split: Split, class_names: tuple[str, ...], digests: dict[str, str]
 ) -> Images:
-    prefix = PREFIX[split]
+    prefix = IDX_PREFIX[split]
     images_path, images = _read_file(folder, f"{prefix}-images-idx3-ubyte", IMAGES_MAGIC, ndim=3, digests=digests)
     labels_path, labels = _read_file(folder, f"{prefix}-labels-idx1-ubyte", LABELS_MAGIC, ndim=1, digests=digests)
     if len(images) != len(labels):
@@ -93,8 +92,7 @@ def _read_split(
 
 def _find(folder: Path, name: str, digests: dict[str, str]) -> Path | None:
     # Where both are there, the one whose checksum is known.
-    names = sorted((name, f"{name}.gz"), key=lambda each: each not in digests)
-    return next((folder / each for each in names if (folder / each).is_file()), None)
+    return find_idx(folder, name, gz_first=name not in digests)
 
 
 def _read_file(folder: Path, name: str, magic: int, ndim: int, digests: dict[str, str]) -> tuple[Path, np.ndarray]:

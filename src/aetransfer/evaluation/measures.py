@@ -16,7 +16,7 @@ from aetransfer.evaluation.representation import representation
 from aetransfer.evaluation.subject import Subject
 from aetransfer.evaluation.variational import variational
 from aetransfer.runs import mishaps
-from aetransfer.runs.finished import code_version
+from aetransfer.runs.finished import code_version, own_code
 from aetransfer.runs.identity import images_identity
 
 MEASURES: dict[str, Callable[[Subject, Any], Outcome]] = {
@@ -58,6 +58,7 @@ def taken(subject: Subject, measure: str, settings: Node) -> tuple[Outcome, Path
         "split": subject.part,
         "settings": settings.model_dump(),
         "code": code_version(),
+        "own_code": own_code(subject.job.allow),
     }
     return outcome, write_outcome(outcome, subject.directory.evaluation, name, about)
 

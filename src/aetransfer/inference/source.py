@@ -15,6 +15,7 @@ from aetransfer.data.batches import Preparation
 from aetransfer.data.images import Images
 from aetransfer.data.loose import LooseImages
 from aetransfer.networks.encoder import Encoder
+from aetransfer.runs.trained_on import warn_of_changes
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +66,7 @@ def _of_loose(loose: LooseImages, size: int, batch_size: int) -> Iterator[Batch]
 
 
 def _of_data(data: Data, request: ImagesRequest, encoder: Encoder) -> Source:
+    warn_of_changes(Path(request.run).expanduser(), data, request.paths, request.allow)
     split: Images = bind(data.reader, "reader", request.allow, later=["split"])(split=request.split)
     width = len(str(len(split)))
 

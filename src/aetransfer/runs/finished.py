@@ -2,17 +2,25 @@
 
 import hashlib
 import logging
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from aetransfer.config.schema import Job
 from aetransfer.errors import UserError
 from aetransfer.runs.directory import RunDirectory
+from aetransfer.runs.earlier import earlier_run
 
 log = logging.getLogger(__name__)
+
+# When the command began, for all processes that it starts: rerun=true does each run afresh once, however many jobs ask.
+COMMAND_BEGAN = "AETRANSFER_COMMAND_BEGAN"
 
 
 @dataclass(frozen=True)
@@ -27,10 +35,31 @@ class Run:
 def code_version() -> str:
     """Name this code: the package's version and a digest of its sources, which two states of one version differ in."""
     package = Path(__file__).parents[1]
+    return f"{version('aetransfer')}+{_digest_of_sources(package, package.rglob('*.py'))}"
+
+
+def own_code(allow: Sequence[str]) -> dict[str, str]:
+    """Name the code of the packages that a command allows: a digest of the sources of each, by its name."""
+    return {name: digest for name in sorted({each.partition(".")[0] for each in allow}) if (digest := _own_code(name))}
+
+
+@cache
+def _own_code(package: str) -> str | None:
+    # To find a package imports nothing.
+    spec = find_spec(package)
+    if spec is None:
+        return None  # whoever builds something from it says so
+    folders = list(spec.submodule_search_locations or [])
+    if not folders:
+        return _digest_of_sources(Path(str(spec.origin)).parent, [Path(str(spec.origin))])
+    return _digest_of_sources(Path(folders[0]), (path for folder in folders for path in Path(folder).rglob("*.py")))
+
+
+def _digest_of_sources(top: Path, files: Iterable[Path]) -> str:
     digest = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
-        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
-    return f"{version('aetransfer')}+{digest.hexdigest()[:10]}"
+    for path in sorted(files):
+        digest.update(os.path.relpath(path, top).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:10]
 
 
 def is_finished(directory: RunDirectory) -> bool:
@@ -38,12 +67,27 @@ def is_finished(directory: RunDirectory) -> bool:
     return result is not None and result["status"] == "finished"
 
 
-def finished_run(directory: RunDirectory, job: Job) -> Run | None:
-    """Return the job's run if it is finished and may be used. Raises UserError where reuse=same_code forbids it."""
-    if job.rerun or not is_finished(directory):
+def directory_of(job: Job) -> RunDirectory:
+    """Return where an identified job's run is or will be: one that an earlier version finished keeps its name."""
+    directory = RunDirectory.of(job)
+    if directory.path.is_dir():
+        return directory
+    before = earlier_run(job)
+    return before if before is not None and is_finished(before) else directory
+
+
+def finished_run(job: Job) -> Run | None:
+    """Return an identified job's run if it is finished and may be used. Raises UserError where reuse=same_code forbids.
+
+    Where rerun asks for it afresh, a run that this very command has made is used.
+    """
+    directory = directory_of(job)
+    if not is_finished(directory):
         return None
     result = directory.result()
     assert result is not None
+    if job.rerun and not _is_of_this_command(result):
+        return None
     _check_code(directory, result, job, done="made", use="used")
     log.info("%s is finished: its result is used.", directory.path.name)
     return Run(directory, result)
@@ -56,11 +100,27 @@ def check_begun(directory: RunDirectory, job: Job) -> None:
         _check_code(directory, result, job, done="begun", use="continued")
 
 
+def note_command_began() -> None:
+    """Note the time for this process and those that it starts."""
+    os.environ[COMMAND_BEGAN] = datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _is_of_this_command(result: dict[str, Any]) -> bool:
+    try:
+        return datetime.fromisoformat(result["timing"]["started"]) >= datetime.fromisoformat(os.environ[COMMAND_BEGAN])
+    except (LookupError, TypeError, ValueError):
+        return False
+
+
 def _check_code(directory: RunDirectory, result: dict[str, Any], job: Job, *, done: str, use: str) -> None:
-    theirs, ours = result.get("code"), code_version()
-    if theirs == ours:
+    own = result.get("own_code")
+    theirs = {**(own if isinstance(own, dict) else {}), "aetransfer": result.get("code")}
+    ours = {"aetransfer": code_version(), **own_code(job.allow)}
+    differing = [name for name in ours if theirs.get(name) != ours[name]]
+    if not differing:
         return
-    what = f"{directory.path.name} was {done} by aetransfer {theirs}, this is {ours}"
+    before = ", ".join(f"{name} {theirs.get(name) or 'of an unknown state'}" for name in differing)
+    what = f"{directory.path.name} was {done} by {before}, this is {', '.join(str(ours[name]) for name in differing)}"
     if job.reuse == "same_code":
         raise UserError(f"{what}: rerun=true makes it afresh, reuse=any_code has it {use}.")
     log.warning("%s: it is %s all the same.", what, use)

@@ -1,27 +1,115 @@
-"""The name of a run: a hash of the part of its config that decides the numbers.
+"""The name of a run: a digest of the part of its config that decides the numbers, and one of its data.
 
 Where a job ran and who watched it (paths, loggers, progress bar, callbacks that only look, workers) is left out. A
-pretraining also leaves out its accelerator and devices, so that transfers on several machines share it.
+pretraining also leaves out its accelerator and devices, so that transfers on several machines share it. The data count
+by what they are: equal images elsewhere are the same run, other images at the same place are not.
 """
 
 import hashlib
 import json
-from typing import Any
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from aetransfer.config.schema import Data, GivenEncoder, Job, Pretraining, Training, Transfer
+from aetransfer.config.instantiate import bind, check_allowed
+from aetransfer.config.schema import Data, GivenEncoder, Job, Paths, Pretraining, Training, Transfer
+from aetransfer.data.contents import Contents, contents_of, is_ours, is_place
+from aetransfer.errors import UserError
+
+if TYPE_CHECKING:
+    from aetransfer.data.images import Images, Split
 
 ONLY_LOOKS = "aetransfer.callbacks."
 # Of the trainer's settings beyond Training, those that change a transfer's numbers.
 HARDWARE = ("accelerator", "devices", "num_nodes", "deterministic")
 
 
-def identity(job: Job) -> str:
-    """Hash a settled job into 10 hexadecimal digits."""
+def config_digest(job: Job) -> str:
+    """Hash a settled job's config into 10 hexadecimal digits. It is known where the data are not."""
     return _digest(decisive(job))[:10]
 
 
-def run_name(job: Job) -> str:
-    """Name a settled job: pretrain-mnist-ae-d128-s0-<identity>, transfer-cifar10-frozen-from-mnist-ae-d128-s0-..."""
+def identity(job: Job) -> str:
+    """Return the digest of a job's config and, where its images don't come with a package, that of its data."""
+    return "-".join([config_digest(job), *_data_digests(job)])
+
+
+def identified(job: Job, *, again: bool = False, fetch: bool = True) -> Job:
+    """Fill in the digests of the data that a settled job uses.
+
+    again, fetch: see `contents_of_data`. Raises UserError where data are not there, can't be read, or are not those
+    that data.digest asks for.
+    """
+    job = job.model_copy(update={"data": _with_digest(job.data, job, "data", again, fetch)})
+    if job.transfer is None or not job.transfer.carries or not isinstance(job.pretrain, Pretraining):
+        return job
+    source = _with_digest(job.pretrain.data, job, "pretrain.data", again, fetch)
+    return job.model_copy(update={"pretrain": job.pretrain.model_copy(update={"data": source})})
+
+
+def _with_digest(data: Data, job: Job, key: str, again: bool, fetch: bool) -> Data:
+    found = contents_of_data(data, job.paths, job.allow, again=again, fetch=fetch).digest
+    if data.digest not in (None, found):
+        raise UserError(
+            f"{key}.digest={data.digest}, but {data.name}{at_root(data)} has the digest {found}: these are other data."
+        )
+    return data.model_copy(update={"digest": found})
+
+
+def contents_of_data(
+    data: Data, paths: Paths, allow: Sequence[str], *, again: bool = False, fetch: bool = True
+) -> Contents:
+    """Return what a data set holds.
+
+    again: look at the files once more, though this process has. fetch: have its reader fetch what is not there, and
+    read what no file tells. Raises UserError where files are not there or can't be read.
+    """
+
+    def look() -> Contents | None:
+        places = {"data_dir": paths.data_dir, "cache_dir": paths.cache_dir}
+        return contents_of(reader, read if fetch else None, **places, again=again)
+
+    check_allowed(data.reader.target, "reader", allow)
+    reader, read = data.reader.model_dump(by_alias=True), partial(_read, data, allow)
+    found = look()
+    if found is None and fetch:
+        # The reader fetches the files, or says what it lacks.
+        read("train")
+        found = look()
+    if found is None:
+        raise UserError(
+            f"the files of {data.name} are not there{at_root(data)}"
+            if is_ours(reader)
+            else f"the reader of {data.name} names no file, so that only reading tells what it gives"
+        )
+    return found
+
+
+def at_root(data: Data) -> str:
+    """Say where data lie, empty for those that come with a package."""
+    root = data.reader.model_dump().get("root")
+    return f" in {root}" if root else ""
+
+
+def _read(data: Data, allow: Sequence[str], split: "Split") -> "Images":
+    # It imports the reader's module, and torch.
+    return bind(data.reader, "reader", allow, later=["split"])(split=split)
+
+
+def _data_digests(job: Job) -> list[str]:
+    digests = [job.data.digest]
+    if job.transfer is not None and job.transfer.carries and isinstance(job.pretrain, Pretraining):
+        digests.append(job.pretrain.data.digest)
+    if not any(digests):
+        return []
+    return [digests[0] or "" if len(digests) == 1 else _digest({"data": digests})[:8]]
+
+
+def run_name(job: Job, digits: str | None = None) -> str:
+    """Name a settled job: pretrain-digits-ae-d128-s0-<identity>, transfer-cifar10-frozen-from-mnist-ae-d128-s0-...
+
+    digits: what it ends in, where that is not its identity.
+    """
     parts = [job.stage, job.data.name]
     if job.transfer is None:
         parts.append(job.model.name)
@@ -29,7 +117,7 @@ def run_name(job: Job) -> str:
         parts.append(job.transfer.name)
         if job.transfer.carries and isinstance(job.pretrain, Pretraining):
             parts.append(f"from-{job.pretrain.data.name}-{job.pretrain.model.name}")
-    return "-".join([*parts, f"d{job.encoder.latent_dim}", f"s{job.seed}", identity(job)])
+    return "-".join([*parts, f"d{job.encoder.latent_dim}", f"s{job.seed}", digits or identity(job)])
 
 
 def decisive(job: Job) -> dict[str, Any]:
@@ -82,12 +170,13 @@ def _source(pretrain: Pretraining | GivenEncoder | None) -> dict[str, Any]:
 def images_identity(data: Data) -> str:
     """Hash what decides which images a measure sees, and which labels, into 6 hexadecimal digits."""
     trained = ("batch_size", "epoch_images", "augment")
-    return _digest({key: value for key, value in _data(data).items() if key not in trained})[:6]
+    decides = {key: value for key, value in _data(data).items() if key not in trained}
+    return _digest(decides | {"digest": data.digest})[:6]
 
 
 def _data(data: Data) -> dict[str, Any]:
-    kept = data.model_dump(by_alias=True, exclude={"workers", "max_memory_gb"})
-    kept["reader"] = {key: value for key, value in kept["reader"].items() if key not in ("root", "cache_dir")}
+    kept = data.model_dump(by_alias=True, exclude={"workers", "max_memory_gb", "root", "digest"})
+    kept["reader"] = {key: value for key, value in kept["reader"].items() if not is_place(key, value)}
     return kept
 
 

@@ -5,22 +5,26 @@ import platform
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from aetransfer.runs.finished import code_version
+from aetransfer.runs.finished import code_version, own_code
 
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf", "numpy")
 
 
-def provenance() -> dict[str, Any]:
-    """Describe this process: `versions`, `code`, `git`, `command`, `hardware`, all plain data."""
+def provenance(allow: Sequence[str]) -> dict[str, Any]:
+    """Describe this process: `versions`, `code`, `own_code`, `git`, `command`, `hardware`, all plain data.
+
+    allow: the packages, beside the program's own, whose code decides the numbers too.
+    """
     return {
         "versions": _versions(),
         "code": code_version(),
+        "own_code": own_code(allow),
         "git": _git(),
         "command": sys.argv,
         "hardware": _hardware(),
@@ -38,11 +42,13 @@ def _versions() -> dict[str, str]:
 
 
 def _git() -> dict[str, Any] | None:
-    """Return the commit this code is at and whether files differ from it; None outside a checkout or without git."""
-    here = Path(__file__).parent
+    """Return the commit of the repository that the command runs in, and whether files differ from it.
+
+    None where it runs in none, or there is no git.
+    """
 
     def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(["git", *words], capture_output=True, text=True, check=True).stdout.strip()
 
     try:
         return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}

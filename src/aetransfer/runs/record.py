@@ -37,9 +37,9 @@ class Record:
             "source": source,
             "metrics": {},
             "counts": {},
-            "timing": {"started": _now()},
+            "timing": {"started": datetime.now(UTC).isoformat(timespec="milliseconds")},
             "overrides": overrides,
-            **provenance(),
+            **provenance(job.allow),
         }
         self.beat()
 

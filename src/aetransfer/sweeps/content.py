@@ -8,7 +8,7 @@ from aetransfer.sweeps import tables
 from aetransfer.sweeps.collect import CollectedRun, Collection, Unfinished
 from aetransfer.sweeps.comparison import compare_all
 from aetransfer.sweeps.figures import Plot, choose
-from aetransfer.sweeps.grouping import Group, decisive_settings, group_runs
+from aetransfer.sweeps.grouping import Group, group_runs, settings_of
 from aetransfer.sweeps.numbers import duration, ranges
 from aetransfer.sweeps.pictures import pictures
 from aetransfer.sweeps.promises import promises
@@ -123,7 +123,7 @@ def _title(transfers: Sequence[CollectedRun], pretrainings: Sequence[CollectedRu
     if not transfers:
         names = _named(f"{run.config['model.name']} on {run.config['data.name']}" for run in pretrainings)
         return f"Pretraining: {names}" if names else "No finished run"
-    settings = [decisive_settings(run) for run in transfers]
+    settings = settings_of(transfers)
     targets = _named(settled["data"] for settled in settings)
     sources = _named(settled["pretrain.data"] for settled in settings if "pretrain.data" in settled)
     return f"Transfer from {sources} to {targets}" if sources else f"Classifiers of {targets}"

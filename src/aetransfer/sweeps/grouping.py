@@ -4,7 +4,7 @@ Columns have the keys that a user types (`transfer`, `data`, `encoder.latent_dim
 the number of classes follows the data set, is no column.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -36,9 +36,9 @@ FOLLOWERS = {
 }
 # Beside aetransfer.runs.identity's reasons: a seed is what a group is averaged over, and the encoder of a pretraining
 # is its transfer's.
-IGNORED = ("seed", "allow", "evaluation", "rerun", "pretrain.seed", "pretrain.digest")
+IGNORED = ("seed", "allow", "evaluation", "rerun", "reuse", "pretrain.seed", "pretrain.digest", "pretrain.rerun")
 IGNORED_BELOW = ("paths.", "logger.", "evaluation.", "pretrain.encoder.")
-MACHINE = ("data.workers", "data.max_memory_gb", "data.reader.root", "data.reader.cache_dir")
+MACHINE = ("data.workers", "data.max_memory_gb", "data.root", "data.reader.root", "data.reader.cache_dir")
 TRAINER = {f"trainer.{key}" for key in (*Training.model_fields, *HARDWARE)}
 EVERYTHING = "all"
 
@@ -76,7 +76,7 @@ class Group:
 
 def group_runs(runs: list[CollectedRun]) -> tuple[list[str], list[Group]]:
     """Return the columns, the arm's last, and the groups in the order of their values."""
-    settings = [decisive_settings(run) for run in runs]
+    settings = settings_of(runs)
     columns = varied(settings)
     if runs and "transfer" in settings[0] and "transfer" not in columns:
         columns.append("transfer")
@@ -129,6 +129,23 @@ def decisive_settings(run: CollectedRun) -> dict[str, Any]:
         name = CHOICES.get(key, key.removesuffix("._target_") if key.startswith("callbacks.") else key)
         settled[name] = value.rpartition(".")[2] if key == "encoder._target_" else value
     return settled
+
+
+def settings_of(runs: Sequence[CollectedRun]) -> list[dict[str, Any]]:
+    """Return each run's `decisive_settings`, with its data by their place where that says as much as their digest."""
+    settings = [decisive_settings(run) for run in runs]
+    for data in ("data", "pretrain.data"):
+        digest = f"{data}.digest"
+        using = [(settled, run.config) for settled, run in zip(settings, runs, strict=True) if data in settled]
+        places: dict[str | None, str | None] = {}
+        for settled, config in using:
+            # Runs from before there was a digest are of data that nobody knows.
+            place = config.get(f"{data}.root") or config.get(f"{data}.reader.root")
+            places.setdefault(settled.setdefault(digest, None), place)
+        if len(places) > 1 and None not in places.values() and len(set(places.values())) == len(places):
+            for settled, _ in using:
+                settled[f"{data}.root"] = places[settled.pop(digest)]
+    return settings
 
 
 def varied(settings: list[dict[str, Any]]) -> list[str]:

@@ -15,7 +15,7 @@ from aetransfer.config.schema import GivenEncoder, Job, Pretraining, VAEModel
 from aetransfer.errors import UserError
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.files import replace_file
-from aetransfer.runs.finished import code_version
+from aetransfer.runs.finished import code_version, own_code
 from aetransfer.runs.identity import identity
 from aetransfer.runs.plain import read_json
 
@@ -54,9 +54,11 @@ def write_cards(
             "source": _source(job),
             "seed": job.seed,
             "code": code_version(),
+            "own_code": own_code(job.allow),
         },
         "data": {
             "name": job.data.name,
+            "digest": job.data.digest,
             "images": {part: facts["counts"][part] for part in ("train", "val", "test")},
             "labels_per_class": job.data.labels_per_class,
             "class_names": list(class_names),

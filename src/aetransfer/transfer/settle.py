@@ -76,7 +76,7 @@ def pretraining_of(job: Job) -> Job:
             "head": None,
             "pretrain": None,
             "evaluation": None,
-            "rerun": False,
+            "rerun": source.rerun,
         }
     )
 
@@ -130,6 +130,9 @@ def _settle_declared(job: Job, source: Pretraining) -> Job:
                 job = _grey_target(job, source.data.channels)
             case "inflate":
                 _check_inflates(source.data.channels, job)
+    if carries and source.rerun:
+        # What starts from a pretraining that is done afresh is no longer what it was.
+        job = job.model_copy(update={"rerun": True})
     if carries:
         _check_size(source.data.input_size, job, hint="set pretrain.data.pad or data.pad so that both agree")
     return job.model_copy(update={"pretrain": source})

@@ -22,6 +22,7 @@ from aetransfer.config.nodes import at_home
 from aetransfer.config.schema import Job
 from aetransfer.config.sweep_file import sweep_file
 from aetransfer.errors import UserError
+from aetransfer.runs.identity import identified
 from aetransfer.sweeps.jobs import note_lost, note_planned, read_jobs
 from aetransfer.transfer.settle import settle
 
@@ -73,7 +74,7 @@ class SearchSweeper(Sweeper):
             config = self._loader.load_sweep_config(self._config, overrides)
             with open_dict(config):
                 del config["hydra"]
-            jobs.append((overrides, settle(checked(config, Job), overrides)))
+            jobs.append((overrides, identified(settle(checked(config, Job), overrides))))
         return jobs
 
     def _launch(self, jobs: list[list[str]], first: int) -> None:

@@ -1,0 +1,215 @@
+"""What a data set's files hold: a checksum of each, and one digest of them all, wherever they lie.
+
+A run is named by this digest beside that of its config, so that no result is returned for other data. Checksums are
+stored: names, sizes and times of the files say whether they still hold, so 60,000 images are read once.
+"""
+
+import gzip
+import hashlib
+import json
+import logging
+import os
+import unicodedata
+import zlib
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aetransfer.data.locations import files_below, files_of
+from aetransfer.errors import UserError
+from aetransfer.runs.files import replace_file
+
+if TYPE_CHECKING:
+    from aetransfer.data.images import Images, Split
+
+log = logging.getLogger(__name__)
+
+CHUNK = 1 << 20
+# Reading more takes a moment, which is said.
+MANY_BYTES = 1 << 28
+DIGITS = 16
+OURS = "aetransfer.data."
+
+Stamp = tuple[int, int, int]  # size in bytes, times of modification and of change in ns
+Read = Callable[["Split"], "Images"]
+
+# A command of many jobs looks at its data once; `again` looks once more.
+_known: dict[str, "Contents"] = {}
+
+
+@dataclass(frozen=True)
+class Contents:
+    """checksums: hexadecimal digits for each file, by its path below the data's root. Empty for embedded images.
+
+    of_files: whether they are of files; else of the splits that somebody's own reader gives.
+    """
+
+    checksums: dict[str, str]
+    of_files: bool = True
+
+    @property
+    def digest(self) -> str | None:
+        """Return 8 hexadecimal digits for all files and their names, None where the images come with a package."""
+        if not self.checksums:
+            return None
+        lines = sorted(f"{unicodedata.normalize('NFC', path)}\0{digits}\n" for path, digits in self.checksums.items())
+        return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:8]
+
+    def changed_in(self, now: "Contents") -> list[str]:
+        """Say which files are no longer what they were, one after another. Empty where the data are the same."""
+        before, after = self.checksums, now.checksums
+        missing = [f"{path} is missing" for path in before if path not in after]
+        changed = [f"{path} was changed" for path in before if after.get(path, before[path]) != before[path]]
+        return missing + changed + [f"{path} is new" for path in after if path not in before]
+
+
+def contents_of(
+    reader: Mapping[str, Any], read: Read | None, *, data_dir: Path, cache_dir: Path, again: bool = False
+) -> Contents | None:
+    """Return what a reader's files hold; of somebody's own reader whose keys name no file, what it reads.
+
+    reader: its node. read: calls it for a split; None where that would take too long. data_dir: holds the files of many
+    data sets, so a key that names it names no file. cache_dir: where checksums are stored. again: look at files once
+    more, though this process has.
+
+    None where the files are not there, or only reading would tell. Raises UserError for a file that can't be read.
+    """
+    key = json.dumps([dict(reader), str(data_dir), str(cache_dir)], sort_keys=True, default=str)
+    if key not in _known or (again and _known[key].of_files):
+        found = _look(reader, read, data_dir, cache_dir)
+        if found is None:
+            return None
+        _known[key] = found
+    return _known[key]
+
+
+def files_of_reader(reader: Mapping[str, Any], data_dir: Path) -> dict[str, str] | None:
+    """Return the files that a reader reads, by path; None where they are not there. Raises UserError as `files_of`."""
+    if is_ours(reader):
+        return files_of(str(reader["_target_"]), Path(str(reader.get("root", ""))))
+    files: dict[str, str] = {}
+    for key, value in reader.items():
+        path = Path(value).expanduser() if isinstance(value, str) and key not in ("_target_", "cache_dir") else None
+        if path is None or not path.exists() or path.absolute() in (data_dir.absolute(), *data_dir.absolute().parents):
+            continue
+        if path.is_dir():
+            files |= {f"{key}/{file.relative_to(path).as_posix()}": str(file) for file in files_below(path)}
+        elif path.is_file():
+            files[key] = str(path)
+    return files
+
+
+def is_ours(reader: Mapping[str, Any]) -> bool:
+    return str(reader["_target_"]).startswith(OURS)
+
+
+def is_place(key: str, value: Any) -> bool:
+    """Tell whether a reader's key says where its files lie: by its name, or by a value that looks like a path."""
+    if not isinstance(value, str) or key == "_target_":
+        return False
+    return key in ("root", "cache_dir") or "/" in value or Path(value).suffix != ""
+
+
+def stamps_of(files: Mapping[str, str]) -> dict[str, Stamp]:
+    """Return what tells whether a file was touched. Raises UserError for one that is gone."""
+    stamps = {}
+    for name, path in files.items():
+        try:
+            status = os.stat(path)  # noqa: PTH116 (see `files_of`)
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        stamps[name] = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return stamps
+
+
+def checksum_of(images: "Images", most_bytes: int | None = None) -> str:
+    """Return a CRC-32 of decoded images and their labels, 8 hexadecimal digits.
+
+    most_bytes: of a larger set so many evenly spaced images are looked at, as make up this.
+    """
+    pixels = images.images
+    step = 1 if most_bytes is None else max(1, pixels.numel() // most_bytes)
+    checksum = zlib.crc32(images.labels.contiguous().numpy().data)
+    for first in range(0, len(pixels), 4096 * step):
+        checksum = zlib.crc32(pixels[first : first + 4096 * step : step].contiguous().numpy().data, checksum)
+    return f"{checksum:08x}"
+
+
+def _look(reader: Mapping[str, Any], read: Read | None, data_dir: Path, cache_dir: Path) -> Contents | None:
+    files = files_of_reader(reader, data_dir)
+    if files is None:
+        return None
+    if files:
+        # A path of which nothing is known but how it is written is a setting like any other.
+        written = {
+            key: hashlib.sha256(value.encode()).hexdigest()[:DIGITS]
+            for key, value in reader.items()
+            if not is_ours(reader) and key not in ("_target_", "cache_dir", *files)
+            if is_place(key, value) and not Path(value).expanduser().is_dir()
+        }
+        return Contents(_checksums(files, _stored_at(reader, cache_dir)) | written)
+    if is_ours(reader):
+        return Contents({})
+    if read is None:
+        return None
+    splits: tuple[Split, Split] = ("train", "test")
+    return Contents({split: checksum_of(read(split)) for split in splits}, of_files=False)
+
+
+def _checksums(files: Mapping[str, str], stored_at: Path) -> dict[str, str]:
+    """Return the checksums of files; those that were touched since they were stored are read, and all stored anew."""
+    stamps, stored = stamps_of(files), _stored(stored_at)
+    found = {name: stored[name][1] for name, stamp in stamps.items() if name in stored and stored[name][0] == stamp}
+    unknown = [name for name in files if name not in found]
+    if unknown:
+        total = sum(stamps[name][0] for name in unknown)
+        if total > MANY_BYTES:
+            log.info("Reading %d files (%.1f GB) once, for their checksums.", len(unknown), total / 1e9)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            found |= zip(unknown, pool.map(lambda name: _checksum(files[name]), unknown), strict=True)
+        _store(stored_at, {name: (stamps[name], found[name]) for name in files})
+    return {name: found[name] for name in files}
+
+
+def _checksum(path: str) -> str:
+    """Return the checksum of a file's content; of a .gz of what it unpacks to, for that is what is read."""
+    digest = hashlib.sha256()
+    try:
+        with gzip.open(path) if path.endswith(".gz") else Path(path).open("rb") as file:
+            while chunk := file.read(CHUNK):
+                digest.update(chunk)
+    except (OSError, EOFError, zlib.error) as error:
+        raise _unreadable(path, error) from error
+    return digest.hexdigest()[:DIGITS]
+
+
+def _unreadable(path: str, error: Exception) -> UserError:
+    reason = getattr(error, "strerror", None) or error
+    return UserError(f"{path} can't be read ({reason}): make it readable, replace it, or remove it.")
+
+
+def _stored_at(reader: Mapping[str, Any], cache_dir: Path) -> Path:
+    places = {key: str(Path(value).absolute()) for key, value in reader.items() if is_place(key, value)}
+    text = json.dumps([str(reader["_target_"]), places], sort_keys=True)
+    return cache_dir / f"checksums-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
+
+
+def _stored(path: Path) -> dict[str, tuple[Stamp, str]]:
+    """Return each file's stamp and checksum; nothing where none are stored, or what is there is something else."""
+    try:
+        content = json.loads(path.read_bytes())
+        return {
+            name: ((size, modified, changed), digits) for name, (size, modified, changed, digits) in content.items()
+        }
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _store(path: Path, content: Mapping[str, tuple[Stamp, str]]) -> None:
+    # Where nothing can be written, the next start reads the files again.
+    with suppress(OSError, UserError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, json.dumps({name: [*stamp, digits] for name, (stamp, digits) in content.items()}))
