@@ -6,6 +6,7 @@ import shlex
 import shutil
 from html import unescape
 
+import numpy as np
 import pytest
 
 from aetransfer import report
@@ -13,6 +14,7 @@ from aetransfer.config.compose import composed
 from aetransfer.run_page import write
 from aetransfer.runs.directory import RunDirectory
 from tests.integration.conftest import TINY, TINY_PRETRAINING, assert_refused
+from tests.made import idx_bytes, write_idx
 from tests.sweeps.test_report import Tags
 
 
@@ -90,8 +92,12 @@ def test_an_interrupted_runs_page_says_how_far_it_was_and_how_to_go_on(run_train
 
 
 def test_a_failed_runs_page_says_why(run_train, tmp_path):
+    raw = tmp_path / "data" / "MNIST" / "raw"
+    write_idx(raw)
+    (raw / "train-labels-idx1-ubyte").write_bytes(idx_bytes(np.full(20, 11, np.uint8)))
     done = run_train("data=mnist", "model=ae", "trainer=cpu")
     assert done.code == 1
+    assert "holds label 11" in done.err
 
     said = words_of(the_run(tmp_path))
     assert "This run is failed before its first step" not in said
