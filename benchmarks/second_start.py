@@ -1,4 +1,6 @@
-"""Seconds until a run has its images and their statistics: at a start, and at the next one, which finds its cache.
+"""Seconds until a run has its name, its images and their statistics: at a start, and at the next one.
+
+The first start decodes the images and takes their checksums, the next one finds both.
 
     python benchmarks/second_start.py cifar10
 
@@ -10,22 +12,26 @@ import time
 
 from aetransfer.assemble import make_data
 from aetransfer.config.compose import checked, composed
-from aetransfer.config.schema import Data, Job
+from aetransfer.config.schema import Job
+from aetransfer.runs.identity import identified
+from aetransfer.transfer.settle import settle
 
 
-def start(data: Data) -> tuple[float, float]:
+def start(job: Job) -> tuple[float, float]:
     """Do what a run does before it trains; return the seconds it took, and those of the processor."""
     began, used = time.perf_counter(), time.process_time()
-    module = make_data(data, seed=0, allow=[])
+    identified(job, again=True)
+    module = make_data(job.data, seed=0, allow=[])
     module.setup("fit")
     module.pixel_statistics()
     return time.perf_counter() - began, time.process_time() - used
 
 
 def main() -> None:
-    data = checked(composed("train", [f"data={sys.argv[1]}", "model=ae"]), Job).data
+    words = [f"data={sys.argv[1]}", "model=ae"]
+    job = settle(checked(composed("train", words), Job), words)
     for which in ("a start", "the next"):
-        print("{}: {:.2f} s, {:.2f} s of the processor".format(which, *start(data)))
+        print("{}: {:.2f} s, {:.2f} s of the processor".format(which, *start(job)))
 
 
 if __name__ == "__main__":

@@ -200,7 +200,7 @@ def test_a_full_disk_for_decoded_images_is_said_and_leaves_no_part_of_them(run_t
         assert_is_one_sentence(done.err)
         assert done.err.startswith(f"error: {cache}/images-train-")
         assert ".npy can't be written (No space left on device), it takes 2,211,840 bytes: make room" in done.err
-        assert list(cache.iterdir()) == []
+        assert not [path.name for path in cache.iterdir() if not path.name.startswith("checksums-")]
 
         subprocess.run(["mount", "-o", "remount,size=8m", str(cache)], check=True)
         assert run_train(*words).code == 0
