@@ -1,10 +1,13 @@
 """The one form in which every reader hands over a data set."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+
+from aetransfer.data.reading import Reading
+from aetransfer.errors import UserError
 
 Split = Literal["train", "test"]
 
@@ -16,20 +19,90 @@ LUMA = (0.299, 0.587, 0.114)
 class Images:
     """A labelled split, undecorated: no normalisation, no padding, no augmentation.
 
-    images: (N, C, H, W) uint8 with C of 1 or 3; may be a memory map. labels: (N,) int64 in [0, len(class_names)).
+    images: (N, C, H, W) uint8 with C of 1 or 3 and N of 1 or more; may be a memory map. labels: (N,) int64 in
+    [0, len(class_names)). reading: how files became these bytes, of a reader that decodes image files; an encoder that
+    is trained on them reads the images it is shown later likewise. remarks: sentences that a run's result.json keeps.
+
+    Raises UserError, which says what is wrong, for anything else.
     """
 
     images: Tensor
     labels: Tensor
     class_names: tuple[str, ...]
+    reading: Reading | None = None
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        assert self.images.dtype == torch.uint8 and self.images.ndim == 4, (self.images.dtype, self.images.shape)
-        assert self.images.shape[1] in (1, 3), self.images.shape
-        assert self.labels.dtype == torch.int64 and self.labels.shape == self.images.shape[:1], self.labels.shape
+        if wrong := _wrong_images(self.images) or _wrong_labels(self.labels, len(self.images)):
+            raise UserError(f"A reader's {wrong}.")
+        if isinstance(self.class_names, list):
+            object.__setattr__(self, "class_names", tuple(self.class_names))
+        if wrong := _wrong_names(self.class_names) or _outside(self.labels, len(self.class_names)):
+            raise UserError(f"A reader's {wrong}.")
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+def _wrong_images(images: Any) -> str | None:
+    if not isinstance(images, Tensor):
+        return f"images are {_kind(images)}: give a torch tensor, torch.from_numpy(array) of an array"
+    shape = tuple(images.shape)
+    if images.ndim != 4 or shape[1] not in (1, 3):
+        return f"images are {shape}: give (N, 1, height, width), or 3 channels, in this order"
+    if images.dtype != torch.uint8:
+        return f"images are {images.dtype}: give torch.uint8, 0 to 255"
+    if not images.numel():
+        return f"images are {shape}: give one image at least"
+    return None
+
+
+def _wrong_labels(labels: Any, count: int) -> str | None:
+    if not isinstance(labels, Tensor):
+        return f"labels are {_kind(labels)}: give a torch tensor, torch.tensor(labels) of a list"
+    if tuple(labels.shape) != (count,):
+        return f"labels are {tuple(labels.shape)} for {count} images: give one for each, ({count},)"
+    if labels.dtype != torch.int64:
+        return f"labels are {labels.dtype}: give torch.int64, labels.long()"
+    return None
+
+
+def _wrong_names(names: Any) -> str | None:
+    if not isinstance(names, tuple) or not names or not all(isinstance(name, str) for name in names):
+        return f"class_names are {names!r:.80}: give a tuple of one string or more"
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        return f"class_names have {twice!r} twice: give each class a name of its own"
+    return None
+
+
+def _outside(labels: Tensor, classes: int) -> str | None:
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
+        return f"labels go from {low} to {high}, but it has {classes} class_names: give 0 to {classes - 1}"
+    return None
+
+
+def _kind(value: Any) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+
+
+def sameness(images: Tensor, rows: Tensor) -> str | None:
+    """Say in which way the images at `rows` (M,) int64 hold nothing to learn, None where they differ.
+
+    images: (N, C, H, W) uint8. Of a usual set a few hundred are looked at.
+    """
+    first = images[rows[0]]
+    same, flat = len(rows) > 1, True
+    for part in rows.split(256):
+        chosen = images[part]
+        same = same and bool((chosen == first).all())
+        flat = flat and bool((chosen == chosen[:, :, :1, :1]).all())
+        if not same and not flat:
+            return None
+    if same:
+        return f"All {len(rows):,} training images are the same{', and of one value' if flat else ''}"
+    return f"Each of the {len(rows):,} training images is of one value"
 
 
 def to_channels(images: Tensor, channels: int) -> Tensor:

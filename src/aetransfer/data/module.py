@@ -9,7 +9,7 @@ from pytorch_lightning import LightningDataModule, Trainer
 from torch import Tensor
 
 from aetransfer.data.batches import Augment, Batch, Epochs, Preparation, ResidentBatches, StreamedBatches
-from aetransfer.data.images import Images, Split
+from aetransfer.data.images import Images, Split, sameness
 from aetransfer.data.split import cut
 from aetransfer.errors import UserError
 
@@ -80,11 +80,23 @@ class ImageDataModule(LightningDataModule):
                 train_fraction=self.train_fraction,
                 seed=self.seed,
             )
+            if said := sameness(images.images, self._positions["train"]):
+                log.warning("%s: look at the files, and at how they are read.", said)
 
     def _open(self, split: Split) -> None:
         if split in self._read:
             return
         images = self.reader(split=split)
+        if not isinstance(images, Images):
+            raise UserError(
+                f"The reader gives {type(images).__name__} for the {split} split: it has to return an "
+                "aetransfer.data.images.Images."
+            )
+        if (read := next(iter(self._read.values()), images)).class_names != images.class_names:
+            raise UserError(
+                f"The reader's splits have different class_names ({', '.join(read.class_names)}; in {split} "
+                f"{', '.join(images.class_names)}): give the same ones, in the same order."
+            )
         if images.images.shape[2:] != (self.image_size, self.image_size):
             height, width = images.images.shape[2:]
             raise UserError(
