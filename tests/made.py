@@ -5,6 +5,7 @@ import hashlib
 import os
 import pickle
 import struct
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -63,6 +64,28 @@ def write_image(path: Path, pixels: np.ndarray) -> None:
     """Write (H, W), (H, W, 3) or (H, W, 4) pixels in the format of the path's suffix."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)
+
+
+def png_of_16_bits(values: np.ndarray, transparent: tuple[int, ...] = ()) -> bytes:
+    """A PNG of (H, W) grey, (H, W, 2) grey and alpha, (H, W, 3) or (H, W, 4) values from 0 to 65535: Pillow writes none
+    but the first. transparent: the colour that counts as transparent, one value a channel.
+    """
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    height, width, *channels = values.shape
+    colour = {1: 0, 2: 4, 3: 2, 4: 6}[channels[0] if channels else 1]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    return b"".join(
+        [
+            b"\x89PNG\r\n\x1a\n",
+            chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0)),
+            chunk(b"tRNS", struct.pack(f">{len(transparent)}H", *transparent)) if transparent else b"",
+            chunk(b"IDAT", zlib.compress(rows)),
+            chunk(b"IEND", b""),
+        ]
+    )
 
 
 def write_class_folder(root: Path, counts: Mapping[str, int], *, size: int = 8, seed: int = 0) -> dict[str, np.ndarray]:

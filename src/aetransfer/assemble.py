@@ -37,13 +37,15 @@ log = logging.getLogger(__name__)
 
 Model = AutoEncoder | VAE | Classifier
 
+# What a data set's reader gets where its node passes it on, and nobody else.
+OF_THE_READER = {"reader", "root", "background", "value_range", "frame"}
 # What Lightning's Trainer doesn't know, or calls otherwise.
 OWN_SETTINGS = {"compile", "progress", "profiler", "strategy"}
 
 
 def make_data(data: Data, seed: int, allow: list[str]) -> ImageDataModule:
     """Build the data module; no file is opened before its `setup`."""
-    settings = data.model_dump(exclude={"name", "digest", "reader", "root", "classes", "augment"})
+    settings = data.model_dump(exclude=OF_THE_READER | {"name", "digest", "classes", "augment"})
     augment = Augment(**data.augment.model_dump())
     return ImageDataModule(bind(data.reader, "reader", allow, later=["split"]), augment=augment, seed=seed, **settings)
 

@@ -3,14 +3,11 @@
 Exits with 0, with 1 where nothing was written, with 2 where some images could not be read and the others were written.
 """
 
-from pathlib import Path
-
 from omegaconf import DictConfig
 
 from aetransfer import command_line
 from aetransfer.config.requests import EmbedRequest
-from aetransfer.inference.request import architecture_at, checked_request, fitted
-from aetransfer.transfer.card import read_card
+from aetransfer.inference.request import check_size, checked_request, described_at
 
 
 def main() -> None:
@@ -19,9 +16,8 @@ def main() -> None:
 
 def _request(config: DictConfig, overrides: list[str]) -> EmbedRequest:
     request = checked_request(config, overrides, EmbedRequest)
-    architecture = architecture_at(request.run, request.allow)
-    run = Path(request.run).expanduser()
-    return fitted(request, architecture["image_size"], read_card(run if run.is_dir() else run.parent))
+    check_size(request, described_at(request.run, request.allow).architecture["image_size"])
+    return request
 
 
 def _embed(config: DictConfig, overrides: list[str]) -> None:

@@ -13,7 +13,7 @@ from aetransfer.config.compose import checked
 from aetransfer.config.instantiate import check_allow
 from aetransfer.config.requests import ExportRequest
 from aetransfer.errors import UserError
-from aetransfer.inference.request import architecture_at
+from aetransfer.inference.request import described_at
 
 # What writes the file, and what runs it to see that it is right.
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -28,7 +28,7 @@ def _request(config: DictConfig, overrides: list[str]) -> ExportRequest:
     check_allow(request.allow, overrides)
     if "onnx" in request.formats and (missing := [name for name in ONNX_PACKAGES if find_spec(name) is None]):
         raise UserError(f"formats=onnx needs {', '.join(missing)}: pip install 'aetransfer[onnx]'.")
-    architecture_at(request.run, request.allow)
+    described_at(request.run, request.allow)
     return request
 
 

@@ -8,10 +8,10 @@ from omegaconf import DictConfig
 from aetransfer import command_line
 from aetransfer.config.requests import PredictRequest
 from aetransfer.errors import UserError
-from aetransfer.inference.request import checked_request, fitted
+from aetransfer.inference.request import check_size, checked_request
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.finished import is_finished
-from aetransfer.transfer.card import Input, read_card
+from aetransfer.transfer.card import read_class_names
 
 
 def main() -> None:
@@ -28,14 +28,16 @@ def _request(config: DictConfig, overrides: list[str]) -> PredictRequest:
         raise UserError(f"{request.run} has not finished: the command that began it goes on where it stopped.")
     if not directory.best.is_file():
         raise UserError(f"{directory.best} does not exist: nothing can be predicted without the run's weights.")
-    return fitted(request, job.data.input_size, _trained_on(directory))
+    _class_names(directory)
+    check_size(request, job.data.input_size)
+    return request
 
 
-def _trained_on(directory: RunDirectory) -> Input:
-    card = read_card(directory.path)
-    if card is None:
+def _class_names(directory: RunDirectory) -> tuple[str, ...]:
+    names = read_class_names(directory.path)
+    if names is None:
         raise UserError(f"{directory.encoder_card} does not exist: the run's classes have no names without it.")
-    return card
+    return names
 
 
 def _predict(config: DictConfig, overrides: list[str]) -> None:
@@ -48,7 +50,7 @@ def _predict(config: DictConfig, overrides: list[str]) -> None:
     from aetransfer.inference.table import Table
 
     directory = RunDirectory.existing(request.run)
-    classes = np.array(_trained_on(directory).class_names)
+    classes = np.array(_class_names(directory))
     with memory_for(request):
         network = Probabilities.of(directory, len(classes), request.allow)
         to_device(network, request.accelerator)

@@ -15,6 +15,7 @@ from aetransfer.assemble import Model, architecture_of, make_data, make_encoder,
 from aetransfer.callbacks.progress import Throughput
 from aetransfer.config.schema import Data, GivenEncoder, Job
 from aetransfer.data.module import ImageDataModule
+from aetransfer.data.reading import UNSTATED
 from aetransfer.errors import UserError
 from aetransfer.networks.encoder import Encoder
 from aetransfer.run_page.write import leave_page
@@ -32,6 +33,7 @@ from aetransfer.sharded import is_sharded
 from aetransfer.transfer.beginning import begin_, strip_
 from aetransfer.transfer.card import write_cards
 from aetransfer.transfer.exported import read_state, write_encoder
+from aetransfer.transfer.preprocessing import Preprocessing
 from aetransfer.transfer.settle import pretraining_of
 
 log = logging.getLogger(__name__)
@@ -182,10 +184,13 @@ def execute(
                 "images_per_second": round(throughput.images_per_second, 1),
             },
         }
+        if data.training_split.remarks:
+            facts["remarks"] = list(data.training_split.remarks)
         if trainer.is_global_zero:
             encoder = _whole_encoder(job, directory, model, trainer)
-            write_encoder(directory.encoder, encoder, architecture_of(job))
-            write_cards(directory, job, encoder, facts, data.class_names)
+            seen = Preprocessing(job.data.pad, data.training_split.reading or UNSTATED)
+            write_encoder(directory.encoder, encoder, architecture_of(job), seen)
+            write_cards(directory, job, encoder, facts, data.class_names, seen)
             directory.previous.unlink(missing_ok=True)
         trainer.strategy.barrier()
     return facts

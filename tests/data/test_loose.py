@@ -80,6 +80,35 @@ def test_a_zip_holds_the_same_images_as_the_folder_it_was_made_from(tmp_path):
     }
 
 
+def test_a_zip_that_was_made_on_windows_keeps_its_folders_and_so_its_labels(tmp_path):
+    pixels = write_class_folder(tmp_path / "images", {"cat": 2, "dog": 1})
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        archive.writestr("pets\\", b"")
+        for name in pixels:
+            archive.write(tmp_path / "images" / name, f"pets/{name}".replace("/", "\\"))
+    loose = LooseImages(tmp_path / "images.zip")
+
+    assert names(loose) == [f"pets/{name}" for name in pixels]
+    assert [image.label for image in loose.images] == ["cat", "cat", "dog"]
+    assert loose.others == []
+    read, unreadable = decoded(loose)
+    assert len(read) == 3 and not unreadable
+
+
+@pytest.mark.parametrize("separator", ["/", "\\"])
+def test_what_macos_puts_beside_each_file_of_an_archive_is_no_image_wherever_it_lies(tmp_path, separator):
+    write_class_folder(tmp_path / "images" / "pets", {"cat": 1})
+    shadow = tmp_path / "images" / "pets" / "__MACOSX" / "cat" / "0000.png"
+    shadow.parent.mkdir(parents=True)
+    shadow.write_bytes(b"resource fork")
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        for file in sorted((tmp_path / "images").rglob("*.png")):
+            archive.writestr(str(file.relative_to(tmp_path / "images")).replace("/", separator), file.read_bytes())
+
+    assert names(LooseImages(tmp_path / "images.zip")) == ["pets/cat/0000.png"]
+    assert names(LooseImages(tmp_path / "images")) == ["pets/cat/0000.png"]
+
+
 def test_what_cannot_be_read_is_named_and_the_rest_is_read(tmp_path):
     write_class_folder(tmp_path, {"cat": 3})
     whole = (tmp_path / "cat" / "0001.png").read_bytes()

@@ -39,6 +39,20 @@ Width = Annotated[int, BeforeValidator(no_bool), Field(gt=0, le=2**16)]
 Widths = Annotated[list[Width], Field(max_length=12)]
 
 
+# How image files are read, see `aetransfer.data.reading.Reading`.
+GreyLevel = Annotated[int, BeforeValidator(no_bool), Field(ge=0, le=255)]
+
+
+def _rising(value: tuple[float, float]) -> tuple[float, float]:
+    if not value[0] < value[1]:
+        raise PydanticCustomError("range", "should be [low,high] with low < high")
+    return value
+
+
+Number = Annotated[float, BeforeValidator(no_bool)]
+ValueRange = Annotated[tuple[Number, Number], AfterValidator(_rising)]
+
+
 class Node(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, populate_by_name=True, protected_namespaces=(), allow_inf_nan=False

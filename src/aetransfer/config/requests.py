@@ -6,10 +6,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from aetransfer.config.nodes import Node, NonNegativeInt, PositiveInt
+from aetransfer.config.nodes import GreyLevel, Node, NonNegativeInt, PositiveInt, ValueRange
 from aetransfer.config.schema import Data, Paths
 
 TABLES = (".csv", ".npz", ".parquet")
+# Of what images= names, where it is not to be done as for the run's training.
+HOW_IMAGES_ARE_READ = ("pad", "background", "value_range", "frame")
 
 Format = Literal["torch_export", "onnx"]
 
@@ -23,6 +25,9 @@ class ImagesRequest(Node):
     split: Literal["train", "test"] = "test"
     out: Path
     pad: NonNegativeInt | None = None
+    background: GreyLevel | None = None
+    value_range: ValueRange | None = None
+    frame: NonNegativeInt | None = None
     batch_size: PositiveInt = 256
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
     paths: Paths
@@ -41,8 +46,9 @@ class ImagesRequest(Node):
             raise ValueError("Give images=FOLDER (or a .zip), or data=NAME, and not both")
         if self.data is None:
             return self
-        if self.pad is not None:
-            raise ValueError("pad belongs to images=: a data set has data.pad")
+        for key in HOW_IMAGES_ARE_READ:
+            if getattr(self, key) is not None:
+                raise ValueError(f"{key} belongs to images=: a data set has data.{key}")
         if self.data.labels_per_class is not None or self.data.train_fraction is not None:
             raise ValueError("data.labels_per_class and data.train_fraction choose what is trained on: leave them out")
         return self

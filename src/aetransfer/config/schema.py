@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag,
 from aetransfer.config.measures import Measures
 from aetransfer.config.nodes import (
     Fraction,
+    GreyLevel,
     Margin,
     Node,
     NonNegativeFloat,
@@ -23,6 +24,7 @@ from aetransfer.config.nodes import (
     Seed,
     Side,
     Target,
+    ValueRange,
     Width,
     Widths,
     at_home,
@@ -63,6 +65,9 @@ class Data(Node):
     digest: Annotated[str | None, Field(pattern=r"^[0-9a-f]{8}$")] = None
     reader: Annotated[Target, AfterValidator(_reader_at_home)]
     root: str | None = None
+    background: GreyLevel | None = None
+    value_range: ValueRange | None = None
+    frame: NonNegativeInt | None = None
     classes: PositiveInt | None = None
     channels: Annotated[Literal[1, 3], BeforeValidator(no_bool)]
     image_size: Side

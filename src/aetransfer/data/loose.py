@@ -6,6 +6,7 @@ that would take more memory than an image does is not unpacked at all.
 
 import os
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from aetransfer.data.decoding import decode
+from aetransfer.data.decoding import Picture, decode
+from aetransfer.data.reading import UNSTATED, Reading
 from aetransfer.errors import UserError
 
 # An uncompressed image of as many pixels as Pillow opens, 89 million, in three colours.
@@ -38,11 +40,14 @@ class Loose:
 
 @dataclass(frozen=True)
 class Decoded:
-    """images: those that could be read. pixels: theirs, (n, 3, S, S) uint8. unreadable: name and reason of the rest."""
+    """images: those that could be read. pixels: theirs, (n, 3, S, S) uint8. unreadable: name and reason of the rest.
+    counts: images by what was done with them.
+    """
 
     images: list[Loose]
     pixels: np.ndarray
     unreadable: list[tuple[str, str]]
+    counts: Counter[str]
 
 
 class LooseImages:
@@ -67,27 +72,30 @@ class LooseImages:
         if not self.images:
             raise UserError(f"images={path} holds no image: none of its {len(self.others)} files is one by its name.")
 
-    def decoded(self, image_size: int, batch_size: int) -> Iterator[Decoded]:
+    def decoded(self, image_size: int, batch_size: int, reading: Reading = UNSTATED) -> Iterator[Decoded]:
         """Decode in batches, several images at a time: cropped to a square about the centre, resized to image_size."""
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for first in range(0, len(self.images), batch_size):
                 batch = self.images[first : first + batch_size]
                 images, pixels, unreadable = [], [np.empty((0, 3, image_size, image_size), np.uint8)], []
-                for image, outcome in zip(batch, pool.map(partial(self._decode, image_size), batch), strict=True):
+                counts: Counter[str] = Counter()
+                decode_one = partial(self._decode, image_size, reading)
+                for image, outcome in zip(batch, pool.map(decode_one, batch), strict=True):
                     if isinstance(outcome, str):
                         unreadable.append((image.name, outcome))
                     else:
                         images.append(image)
-                        pixels.append(outcome[np.newaxis])
-                yield Decoded(images, np.concatenate(pixels), unreadable)
+                        pixels.append(outcome.pixels[np.newaxis])
+                        counts.update(outcome.marks)
+                yield Decoded(images, np.concatenate(pixels), unreadable, counts)
 
-    def _decode(self, image_size: int, image: Loose) -> np.ndarray | str:
-        """Return the pixels, or why there are none."""
+    def _decode(self, image_size: int, reading: Reading, image: Loose) -> Picture | str:
+        """Return the picture, or why there is none."""
         try:
             if isinstance(image.source, Path):
-                return decode(image.source, image_size, image.name)
+                return decode(image.source, image_size, image.name, reading)
             assert self._archive is not None
-            return decode(BytesIO(_content(self._archive, image.source)), image_size, image.name)
+            return decode(BytesIO(_content(self._archive, image.source)), image_size, image.name, reading)
         except UserError as error:
             return str(error)
 
@@ -100,11 +108,11 @@ def _in_folder(root: Path) -> Iterator[Loose]:
     # A folder may be a link, and a link may lead back to where it is.
     been = {root.resolve()}
     for folder, inner, files in os.walk(root, followlinks=True):
-        inner[:] = [name for name in inner if not name.startswith(".") and Path(folder, name).resolve() not in been]
+        inner[:] = [name for name in inner if not _hidden(name) and Path(folder, name).resolve() not in been]
         been |= {Path(folder, name).resolve() for name in inner}
         for file in files:
             path = Path(folder, file)
-            if not file.startswith(".") and path.is_file():
+            if not _hidden(file) and path.is_file():
                 # A name that is not UTF-8 could not be written into a table.
                 name = os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "backslashreplace")
                 yield Loose(name, path)
@@ -120,11 +128,15 @@ def _opened(path: Path) -> zipfile.ZipFile:
 
 
 def _in_zip(archive: zipfile.ZipFile) -> Iterator[Loose]:
-    for member in {info.filename: info for info in archive.infolist()}.values():
-        parts = member.filename.split("/")
-        hidden = any(part.startswith(".") and part.strip(".") for part in parts) or parts[0] == "__MACOSX"
-        if not member.is_dir() and not hidden:
-            yield Loose(member.filename, member)
+    # Some programs on Windows separate folders by backslashes, which the format does not have.
+    for name, member in {info.filename.replace("\\", "/"): info for info in archive.infolist()}.items():
+        if not name.endswith("/") and not any(map(_hidden, name.split("/"))):
+            yield Loose(name, member)
+
+
+def _hidden(name: str) -> bool:
+    """Tell what nobody sees: dot files, and macOS's shadow of an archive; .. leads somewhere."""
+    return (name.startswith(".") and bool(name.strip("."))) or name == "__MACOSX"
 
 
 def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:

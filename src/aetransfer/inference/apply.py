@@ -45,7 +45,7 @@ def apply(request: ImagesRequest, encoder: Encoder, network: Callable[[Tensor], 
         unreadable += batch.unreadable
         if batch.names:
             with torch.inference_mode():
-                images = source.prepare(batch.images.to(device)).float() / 255
+                images = source.preprocess.batch(batch.images.to(device))
                 values.append(network(images).float().cpu().numpy())
             names += batch.names
             labels += batch.labels

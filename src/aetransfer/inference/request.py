@@ -2,7 +2,7 @@
 
 import os
 from importlib.util import find_spec
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from omegaconf import DictConfig
 
@@ -10,8 +10,7 @@ from aetransfer.config.compose import checked
 from aetransfer.config.instantiate import check_allow, check_allowed, check_node
 from aetransfer.config.requests import ImagesRequest
 from aetransfer.errors import UserError
-from aetransfer.transfer.card import Input
-from aetransfer.transfer.exported import check_there_is, read_description
+from aetransfer.transfer.exported import Description, check_there_is, read_description
 
 Request = TypeVar("Request", bound=ImagesRequest)
 
@@ -36,28 +35,25 @@ def checked_request(config: DictConfig, overrides: list[str], schema: type[Reque
     return request.model_copy(update={"images": images, "out": out})
 
 
-def fitted(request: Request, image_size: int, trained_on: Input | None) -> Request:
-    """Return the request with the padding of loose images: as asked for, or as the encoder was trained.
-
-    image_size: what the encoder takes. Raises UserError where images of that size can't be had.
-    """
+def check_size(request: ImagesRequest, image_size: int) -> None:
+    """Raise UserError where images of the size that the encoder takes can't be had."""
     if request.data is None:
-        pad = request.pad if request.pad is not None else trained_on.pad if trained_on is not None else 0
-        if 2 * pad >= image_size:
-            raise UserError(f"pad={pad} leaves nothing of the {image_size}x{image_size} pixels that the encoder takes.")
-        return request.model_copy(update={"pad": pad})
+        if request.pad is not None and 2 * request.pad >= image_size:
+            raise UserError(
+                f"pad={request.pad} leaves nothing of the {image_size}x{image_size} pixels that the encoder takes."
+            )
+        return
     size = request.data.input_size
     if size != image_size:
         raise UserError(
             f"The encoder takes {image_size}x{image_size} images, but {request.data.name} gives {size}x{size}: set "
             "data.pad or data.image_size to fit."
         )
-    return request
 
 
-def architecture_at(path: str, allow: list[str]) -> dict[str, Any]:
+def described_at(path: str, allow: list[str]) -> Description:
     """Return what the encoder at a path is. Raises UserError where there is none, or it may not be built."""
     check_there_is(path)
-    architecture = read_description(path).architecture
-    check_allowed(architecture["_target_"], "encoder", allow)
-    return architecture
+    described = read_description(path)
+    check_allowed(described.architecture["_target_"], "encoder", allow)
+    return described

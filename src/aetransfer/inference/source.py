@@ -1,8 +1,9 @@
 """Where images come from: a folder or zip of anybody's, or a split of a data set, in batches of bytes."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -11,9 +12,10 @@ from torch import Tensor
 from aetransfer.config.instantiate import bind
 from aetransfer.config.requests import ImagesRequest
 from aetransfer.config.schema import Data
-from aetransfer.data.batches import Preparation
 from aetransfer.data.images import Images
 from aetransfer.data.loose import LooseImages
+from aetransfer.data.preprocess import ASSUMED, Preprocess
+from aetransfer.data.reading import other_range, remark
 from aetransfer.networks.encoder import Encoder
 from aetransfer.runs.trained_on import warn_of_changes
 
@@ -32,42 +34,67 @@ class Batch:
 
 @dataclass(frozen=True)
 class Source:
-    """count: of all images, the unreadable ones included. prepare: makes of a batch's images what the encoder takes."""
+    """count: of all images, the unreadable ones too. preprocess: its `batch` makes of images what the encoder takes."""
 
     count: int
     batches: Iterator[Batch]
-    prepare: Preparation
+    preprocess: Preprocess
 
 
 def source_of(request: ImagesRequest, encoder: Encoder) -> Source:
-    """Open what a fitted request asks for. Raises UserError for a damaged zip, a folder without images, bad data."""
+    """Open what a checked request asks for. Raises UserError for a damaged zip, a folder without images, bad data.
+
+    encoder: as `load_encoder` gives it.
+    """
+    assert isinstance(encoder.preprocess, Preprocess)
     if request.data is not None:
-        return _of_data(request.data, request, encoder)
-    assert request.images is not None and request.pad is not None
-    size, pad = encoder.image_size - 2 * request.pad, request.pad
+        return _of_data(request.data, request, encoder.preprocess)
+    assert request.images is not None
+    preprocess = _as_asked(encoder.preprocess, request)
     loose = LooseImages(request.images)
     if loose.others:
         kinds = sorted({Path(name).suffix for name in loose.others})
         log.info("%d file(s) are no images by their names and were left out (%s).", len(loose.others), ", ".join(kinds))
-    colour = "grey" if encoder.in_channels == 1 else "colour"
-    padded = f", padded by {pad} to {encoder.image_size}x{encoder.image_size}" if pad else ""
+    if preprocess.assumed and request.pad is None:
+        log.warning("%s (pad=... says otherwise).", ASSUMED)
+    size, pad, whole = preprocess.unpadded_size, preprocess.pad, preprocess.image_size
+    colour = "grey" if preprocess.channels == 1 else "colour"
+    padded = f", padded by {pad} to {whole}x{whole}" if pad else ""
     log.info("Images are cropped to a square, resized to %dx%d%s, in %s.", size, size, padded, colour)
-    return Source(len(loose.images), _of_loose(loose, size, request.batch_size), Preparation(encoder.in_channels, pad))
+    return Source(len(loose.images), _of_loose(loose, preprocess, request.batch_size), preprocess)
 
 
-def _of_loose(loose: LooseImages, size: int, batch_size: int) -> Iterator[Batch]:
-    for decoded in loose.decoded(size, batch_size):
+def _as_asked(preprocess: Preprocess, request: ImagesRequest) -> Preprocess:
+    """Return how images are read: as for the run's training, but for what the command says."""
+    stated = {key: getattr(request, key) for key in ("background", "value_range", "frame")}
+    stated = {key: value for key, value in stated.items() if value is not None}
+    reading = replace(preprocess.reading, **stated)
+    if request.value_range is not None:
+        reading = replace(reading, found=False)
+    return replace(preprocess, reading=reading, pad=preprocess.pad if request.pad is None else request.pad)
+
+
+def _of_loose(loose: LooseImages, preprocess: Preprocess, batch_size: int) -> Iterator[Batch]:
+    counts: Counter[str] = Counter()
+    read = 0
+    for decoded in loose.decoded(preprocess.unpadded_size, batch_size, preprocess.reading):
+        counts += decoded.counts
+        read += len(decoded.images)
         yield Batch(
             [image.name for image in decoded.images],
             [image.label for image in decoded.images],
             torch.from_numpy(decoded.pixels),
             decoded.unreadable,
         )
+    if said := remark(counts, read, preprocess.reading):
+        log.info("%s.", said)
 
 
-def _of_data(data: Data, request: ImagesRequest, encoder: Encoder) -> Source:
+def _of_data(data: Data, request: ImagesRequest, preprocess: Preprocess) -> Source:
     warn_of_changes(Path(request.run).expanduser(), data, request.paths, request.allow)
     split: Images = bind(data.reader, "reader", request.allow, later=["split"])(split=request.split)
+    if split.reading is not None and split.reading.value_range not in (None, preprocess.reading.value_range):
+        log.warning("%s.", other_range(split.reading, preprocess.reading))
     width = len(str(len(split)))
 
     def batches() -> Iterator[Batch]:
@@ -80,4 +107,4 @@ def _of_data(data: Data, request: ImagesRequest, encoder: Encoder) -> Source:
                 [],
             )
 
-    return Source(len(split), batches(), Preparation(encoder.in_channels, data.pad))
+    return Source(len(split), batches(), replace(preprocess, pad=data.pad))

@@ -4,6 +4,7 @@ A new encoder subclasses `Encoder`, passes the size of its body's output to `sup
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +35,9 @@ class Normalise(nn.Module):
 
 class Encoder(nn.Module, ABC):
     """Images (N, in_channels, image_size, image_size) in [0, 1] to codes (N, latent_dim)."""
+
+    # `aetransfer.load_encoder` sets it: an image file or a PIL image to (in_channels, image_size, image_size).
+    preprocess: Callable[..., Tensor]
 
     def __init__(self, *, in_channels: int, image_size: int, latent_dim: int, num_features: int) -> None:
         """`num_features`: length of what `body` returns for an image."""

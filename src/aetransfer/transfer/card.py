@@ -5,7 +5,6 @@ Both say what the encoder takes, where it comes from, its numbers, and what thos
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,26 +17,27 @@ from aetransfer.runs.files import replace_file
 from aetransfer.runs.finished import code_version, own_code
 from aetransfer.runs.identity import identity
 from aetransfer.runs.plain import read_json
+from aetransfer.transfer.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from aetransfer.networks.encoder import Encoder
 
 
-@dataclass(frozen=True)
-class Input:
-    """pad: zero pixels on each side of an image, which are part of the size that the encoder takes."""
-
-    pad: int
-    class_names: tuple[str, ...]
-
-
 def write_cards(
-    directory: RunDirectory, job: Job, encoder: "Encoder", facts: dict[str, Any], class_names: tuple[str, ...]
+    directory: RunDirectory,
+    job: Job,
+    encoder: "Encoder",
+    facts: dict[str, Any],
+    class_names: tuple[str, ...],
+    preprocessing: Preprocessing,
 ) -> None:
-    """Write both, atomically. facts: the run's `metrics` and `counts`. class_names: of the job's data, by label."""
+    """Write both, atomically.
+
+    facts: the run's `metrics` and `counts`. class_names: of the job's data, by label. preprocessing: of its images.
+    """
     description = {
         "architecture": job.encoder.model_dump(mode="json", by_alias=True),
-        "input": {"channels": encoder.in_channels, "size": encoder.image_size, "pad": job.data.pad, "range": [0, 1]},
+        "input": {"channels": encoder.in_channels, "size": encoder.image_size, "range": [0, 1]} | preprocessing.plain(),
         "normalisation": {
             "mean": encoder.normalise.mean.flatten().tolist(),
             "deviation": encoder.normalise.deviation.flatten().tolist(),
@@ -70,19 +70,18 @@ def write_cards(
     replace_file(directory.model_card, _page(description, job.allow))
 
 
-def read_card(folder: Path) -> Input | None:
-    """Return what a folder's `encoder.json` says of images, None where there is none. Raises UserError if damaged."""
+def read_class_names(folder: Path) -> tuple[str, ...] | None:
+    """Return the classes that a folder's encoder.json names, None where it has none. Raises UserError if damaged."""
     path = RunDirectory(folder).encoder_card
     try:
-        content = read_json(path)
-        pad, names = content["input"]["pad"], content["data"]["class_names"]
-        if not isinstance(pad, int) or not isinstance(names, list) or pad < 0:
-            raise ValueError("input.pad or data.class_names is of another kind")
+        names = read_json(path)["data"]["class_names"]
+        if not isinstance(names, list):
+            raise ValueError("data.class_names is of another kind")
     except FileNotFoundError:
         return None
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise UserError(f"{path} is damaged ({type(error).__name__}: {error}): remove it.") from error
-    return Input(pad, tuple(str(name) for name in names))
+    return tuple(str(name) for name in names)
 
 
 def _source(job: Job) -> str | None:

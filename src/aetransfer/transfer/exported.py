@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from aetransfer.errors import UserError
 from aetransfer.runs.files import replace_file
+from aetransfer.transfer.preprocessing import Preprocessing, preprocessing_beside, preprocessing_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -23,25 +24,33 @@ if TYPE_CHECKING:
     from aetransfer.networks.encoder import Encoder
 
 FORMAT = "aetransfer-encoder-1"
+# A key of the header beside those of the architecture; older files lack it.
+PREPROCESSING = "preprocessing"
 # What a checkpoint's tensors belong to: the parts of the three models. Of what they measure none is kept.
 PARTS = ("encoder", "decoder", "log_variance", "likelihood", "head")
 
 
 @dataclass(frozen=True)
 class Description:
-    """architecture: the encoder's node with in_channels and image_size. digest: the file's SHA-256, 16 digits of it."""
+    """architecture: the encoder's node with in_channels and image_size. digest: the file's SHA-256, 16 digits of it.
+    preprocessing: of the images that it was trained on, None where neither the file nor a card beside it says so.
+    """
 
     architecture: dict[str, Any]
     digest: str
+    preprocessing: Preprocessing | None
 
 
-def write_encoder(path: Path, encoder: "Encoder", architecture: dict[str, Any]) -> None:
-    """Write an encoder's whole state to `path`, atomically."""
+def write_encoder(
+    path: Path, encoder: "Encoder", architecture: dict[str, Any], preprocessing: Preprocessing | None = None
+) -> None:
+    """Write an encoder's whole state to `path`, atomically. preprocessing: of the images that it was trained on."""
     from safetensors.torch import save
 
     state = {key: value.detach().cpu().contiguous() for key, value in encoder.state_dict().items()}
     # One key: safetensors writes several in an order that changes, and the same encoder shall be the same file.
-    replace_file(path, save(state, metadata={FORMAT: json.dumps(architecture)}))
+    header = architecture if preprocessing is None else {**architecture, PREPROCESSING: preprocessing.plain()}
+    replace_file(path, save(state, metadata={FORMAT: json.dumps(header)}))
 
 
 def check_there_is(path: str | Path) -> None:
@@ -53,11 +62,18 @@ def check_there_is(path: str | Path) -> None:
 def read_description(path: str) -> Description:
     """Read what a given encoder is, without its weights where the file allows. Raises UserError as `read_state`."""
     file = _file(path)
+    preprocessing = None
     if file.suffix == ".safetensors":
-        architecture = _header(file)
+        architecture, preprocessing = _header(file)
     else:
         architecture = read_checkpoint(file)["hyper_parameters"]["architecture"]
-    return Description(architecture, hashlib.sha256(file.read_bytes()).hexdigest()[:16])
+    preprocessing = preprocessing or preprocessing_beside(file)
+    if preprocessing is not None and 2 * preprocessing.pad >= architecture["image_size"]:
+        raise UserError(
+            f"{file} is damaged: of the {architecture['image_size']} pixels that it takes, {preprocessing.pad} on each "
+            "side would be padding."
+        )
+    return Description(architecture, hashlib.sha256(file.read_bytes()).hexdigest()[:16], preprocessing)
 
 
 def read_state(path: str) -> "dict[str, Tensor]":
@@ -93,7 +109,8 @@ def _file(path: str) -> Path:
     return given
 
 
-def _header(file: Path) -> dict[str, Any]:
+def _header(file: Path) -> tuple[dict[str, Any], Preprocessing | None]:
+    """Return what an encoder's file says of its architecture and, if it is not too old, of its images."""
     try:
         with safe_open(file, framework="np") as opened:
             metadata = opened.metadata() or {}
@@ -106,7 +123,12 @@ def _header(file: Path) -> dict[str, Any]:
         architecture = json.loads(metadata[FORMAT])
     except (ValueError, RecursionError) as error:
         raise UserError(f"{file} is damaged: its header does not say which encoder it holds.") from error
-    return _complete(architecture, shapes, file)
+    said = architecture.pop(PREPROCESSING, None) if isinstance(architecture, dict) else None
+    try:
+        preprocessing = None if said is None else preprocessing_of(said)
+    except (ValueError, AttributeError) as error:
+        raise UserError(f"{file} is damaged: what its header says of its images is wrong ({error}).") from error
+    return _complete(architecture, shapes, file), preprocessing
 
 
 def _complete(architecture: Any, shapes: Mapping[str, Sequence[int]], file: Path) -> dict[str, Any]:

@@ -7,10 +7,12 @@ from typing import Any
 import torch
 
 from aetransfer.config.instantiate import build
+from aetransfer.data.preprocess import Preprocess
 from aetransfer.errors import UserError
 from aetransfer.networks.encoder import Encoder
 from aetransfer.transfer.carry import carry
 from aetransfer.transfer.exported import check_there_is, read_description, read_state
+from aetransfer.transfer.preprocessing import Preprocessing
 
 
 def build_encoder(architecture: dict[str, Any], allow: Sequence[str]) -> Encoder:
@@ -30,12 +32,23 @@ def load_encoder(path: str | Path, *, allow: Sequence[str] = ()) -> Encoder:
     The module takes float images (N, in_channels, image_size, image_size) in [0, 1], which it normalises itself, and
     returns codes (N, latent_dim), of a VAE the posterior's mean; its method `features` returns what the bottleneck
     reads, (N, num_features). Images of another shape or dtype raise ValueError; values outside [0, 1] are not noticed.
+    `encoder.preprocess(image)` makes such an image of a file or of what PIL.Image.open gave, as the training images
+    were made: (in_channels, image_size, image_size).
 
     Raises UserError for a file that is missing, damaged or of another program, or a class outside the allowed packages.
     """
     check_there_is(path)
+    described = read_description(str(path))
     # The fresh weights are drawn only to be replaced: the caller's random numbers stay as they were.
     with torch.random.fork_rng(devices=[]):
-        encoder = build_encoder(read_description(str(path)).architecture, allow)
+        encoder = build_encoder(described.architecture, allow)
     carry(read_state(str(path)), encoder, path)
+    stored = described.preprocessing or Preprocessing()
+    encoder.preprocess = Preprocess(
+        channels=encoder.in_channels,
+        image_size=encoder.image_size,
+        pad=stored.pad,
+        reading=stored.reading,
+        assumed=described.preprocessing is None,
+    )
     return encoder.eval()
