@@ -1,5 +1,6 @@
 """A finished run, measured again: by its own metrics, or by the measures of `aetransfer.evaluation`."""
 
+import logging
 from typing import Any
 
 from pytorch_lightning import seed_everything
@@ -11,6 +12,7 @@ from aetransfer.callbacks.progress import Throughput
 from aetransfer.config.nodes import Target
 from aetransfer.config.schema import Data, EvaluationRequest, Job
 from aetransfer.data.module import ImageDataModule
+from aetransfer.data.reading import other_range
 from aetransfer.errors import UserError
 from aetransfer.evaluation.measures import take
 from aetransfer.evaluation.subject import Subject
@@ -23,6 +25,9 @@ from aetransfer.runs.identity import at_root, contents_of_data
 from aetransfer.runs.trained_on import changes_since
 from aetransfer.stages import check_classes, metrics_of
 from aetransfer.transfer.exported import load_weights, read_checkpoint
+from aetransfer.transfer.preprocessing import preprocessing_beside
+
+log = logging.getLogger(__name__)
 
 DOWNLOADED = {
     f"aetransfer.data.{name}"
@@ -39,6 +44,7 @@ def evaluate(request: EvaluationRequest) -> dict[str, float]:
     with mishaps.memory_for(_smaller_batches(request, job.data)):
         data = make_data(job.data, job.seed, job.allow)
         data.setup("test" if request.split == "test" else "fit")
+        _warn_of_another_range(directory, data)
         model = _model_to_evaluate(job, data, content)
         trainer = make_trainer(job, directory, model, Throughput())
         evaluation = trainer.test if request.split == "test" else trainer.validate
@@ -61,12 +67,19 @@ def measure(request: EvaluationRequest) -> None:
         # The training split alone is opened here: what is chosen for a measure is chosen there.
         data = make_data(job.data, job.seed, job.allow)
         data.setup("fit")
+        _warn_of_another_range(directory, data)
         model = _model_to_evaluate(job, data, content)
         device = make_trainer(job, directory, model, Throughput()).strategy.root_device
         load_weights(content, model, directory.best)
         model.eval().to(device)
         take(Subject(directory, job, model, data, request.split, device, architecture_of(job)), request.evaluation)
     leave_page(directory)
+
+
+def _warn_of_another_range(directory: RunDirectory, data: ImageDataModule) -> None:
+    trained = preprocessing_beside(directory.best)
+    if trained is not None and (said := other_range(data.reading, trained.reading)):
+        log.warning("%s.", said)
 
 
 def _smaller_batches(request: EvaluationRequest, data: Data) -> str:

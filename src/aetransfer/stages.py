@@ -188,7 +188,7 @@ def execute(
             facts["remarks"] = list(data.training_split.remarks)
         if trainer.is_global_zero:
             encoder = _whole_encoder(job, directory, model, trainer)
-            seen = Preprocessing(job.data.pad, data.training_split.reading or UNSTATED)
+            seen = Preprocessing(job.data.pad, data.reading or UNSTATED)
             write_encoder(directory.encoder, encoder, architecture_of(job), seen)
             write_cards(directory, job, encoder, facts, data.class_names, seen)
             directory.previous.unlink(missing_ok=True)

@@ -310,7 +310,7 @@ def test_several_frames_are_refused_unless_one_is_chosen(tmp_path: Path, kind: s
     with pytest.raises(UserError) as refused:
         read(root)
     assert str(refused.value) == (
-        f"{root}/train/thing/0.x has 2 frames or pages: choose one with data.frame, of embed and predict frame (0 is the "
+        f"{root}/train/thing/0.x has 2 frames or pages: choose one with data.frame (frame of embed and predict; 0 is the "
         "first), or split the file."
     )
     chosen = read(root, frame=1)

@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import aetransfer
-from aetransfer import embed, predict, stages
+from aetransfer import embed, evaluate, predict, stages
 from aetransfer.errors import UserError
 from aetransfer.transfer.exported import FORMAT
 from tests.integration.conftest import TINY, assert_refused, job_of
@@ -222,8 +222,8 @@ def test_several_frames_are_refused_unless_one_is_named(finished, tmp_path, comm
 
     assert_refused(
         command(apply.main, *words),
-        "None of the 1 image(s) can be read; the first: two.gif has 2 frames or pages: choose one with data.frame, of "
-        "embed and predict frame (0 is the first), or split the file.",
+        "None of the 1 image(s) can be read; the first: two.gif has 2 frames or pages: choose one with data.frame "
+        "(frame of embed and predict; 0 is the first), or split the file.",
     )
     assert command(apply.main, *words, "frame=1").code == 0
     with Image.open(tmp_path / "images" / "two.gif") as image:
@@ -259,15 +259,20 @@ def test_transparency_is_put_on_the_background_that_is_asked_for(run, tmp_path, 
         assert_same(ours, embedded(f"run={run}", f"images={tmp_path}/seen")[1])
 
 
-def test_a_data_set_of_another_range_is_read_by_its_own_and_that_is_said(run, tmp_path, command):
+@pytest.mark.parametrize("apply", [embed, predict, evaluate])
+def test_a_data_set_of_another_range_is_read_by_its_own_and_that_is_said(run, tmp_path, command, apply):
     for split in ("train", "test"):
-        write_image(tmp_path / "others" / split / "dark" / "0.png", RAMP * 16)
-    words = (*OF_12_BITS[:3], f"data.root={tmp_path}/others", f"out={tmp_path}/t.csv")
-    done = command(embed.main, f"run={run}", *words)
+        for name in ("bright", "dark"):
+            for number in range(3):
+                write_image(tmp_path / "others" / split / name / f"{number}.png", RAMP * 16)
+    words = [f"run={run}", *OF_12_BITS[:3], f"data.root={tmp_path}/others"]
+    if apply is not evaluate:
+        words.append(f"out={tmp_path}/t.csv")
+    done = command(apply.main, *words)
 
     assert done.code == 0, done.err
-    assert "In these data 0 is black and 65535 white, and the encoder's training 0 and 4095" in done.out
-    assert "In these data" not in command(embed.main, f"run={run}", *words, "data.value_range=[0,4095]").out
+    assert "In these data 0 is black and 65535 white; in the encoder's training 0 was black and 4095 white:" in done.out
+    assert "In these data" not in command(apply.main, *words, "data.value_range=[0,4095]").out
 
 
 @pytest.mark.parametrize(
@@ -306,7 +311,7 @@ def test_training_names_the_file_that_cannot_be_used(run_train, tmp_path, what):
         frames = [Image.fromarray(RAMP), Image.fromarray(RAMP // 2)]
         frames[0].save(path, save_all=True, append_images=frames[1:])
         sentence = (
-            f"{path} has 2 frames or pages: choose one with data.frame, of embed and predict frame (0 is the first), or "
+            f"{path} has 2 frames or pages: choose one with data.frame (frame of embed and predict; 0 is the first), or "
             "split the file."
         )
 
@@ -323,3 +328,42 @@ def test_black_images_are_said_before_training(run_train, tmp_path):
 
     before, _, _ = done.out.partition("epochs")
     assert "All 6 training images are the same, and of one value: look at the files" in before
+
+
+READER = """
+import torch
+from aetransfer.data.images import Images
+
+def read(split, kind):
+    pixels, labels = torch.randint(256, (8, 1, 16, 16), dtype=torch.uint8), torch.arange(8) % 2
+    if kind == "floats":
+        pixels = pixels / 255
+    if kind == "a third class":
+        labels = labels + 1
+    return None if kind == "nothing" else Images(pixels, labels, ("a", "b"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [
+        ("floats", "A reader's images are torch.float32: give torch.uint8, 0 to 255."),
+        ("a third class", "A reader's labels go from 1 to 2, but it has 2 class_names: give 0 to 1."),
+        (
+            "nothing",
+            "The reader gives NoneType for the train split: it has to return an aetransfer.data.images.Images.",
+        ),
+    ],
+)
+def test_what_a_reader_of_ones_own_gives_wrong_is_a_sentence(
+    run_train, write_config, tmp_path, monkeypatch, kind, sentence
+):
+    (tmp_path / "my_reader.py").write_text(READER)
+    monkeypatch.syspath_prepend(tmp_path)
+    node = f"{{_target_: my_reader.read, kind: {kind}}}"
+    words = write_config(
+        **{"data/mine": f"defaults: [_base]\nname: mine\nchannels: 1\nimage_size: 16\nreader: {node}\n"}
+    )
+    done = run_train(*words, "data=mine", "allow=[my_reader]", "transfer=scratch", *BRIEF)
+
+    assert done.err == f"error: {sentence}\n" and done.code == 1

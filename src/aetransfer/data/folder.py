@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 # Where a folder has no test split, every fifth image of each class becomes it, the same ones for every seed.
 TEST_SHARE = 0.2
-# Those of which this process has said so: the final test need not repeat what its training began with.
+# Those of which this process has said what is done: the final test need not repeat what its training began with.
 _said_of: set[Path] = set()
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from aetransfer.data.batches import Augment, Batch, Epochs, Preparation, ResidentBatches, StreamedBatches
 from aetransfer.data.images import Images, Split, sameness
+from aetransfer.data.reading import Reading
 from aetransfer.data.split import cut
 from aetransfer.errors import UserError
 
@@ -108,6 +109,11 @@ class ImageDataModule(LightningDataModule):
     def training_split(self) -> Images:
         """What the reader gave, before validation is cut out of it."""
         return self._read["train"]
+
+    @property
+    def reading(self) -> Reading | None:
+        """How image files became bytes, of a reader that says so."""
+        return next(iter(self._read.values())).reading
 
     @property
     def class_names(self) -> tuple[str, ...]:

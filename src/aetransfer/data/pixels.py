@@ -122,7 +122,7 @@ def _at_frame(image: Image.Image, frame: int | None) -> bool:
         return False
     if frame is None:
         raise UnusableError(
-            f"has {count} frames or pages: choose one with data.frame, of embed and predict frame (0 is the first), or "
+            f"has {count} frames or pages: choose one with data.frame (frame of embed and predict; 0 is the first), or "
             "split the file"
         )
     if frame >= count:
@@ -248,13 +248,13 @@ def _range_of(reading: Reading, extremes: Extremes) -> Range:
     if reading.value_range is None:
         raise UnusableError(
             "has more than 8 bits, and no training image had, so that it is not known what is black and what is white: "
-            "set data.value_range, of embed and predict value_range, to [low,high]"
+            "set data.value_range (value_range of embed and predict) to [low,high]"
         )
     low, high = reading.value_range
     if reading.found and not extremes.fit(reading.value_range):
         raise UnusableError(
-            f"holds fractions from 0 to 1, and {low:g} is black and {high:g} white: scale it, or set data.value_range, "
-            "of embed and predict value_range"
+            f"holds fractions from 0 to 1, and {low:g} is black and {high:g} white: scale it, or set data.value_range "
+            "(value_range of embed and predict)"
         )
     return low, high
 

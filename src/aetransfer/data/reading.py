@@ -95,17 +95,15 @@ def remark(counts: Mapping[str, int], images: int, reading: Reading) -> str:
     return f"{images:,} image(s), {', '.join(parts)}" if parts else ""
 
 
-def other_range(data: Reading, encoder: Reading) -> str:
-    """Say that a data set's range is another than the one that an encoder was trained with."""
+def other_range(data: Reading | None, encoder: Reading) -> str | None:
+    """Say where a data set's range is another than the one that an encoder was trained with."""
+    if data is None or data.value_range in (None, encoder.value_range):
+        return None
     low, high = data.value_range or (0, 0)
-    was = (
-        "had no image of more than 8 bits"
-        if encoder.value_range is None
-        else "{:g} and {:g}".format(*encoder.value_range)
-    )
+    trained = "{:g} was black and {:g} white".format(*encoder.value_range) if encoder.value_range else "none was needed"
     return (
-        f"In these data {low:g} is black and {high:g} white, and the encoder's training {was}: data.value_range says "
-        "how they are read"
+        f"In these data {low:g} is black and {high:g} white; in the encoder's training {trained}: data.value_range "
+        "says how they are read"
     )
 
 

@@ -93,8 +93,8 @@ def _of_loose(loose: LooseImages, preprocess: Preprocess, batch_size: int) -> It
 def _of_data(data: Data, request: ImagesRequest, preprocess: Preprocess) -> Source:
     warn_of_changes(Path(request.run).expanduser(), data, request.paths, request.allow)
     split: Images = bind(data.reader, "reader", request.allow, later=["split"])(split=request.split)
-    if split.reading is not None and split.reading.value_range not in (None, preprocess.reading.value_range):
-        log.warning("%s.", other_range(split.reading, preprocess.reading))
+    if said := other_range(split.reading, preprocess.reading):
+        log.warning("%s.", said)
     width = len(str(len(split)))
 
     def batches() -> Iterator[Batch]:
