@@ -87,6 +87,16 @@ def _kind(value: Any) -> str:
     return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
 
 
+def as_images(given: Any, split: Split) -> Images:
+    """Return what a reader gave for a split. Raises UserError for anything but Images."""
+    if not isinstance(given, Images):
+        raise UserError(
+            f"The reader gives {type(given).__name__} for the {split} split: it has to return an "
+            "aetransfer.data.images.Images."
+        )
+    return given
+
+
 def sameness(images: Tensor, rows: Tensor) -> str | None:
     """Say in which way the images at `rows` (M,) int64 hold nothing to learn, None where they differ.
 

@@ -9,7 +9,7 @@ from pytorch_lightning import LightningDataModule, Trainer
 from torch import Tensor
 
 from aetransfer.data.batches import Augment, Batch, Epochs, Preparation, ResidentBatches, StreamedBatches
-from aetransfer.data.images import Images, Split, sameness
+from aetransfer.data.images import Images, Split, as_images, sameness
 from aetransfer.data.reading import Reading
 from aetransfer.data.split import cut
 from aetransfer.errors import UserError
@@ -87,12 +87,7 @@ class ImageDataModule(LightningDataModule):
     def _open(self, split: Split) -> None:
         if split in self._read:
             return
-        images = self.reader(split=split)
-        if not isinstance(images, Images):
-            raise UserError(
-                f"The reader gives {type(images).__name__} for the {split} split: it has to return an "
-                "aetransfer.data.images.Images."
-            )
+        images = as_images(self.reader(split=split), split)
         if (read := next(iter(self._read.values()), images)).class_names != images.class_names:
             raise UserError(
                 f"The reader's splits have different class_names ({', '.join(read.class_names)}; in {split} "

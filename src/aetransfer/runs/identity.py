@@ -93,7 +93,9 @@ def at_root(data: Data) -> str:
 
 def _read(data: Data, allow: Sequence[str], split: "Split") -> "Images":
     # It imports the reader's module, and torch.
-    return bind(data.reader, "reader", allow, later=["split"])(split=split)
+    from aetransfer.data.images import as_images
+
+    return as_images(bind(data.reader, "reader", allow, later=["split"])(split=split), split)
 
 
 def _data_digests(job: Job) -> list[str]:
