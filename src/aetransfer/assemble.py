@@ -2,6 +2,7 @@
 
 import logging
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from aetransfer.callbacks.progress import Throughput, progress
 from aetransfer.callbacks.resume import AtomicCheckpoints, Resume
 from aetransfer.config.instantiate import Role, bind, build
 from aetransfer.config.nodes import Target
-from aetransfer.config.schema import Data, Job
+from aetransfer.config.schema import Data, Job, Stage
 from aetransfer.data.batches import Augment
 from aetransfer.data.module import ImageDataModule
 from aetransfer.errors import UserError
@@ -43,11 +44,15 @@ OF_THE_READER = {"reader", "root", "background", "value_range", "frame"}
 OWN_SETTINGS = {"compile", "progress", "profiler", "strategy"}
 
 
-def make_data(data: Data, seed: int, allow: list[str]) -> ImageDataModule:
-    """Build the data module; no file is opened before its `setup`."""
+def make_data(data: Data, seed: int, allow: list[str], stage: Stage = "transfer") -> ImageDataModule:
+    """Build the data module; no file is opened before its `setup`. stage: a transfer asks more of its data."""
     settings = data.model_dump(exclude=OF_THE_READER | {"name", "digest", "classes", "augment"})
     augment = Augment(**data.augment.model_dump())
-    return ImageDataModule(bind(data.reader, "reader", allow, later=["split"]), augment=augment, seed=seed, **settings)
+    reader = bind(data.reader, "reader", allow, later=["split"])
+    if stage == "pretrain" and reader.keywords.get("labels", "classes") is None:
+        # A source may have none; a reader whose config leaves that open is told so.
+        reader = partial(reader, labels="inferred")
+    return ImageDataModule(reader, augment=augment, seed=seed, classifies=stage == "transfer", **settings)
 
 
 def architecture_of(job: Job) -> dict[str, Any]:

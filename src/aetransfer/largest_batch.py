@@ -22,7 +22,7 @@ def largest_batch(job: Job, most: int) -> int:
     seed_everything(job.seed, verbose=False)
     unwatched = job.trainer.model_copy(update={"progress": False})
     job = job.model_copy(update={"callbacks": {}, "logger": {}, "trainer": unwatched})
-    data = make_data(job.data, job.seed, job.allow)
+    data = make_data(job.data, job.seed, job.allow, job.stage)
     data.setup("fit")
     model = make_model(job, make_encoder(job), len(data.class_names))
     most = min(most, data.count("train"))

@@ -42,7 +42,7 @@ def evaluate(request: EvaluationRequest) -> dict[str, float]:
     """
     directory, job, content = _finished(request)
     with mishaps.memory_for(_smaller_batches(request, job.data)):
-        data = make_data(job.data, job.seed, job.allow)
+        data = make_data(job.data, job.seed, job.allow, job.stage)
         data.setup("test" if request.split == "test" else "fit")
         _warn_of_another_range(directory, data)
         model = _model_to_evaluate(job, data, content)
@@ -65,8 +65,11 @@ def measure(request: EvaluationRequest) -> None:
     # What a measure itself needs, its own settings decide.
     with mishaps.memory_for(""):
         # The training split alone is opened here: what is chosen for a measure is chosen there.
-        data = make_data(job.data, job.seed, job.allow)
+        data = make_data(job.data, job.seed, job.allow, job.stage)
         data.setup("fit")
+        if request.split == "test":
+            data.check_test()
+        request.evaluation.check_labels(job.data.name, len(data.class_names))
         _warn_of_another_range(directory, data)
         model = _model_to_evaluate(job, data, content)
         device = make_trainer(job, directory, model, Throughput()).strategy.root_device

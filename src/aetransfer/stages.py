@@ -126,16 +126,19 @@ def execute(
     """Train, then test the best epoch. Each of a run's processes does this; the first one exports the encoder.
 
     source: run directory, checkpoint or exported encoder that is carried; None for a control or a pretraining.
-    throughput: the one that others ask how far training is. Returns `metrics`, `counts` and `timing` for result.json.
+    throughput: the one that others ask how far training is. Returns `metrics`, `counts`, `data` and `timing` for
+    result.json; without a test split there are no test metrics.
     Raises UserError for data, hardware or an encoder that don't fit.
     """
     logs.quiet_lightning()
     seed_everything(job.seed, verbose=False)
-    data = make_data(job.data, job.seed, job.allow)
+    data = make_data(job.data, job.seed, job.allow, job.stage)
     data.setup("fit")
     # Asking for the times of 60,000 files takes a second, which the processor has for other things.
     unchanged = ThreadPoolExecutor(1).submit(check_unchanged, directory, job) if member.rank == 0 else None
     classes = check_classes(job.data, data)
+    if job.evaluation is not None:
+        job.evaluation.check_labels(job.data.name, classes)
     encoder = make_encoder(job)
     if source is None:
         encoder.normalise.set_statistics(*data.pixel_statistics())
@@ -168,24 +171,25 @@ def execute(
         loggers, trainer.loggers = trainer.loggers, []  # the best epoch's validation is on the curve already
         metrics: dict[str, float] = {}
         check_best(directory)
-        for evaluation in (trainer.validate, trainer.test):
+        for evaluation in (trainer.validate, trainer.test) if data.has_test else (trainer.validate,):
             # What was sharded once can't be sharded again.
             measured = make_model(job, make_encoder(job), classes) if is_sharded(trainer) else model
             evaluation(measured, datamodule=data, ckpt_path=directory.best, weights_only=True, verbose=False)
             metrics |= metrics_of(trainer.callback_metrics)
+        tested = {name: value for name, value in metrics.items() if name.startswith("test/")}
         for logger in loggers:
-            logger.log_metrics({name: value for name, value in metrics.items() if name.startswith("test/")}, steps)
+            if tested:
+                logger.log_metrics(tested, steps)
             logger.finalize("success")
         facts = {
             "metrics": metrics,
             "counts": _counts(data, model) | {"epochs": epochs, "steps": steps, "processes": member.size},
+            "data": data.account(),
             "timing": {
                 "train_seconds": round(throughput.seconds, 3),
                 "images_per_second": round(throughput.images_per_second, 1),
             },
         }
-        if data.training_split.remarks:
-            facts["remarks"] = list(data.training_split.remarks)
         if trainer.is_global_zero:
             encoder = _whole_encoder(job, directory, model, trainer)
             seen = Preprocessing(job.data.pad, data.reading or UNSTATED)
@@ -225,16 +229,24 @@ def _rehearse(job: Job) -> None:
     encoder = make_encoder(job)
     assert job.transfer is not None
     strip_(encoder, copy.deepcopy(encoder), job.transfer, job.seed)
-    data = make_data(job.data, job.seed, job.allow)
+    data = make_data(job.data, job.seed, job.allow, job.stage)
     data.setup("fit")
     model = make_model(job, encoder, check_classes(job.data, data))
     make_trainer(job, RunDirectory.of(job), model, Throughput())
 
 
 def check_classes(config: Data, data: ImageDataModule) -> int:
-    """Return the number of classes. Raises UserError where the config says another."""
+    """Return the number of classes, 0 without labels.
+
+    Raises UserError where the config says another, or a classifier has none to tell apart.
+    """
     classes = len(data.class_names)
-    if config.classes not in (None, classes):
+    if data.classifies and classes < 2:
+        what = f"one class, {data.class_names[0]!r}" if classes else "no labels"
+        raise UserError(
+            f"{config.name} has {what}, and a classifier tells two classes or more apart: choose other data."
+        )
+    if classes and config.classes not in (None, classes):
         raise UserError(f"{config.name} has {classes} classes, but data.classes={config.classes}: correct it.")
     return classes
 

@@ -70,8 +70,10 @@ def _measure(job: Job, done: Run) -> None:
     """Take the measures that the command asks for, of a run that was there already too."""
     from aetransfer.measuring import measure
 
+    # Without a test split there is validation left, and what is measured says so.
+    split = "test" if done.result["counts"]["test"] else "val"
     request = EvaluationRequest(
-        run=str(done.directory.path), evaluation=job.evaluation, paths=job.paths, allow=job.allow
+        run=str(done.directory.path), split=split, evaluation=job.evaluation, paths=job.paths, allow=job.allow
     )
     measure(request)
 

@@ -34,8 +34,13 @@ WRONG = {
     "labels from 1": (PIXELS, LABELS + 1, "ab", "labels go from 1 to 2, but it has 2 class_names: give 0 to 1"),
     "negative labels": (PIXELS, LABELS - 1, "ab", "labels go from -1 to 0, but it has 2 class_names: give 0 to 1"),
     "a name twice": (PIXELS, LABELS, "aa", "class_names have 'a' twice: give each class a name of its own"),
-    "no names": (PIXELS, LABELS, "", "class_names are (): give a tuple of one string or more"),
-    "numbers as names": (PIXELS, LABELS, (0, 1), "class_names are (0, 1): give a tuple of one string or more"),
+    "no names": (PIXELS, LABELS, "", "labels go from 0 to 1, but it has no class_names: give 0 to all"),
+    "numbers as names": (
+        PIXELS,
+        LABELS,
+        (0, 1),
+        "class_names are (0, 1): give a tuple of strings, empty where there are no labels",
+    ),
 }
 
 

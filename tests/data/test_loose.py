@@ -61,6 +61,15 @@ def test_a_link_to_a_folder_is_followed_and_one_that_leads_back_is_not(tmp_path)
     assert names(LooseImages(tmp_path / "images")) == ["linked/cat/0000.png"]
 
 
+def test_what_a_file_server_keeps_is_not_looked_at_and_a_link_to_nothing_is_said_to_be_unreadable(tmp_path):
+    write_class_folder(tmp_path, {"cat": 1, "cat/@eaDir": 2})
+    (tmp_path / "cat" / "gone.png").symlink_to("/not/mounted/gone.png")
+    loose = LooseImages(tmp_path)
+
+    assert names(loose) == ["cat/0000.png", "cat/gone.png"]
+    assert list(decoded(loose)[1]) == ["cat/gone.png"]
+
+
 def test_an_image_without_an_ending_is_tried_and_a_name_that_is_no_text_is_spelt_out(tmp_path):
     Image.new("L", (8, 8)).save(tmp_path / "scan", format="PNG")
     (tmp_path / "scan").rename(tmp_path / os.fsdecode(b"sc\xffn"))

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -264,6 +265,52 @@ def test_another_seed_augments_otherwise() -> None:
     same = Images(TRAIN.images[:1].repeat(200, 1, 1, 1), TRAIN.labels, TRAIN.class_names)
     first, second = (fitted(reader=Recorder(same), seed=seed, augment=Augment(2, True)) for seed in (0, 1))
     assert not torch.equal(everything(first.train_dataloader())[0], everything(second.train_dataloader())[0])
+
+
+def test_a_reader_hands_over_its_own_validation_and_no_seed_changes_it(caplog: pytest.LogCaptureFixture) -> None:
+    reader = Recorder(replace(TRAIN, validation=torch.arange(150, 200), notes=("Fifty of them were drawn by hand.",)))
+    with caplog.at_level(logging.INFO, "aetransfer"):
+        modules = [fitted(reader=reader, seed=seed) for seed in (0, 1)]
+    for module in modules:
+        assert (module.count("train"), module.count("val")) == (150, 50)
+        assert torch.equal(module.images_at("val", torch.arange(50)), TRAIN.images[150:].float() / 255)
+    assert caplog.messages[:3] == [
+        "Fifty of them were drawn by hand.",
+        "Validation: the data's own 50 images for every seed; data.val_fraction does not apply.",
+        "Used: 150 train, 50 val images of 4 classes.",
+    ]
+    assert modules[0].account() == {
+        "used": caplog.messages[2],
+        "notes": caplog.messages[:2],
+        "classes": 4,
+        "validation": "own",
+    }
+
+
+@pytest.mark.parametrize(
+    ("validation", "fault"),
+    [
+        (torch.tensor([0, 0]), "has positions twice: give each once"),
+        (torch.tensor([0.0]), "is no tensor \\(V,\\) of torch.int64"),
+        (torch.zeros(200, dtype=torch.bool), "is no tensor \\(V,\\) of torch.int64"),
+        (torch.arange(200), "some of its 200 training images, but not all"),
+        (torch.tensor([200]), "some of its 200 training images, but not all"),
+        (torch.tensor([-1]), "some of its 200 training images, but not all"),
+        (torch.arange(0), "some of its 200 training images, but not all"),
+    ],
+)
+def test_positions_that_can_be_no_validation_are_a_sentence(validation: Tensor, fault: str) -> None:
+    with pytest.raises(UserError, match=fault):
+        replace(TRAIN, validation=validation)
+
+
+def test_data_without_a_test_split_say_so_where_one_is_asked_for() -> None:
+    reader = Recorder(replace(TRAIN, has_test=False))
+    module = fitted(reader=reader)
+    assert (module.has_test, module.count("test")) == (False, 0)
+    with pytest.raises(UserError, match=r"no test split: choose split=val"):
+        module.setup("test")
+    assert reader.asked == ["train"]
 
 
 @pytest.mark.real

@@ -134,3 +134,42 @@ def test_positions_come_in_ascending_order_so_that_reading_them_goes_forward_thr
 ) -> None:
     for part in cut(labels, NAMES, val_fraction=0.3, labels_per_class=None, train_fraction=0.7, seed=seed):
         assert part.tolist() == sorted(part.tolist())
+
+
+def test_the_datas_own_validation_takes_the_place_of_a_cut_and_the_rest_is_trained_on() -> None:
+    labels, own = torch.arange(40) % 4, torch.arange(30, 40)
+    for seed in (0, 1):
+        train, val = cut(
+            labels, NAMES, val_fraction=0.5, labels_per_class=None, train_fraction=None, seed=seed, validation=own
+        )
+        assert (train.tolist(), val.tolist()) == (list(range(30)), list(range(30, 40)))
+    few, _ = cut(labels, NAMES, val_fraction=0.5, labels_per_class=3, train_fraction=None, seed=0, validation=own)
+    assert per_class(labels, set(few.tolist())) == [3] * 4
+    assert few.max() < 30
+
+
+def test_a_class_that_is_in_the_datas_own_validation_alone_is_refused_where_classes_are_learnt() -> None:
+    common = {"val_fraction": 0.1, "labels_per_class": None, "train_fraction": None, "seed": 0}
+    labels, own = torch.tensor([0, 0, 0, 1]), torch.tensor([2, 3])
+    with pytest.raises(UserError, match=r"Class 'dog' has no training image: all that it has are in"):
+        cut(labels, NAMES, **common, validation=own)
+    train, _ = cut(labels, NAMES, **common, validation=own, every_class=False)
+    assert train.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(("labels", "sizes"), [([0] * 10 + [1], (10, 1)), ([0, 1, 2, 3], (3, 1)), ([0, 0], (1, 1))])
+def test_where_no_classes_are_learnt_a_class_of_one_image_is_trained_on(
+    labels: list[int], sizes: tuple[int, int]
+) -> None:
+    common = {"val_fraction": 0.1, "labels_per_class": None, "train_fraction": None, "seed": 0}
+    train, val = cut(torch.tensor(labels), NAMES, **common, every_class=False)
+    assert (len(train), len(val)) == sizes
+    assert not {*train.tolist()} & {*val.tolist()}
+    if len(labels) == 11:
+        assert 10 in train
+
+
+def test_one_image_is_too_few_for_any_training() -> None:
+    with pytest.raises(UserError, match=r"There is 1 training image: 2 are needed"):
+        cut(torch.zeros(1, dtype=torch.int64), (), val_fraction=0.1, labels_per_class=None, train_fraction=None, seed=0,
+            every_class=False)  # fmt: skip

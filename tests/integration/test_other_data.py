@@ -387,7 +387,7 @@ def test_where_the_data_are_not_the_digest_of_the_config_is_shown_and_the_rest_i
     _, identity, status, path = done.out.split()
     assert (identity, status) == (f"{digest}-?", "open")
     assert path.endswith(f"{digest}-*")
-    assert "/not/here/train does not exist" in done.err
+    assert "/not/here does not exist" in done.err
 
 
 @pytest.mark.slow

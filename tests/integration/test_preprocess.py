@@ -24,10 +24,10 @@ OF_12_BITS = ("data=image_folder", "data.image_size=12", "data.pad=2", "data.cha
 
 def write_12_bits(root):
     """Oblong 12-bit images in 16-bit PNGs: dark ones and bright ones."""
-    for split in ("train", "test"):
+    for first, split in ((0, "train"), (6, "test")):
         for name, share in (("bright", 1), ("dark", 4)):
             for number in range(6):
-                write_image(root / split / name / f"{number}.png", (RAMP // share) ^ number)
+                write_image(root / split / name / f"{number}.png", (RAMP // share) ^ (first + number) * 8)
 
 
 @pytest.fixture(scope="module")
@@ -183,11 +183,11 @@ def test_what_was_done_stands_in_the_result_the_log_and_the_card(run_train, tmp_
     write_12_bits(tmp_path / "scans")
     run = run_train(*OF_12_BITS, f"data.root={tmp_path}/scans", "transfer=scratch", *BRIEF).run
     said = "12 image(s), 12 of more than 8 bits (0 became black, 4095 white)"
-    remarks = [f"{tmp_path}/scans/{split}: {said}" for split in ("train", "test")]
+    notes = [f"{tmp_path}/scans/{split}: {said}." for split in ("train", "test")]
 
-    assert json.loads((run / "result.json").read_text())["remarks"] == remarks
+    assert json.loads((run / "result.json").read_text())["data"]["notes"] == notes
     log = (run / "train.log").read_text()
-    assert [log.count(f"{remark}.\n") for remark in remarks] == [1, 1]
+    assert [log.count(f"{note}\n") for note in notes] == [1, 1]
     stored = json.loads((run / "encoder.json").read_text())["input"]
     assert {key: stored[key] for key in ("pad", "background", "value_range", "frame")} == {
         "pad": 2,
@@ -197,8 +197,8 @@ def test_what_was_done_stands_in_the_result_the_log_and_the_card(run_train, tmp_
     }
 
 
-def test_a_usual_set_has_no_remarks(finished):
-    assert "remarks" not in json.loads((finished / "result.json").read_text())
+def test_of_a_usual_set_there_is_nothing_to_note(finished):
+    assert json.loads((finished / "result.json").read_text())["data"]["notes"] == []
 
 
 def test_values_outside_the_range_are_clipped_and_counted_by_embed_and_predict(run, tmp_path, command):

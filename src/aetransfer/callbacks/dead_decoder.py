@@ -37,6 +37,8 @@ class DeadDecoder(Callback):
         # No more than a training step has memory for, but two can differ.
         count = max(2, min(IMAGES, data.batch_size // trainer.world_size))
         images = as_taken(data.first_images("val", count), pl_module)
+        if len(images) < 2:
+            return
         with uncompiled(pl_module):
             outputs = content(pl_module.reconstruct(images), pl_module.margin).float()
         variance = content(images, pl_module.margin).float().var(0).mean()

@@ -58,7 +58,7 @@ class Embeddings(LookAtTheTest):
             return model.encoder(as_taken(images, model))
 
         codes, labels = extracted(codes_of, data.in_order("test", BATCH, model.device, self.images))
-        names = [printable(name).replace("\n", " ") for name in data.class_names]
+        names = [printable(name).replace("\n", " ") for name in data.class_names] or ["no label"]
         columns = {"class": [names[label] for label in labels.tolist()]}
         if isinstance(model, Classifier):
             predicted = model.head(as_taken(codes, model)).argmax(1).cpu()

@@ -20,7 +20,7 @@ class OnlineProbe(Callback):
     """Classify validation images by their nearest training images in the code (mu of a VAE).
 
     It draws nothing and fits nothing, so the training is the same to the last bit with it and without.
-    Where weights are sharded there is no such curve.
+    Where weights are sharded, or the data have no labels, there is no such curve.
     """
 
     def __init__(self, every_n_epochs: PositiveInt = 1, images: PositiveInt = 2000, neighbours: PositiveInt = 5):
@@ -33,6 +33,8 @@ class OnlineProbe(Callback):
         if trainer.sanity_checking or (trainer.current_epoch + 1) % self.every_n_epochs:
             return
         data, device = data_of(trainer), pl_module.device
+        if not data.class_names:
+            return
 
         def code(images: Tensor) -> Tensor:
             return pl_module.encoder(as_taken(images, pl_module))

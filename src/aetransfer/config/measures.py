@@ -15,9 +15,10 @@ class Measure(Node):
     """What a measure takes.
 
     needs_memory: its settings on which depends how much memory it takes. models: by name, whose runs it measures; kind:
-    what these are.
+    what these are. needs_labels: whether the data must have some.
     """
 
+    needs_labels: ClassVar[bool] = False
     needs_memory: ClassVar[tuple[str, ...]] = ()
     models: ClassVar[tuple[str, ...]] = ("ae", "vae", "classifier")
     kind: ClassVar[str] = "any run"
@@ -26,6 +27,7 @@ class Measure(Node):
 class Probes(Measure):
     """Small models on frozen features, each beside those on features that nothing was learnt for."""
 
+    needs_labels = True
     needs_memory = ("max_features",)
 
     probes: Annotated[list[Probe], Field(min_length=1)] = list(get_args(Probe))
@@ -60,6 +62,7 @@ class Variational(Measure):
 class Fid(Measure):
     """Frechet distances in the features of a classifier trained here, and of Inception where its weights are given."""
 
+    needs_labels = True
     needs_memory = ("images",)
     models, kind = ("ae", "vae"), "an ae or vae"
 
@@ -84,6 +87,7 @@ class Representation(Measure):
 class Transferability(Measure):
     """LogME and H-score of the encoder that is carried, on training images of the data."""
 
+    needs_labels = True
     needs_memory = ("images", "max_features")
 
     images: Annotated[PositiveInt, Field(ge=2)] = 10000
@@ -94,6 +98,7 @@ class Transferability(Measure):
 class Classification(Measure):
     """A transfer's classifier class by class, and its calibration; there is nothing to set."""
 
+    needs_labels = True
     models, kind = ("classifier",), "a transfer"
 
 
@@ -117,3 +122,9 @@ class Measures(Node):
         for name, settings in self.chosen().items():
             if model not in settings.models:
                 raise UserError(f"evaluation={name} measures {settings.kind}, and this run is model={model}.")
+
+    def check_labels(self, data: str, classes: int) -> None:
+        """Raise UserError for a measure of classes where the data have none. data: their name."""
+        for name, settings in self.chosen().items():
+            if settings.needs_labels and not classes:
+                raise UserError(f"evaluation={name} needs labels, and {data} has none: leave it out.")

@@ -65,6 +65,7 @@ class Data(Node):
     digest: Annotated[str | None, Field(pattern=r"^[0-9a-f]{8}$")] = None
     reader: Annotated[Target, AfterValidator(_reader_at_home)]
     root: str | None = None
+    labels: Literal["none"] | None = None
     background: GreyLevel | None = None
     value_range: ValueRange | None = None
     frame: NonNegativeInt | None = None
@@ -88,6 +89,8 @@ class Data(Node):
 
     @model_validator(mode="after")
     def _one_subset(self) -> Self:
+        if self.labels == "none" and self.labels_per_class is not None:
+            raise ValueError("takes no labels_per_class with labels=none: train_fraction counts images")
         if self.labels_per_class is not None and self.train_fraction is not None:
             raise ValueError("takes labels_per_class or train_fraction, not both")
         return self

@@ -89,7 +89,7 @@ def contents_of(
 def files_of_reader(reader: Mapping[str, Any], data_dir: Path) -> dict[str, str] | None:
     """Return the files that a reader reads, by path; None where they are not there. Raises UserError as `files_of`."""
     if is_ours(reader):
-        return files_of(str(reader["_target_"]), Path(str(reader.get("root", ""))))
+        return files_of(str(reader["_target_"]), Path(str(reader.get("root", ""))), reader.get("labels"))
     files: dict[str, str] = {}
     for key, value in reader.items():
         path = Path(value).expanduser() if isinstance(value, str) and key not in ("_target_", "cache_dir") else None

@@ -1,28 +1,30 @@
-"""Anybody's images: DIR/{train,test}/<class>/* in any format Pillow reads, decoded once into a memory-mapped file.
+"""Anybody's images: class folders, or a folder without labels, in any format Pillow reads, decoded once into a
+memory-mapped file.
 
-The cache's name holds a fingerprint of every file's path, size and modification time, so a changed folder is decoded
-again, and a start that finds its cache does not open a single image.
+Which files count, `aetransfer.data.class_folders` says. The cache's name holds a fingerprint of every file's path, size
+and modification time, so a changed folder is decoded again, and a start that finds its cache does not open a single
+image.
 """
 
-import logging
 from collections import Counter
+from collections.abc import Sequence
+from itertools import compress
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from aetransfer.data.class_folders import Listing, class_names_in, list_images
+from aetransfer.data.class_folders import FolderContents, Labels, Listing, list_folder
 from aetransfer.data.decoding import decoded
+from aetransfer.data.duplicates import Part, duplicates
+from aetransfer.data.image_files import ImageFiles
 from aetransfer.data.images import Images, Split
 from aetransfer.data.reading import WHITE, Reading, remark, unused
-from aetransfer.data.split import stratified_order
+from aetransfer.data.split import more_than_asked, share_of, stratified_order
 from aetransfer.errors import UserError
-
-log = logging.getLogger(__name__)
 
 # Where a folder has no test split, every fifth image of each class becomes it, the same ones for every seed.
 TEST_SHARE = 0.2
-# Those of which this process has said what is done: the final test need not repeat what its training began with.
-_said_of: set[Path] = set()
 
 
 def read_folder(
@@ -30,66 +32,81 @@ def read_folder(
     split: Split,
     image_size: int,
     cache_dir: str,
+    labels: Labels | None = None,
     background: int | None = None,
     value_range: tuple[float, float] | None = None,
     frame: int | None = None,
 ) -> Images:
-    """Read class folders as (N, 3, image_size, image_size); an image is cropped to a square about its centre first.
+    """Read a folder as (N, 3, image_size, image_size); an image is cropped to a square about its centre first.
 
-    background, value_range, frame: see `aetransfer.data.reading.Reading`. Without a value_range that of the training
-    split is found, for all splits; without a background it is white.
-
-    Raises UserError for a missing folder, an empty class, or a file that is not an image (named).
+    labels: None for class folders; see `list_folder`. background, value_range, frame: see
+    `aetransfer.data.reading.Reading`; without a value_range that of the training split is found, for all splits, and
+    without a background it is white. The images of a val folder come behind those of train, as
+    `validation`. Raises UserError as `list_folder`, for a file that is not an image (named), and for a test split where
+    there is none: without labels none is set aside.
     """
-    asked = Reading(WHITE if background is None else background, value_range, frame)
     if root is None:
         raise UserError(
             "data=image_folder needs data.root=DIR, a folder with train/<class>/* and, if any, test/<class>/*."
         )
-    base = Path(root).resolve()
-    says_so = split == "train" or base not in _said_of
-    _said_of.add(base)
-    has_test = (base / "test").is_dir()
-    class_names = class_names_in(base / "train")
-    # A test split that doesn't fit is better known now than after the training.
-    if has_test and (different := set(class_names_in(base / "test")) ^ set(class_names)):
-        raise UserError(f"{base}: train and test have different classes ({', '.join(sorted(different))}).")
-    # So is an image of it that can't be decoded: whoever reads train has the test images decoded too. Who reads test
-    # needs the range of the training images.
-    parts: tuple[Split, ...] = ("train", "test")
-    if has_test:
-        listings = {part: list_images(base / part, class_names) for part in parts}
-    else:
-        whole = list_images(base / "train", class_names)
-        listings = {part: _cut(whole, part) for part in parts}
-        if says_so:
-            count, of = len(listings["test"].files), len(whole.files)
-            log.warning("%s has no test folder: %d of its %d images are set aside as test.", base, count, of)
-    cache = Path(cache_dir)
-    train = decoded(listings["train"], base / "train", image_size, cache, asked)
-    test = decoded(listings["test"], base / "test", image_size, cache, train.reading)
-    remarks = [
-        f"{base / part}: {said}"
-        for part, images in (("train", train), ("test", test))
-        if (said := remark(images.counts, len(images.pixels), images.reading))
-    ]
-    remarks += unused(asked, Counter(train.counts) + Counter(test.counts))
-    for said in remarks if says_so else ():
-        log.info("%s.", said)
+    contents = list_folder(root, labels or "classes")
+    base, notes = contents.root, [*_left_out(contents), *contents.notes]
+    train = contents.files["train"]
+    val, test = (contents.files.get(part, ImageFiles()) for part in ("val", "test"))
+    if not test and contents.class_names:
+        train, test = _set_aside(train, contents.class_names)
+        notes.append(_of_test(base, len(train), len(test)))
+    files: dict[Split, ImageFiles] = {"train": train + val}
+    if test:
+        files["test"] = test
+    elif split == "test":
+        raise UserError(f"{base} has no test folder, and none of its images is set aside: choose another split.")
+    # An image of the test split that can't be decoded is better known now than after the training: whoever reads train
+    # has the test images decoded too. Who reads test needs the range of the training images.
+    listings = {part: Listing.of(listed, contents.class_names) for part, listed in files.items()}
+    asked, cache = Reading(WHITE if background is None else background, value_range, frame), Path(cache_dir)
+    of_train = decoded(listings["train"], base / "train", image_size, cache, asked)
+    images = {"train": of_train}
+    if test:
+        images["test"] = decoded(listings["test"], base / "test", image_size, cache, of_train.reading)
+    for part, decoded_part in images.items():
+        if said := remark(decoded_part.counts, len(decoded_part.pixels), of_train.reading):
+            notes.append(f"{base / part}: {said}.")
+    counts = sum((Counter(each.counts) for each in images.values()), Counter[str]())
+    notes += [f"{said}." for said in unused(asked, counts)]
+    if split == "train":
+        pixels = of_train.pixels.numpy()
+        sides = [Part("training", train, pixels[: len(train)]), Part("validation", val, pixels[len(train) :])]
+        if test:
+            sides.append(Part("test", test, images["test"].pixels.numpy()))
+        notes += duplicates(sides)
     return Images(
-        (train if split == "train" else test).pixels,
+        images[split].pixels,
         torch.from_numpy(listings[split].labels),
-        class_names,
-        train.reading,
-        tuple(remarks),
+        contents.class_names,
+        reading=of_train.reading,
+        notes=tuple(notes),
+        validation=torch.arange(len(train), len(files["train"])) if val and split == "train" else None,
+        has_test=bool(test),
     )
 
 
-def _cut(whole: Listing, split: Split) -> Listing:
-    parts = []
-    for members in stratified_order(torch.from_numpy(whole.labels), seed=0):
-        # A class of one image stays in train, where the validation cut refuses it by name.
-        n_test = min(max(1, round(TEST_SHARE * len(members))), len(members) - 1)
-        parts.append(members[:n_test] if split == "test" else members[n_test:])
-    chosen = torch.cat(parts).sort().values.numpy()
-    return Listing([whole.files[row] for row in chosen], whole.labels[chosen], f"{whole.fingerprint}-cut")
+def _left_out(contents: FolderContents) -> list[str]:
+    return [f"Left out in {contents.root.name}: {', '.join(contents.left_out)}."] if contents.left_out else []
+
+
+def _set_aside(files: ImageFiles, class_names: Sequence[str]) -> tuple[ImageFiles, ImageFiles]:
+    """Return what remains for training, and the test images."""
+    is_test = np.zeros(len(files), bool)
+    for members in stratified_order(torch.from_numpy(Listing.of(files, class_names).labels), seed=0):
+        # A class of one image stays in train, where the validation cut of a classifier refuses it by name.
+        is_test[members[: share_of(TEST_SHARE, len(members))].numpy()] = True
+    return ImageFiles.of(compress(files, ~is_test)), ImageFiles.of(compress(files, is_test))
+
+
+def _of_test(base: Path, train: int, test: int) -> str:
+    why = more_than_asked(test, TEST_SHARE, train + test)
+    return (
+        f"{base.name} has no test folder: {test} of its {train + test} images are set aside as test"
+        f"{f' ({why})' if why else ''}."
+    )

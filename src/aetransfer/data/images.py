@@ -17,11 +17,16 @@ LUMA = (0.299, 0.587, 0.114)
 
 @dataclass(frozen=True)
 class Images:
-    """A labelled split, undecorated: no normalisation, no padding, no augmentation.
+    """A split, undecorated: no normalisation, no padding, no augmentation.
 
     images: (N, C, H, W) uint8 with C of 1 or 3 and N of 1 or more; may be a memory map. labels: (N,) int64 in
-    [0, len(class_names)). reading: how files became these bytes, of a reader that decodes image files; an encoder that
-    is trained on them reads the images it is shown later likewise. remarks: sentences that a run's result.json keeps.
+    [0, len(class_names)); all 0 where there are none, and class_names is then empty. reading: how files became these
+    bytes, of a reader that decodes image files; an encoder that is trained on them reads the images it is shown later
+    likewise. notes: what is left out and why, and what else a reader of the results must know of the data, a sentence
+    each.
+
+    Of the training split alone: validation, the positions (V,) int64 of the data's own validation images among these,
+    None to have the program cut some out; has_test, whether there is a test split.
 
     Raises UserError, which says what is wrong, for anything else.
     """
@@ -30,7 +35,9 @@ class Images:
     labels: Tensor
     class_names: tuple[str, ...]
     reading: Reading | None = None
-    remarks: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    validation: Tensor | None = None
+    has_test: bool = True
 
     def __post_init__(self) -> None:
         if wrong := _wrong_images(self.images) or _wrong_labels(self.labels, len(self.images)):
@@ -38,6 +45,8 @@ class Images:
         if isinstance(self.class_names, list):
             object.__setattr__(self, "class_names", tuple(self.class_names))
         if wrong := _wrong_names(self.class_names) or _outside(self.labels, len(self.class_names)):
+            raise UserError(f"A reader's {wrong}.")
+        if self.validation is not None and (wrong := _wrong_positions(self.validation, len(self))):
             raise UserError(f"A reader's {wrong}.")
 
     def __len__(self) -> int:
@@ -68,8 +77,8 @@ def _wrong_labels(labels: Any, count: int) -> str | None:
 
 
 def _wrong_names(names: Any) -> str | None:
-    if not isinstance(names, tuple) or not names or not all(isinstance(name, str) for name in names):
-        return f"class_names are {names!r:.80}: give a tuple of one string or more"
+    if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
+        return f"class_names are {names!r:.80}: give a tuple of strings, empty where there are no labels"
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         return f"class_names have {twice!r} twice: give each class a name of its own"
@@ -78,8 +87,23 @@ def _wrong_names(names: Any) -> str | None:
 
 def _outside(labels: Tensor, classes: int) -> str | None:
     low, high = int(labels.min()), int(labels.max())
+    if not classes:
+        return None if low == high == 0 else f"labels go from {low} to {high}, but it has no class_names: give 0 to all"
     if low < 0 or high >= classes:
         return f"labels go from {low} to {high}, but it has {classes} class_names: give 0 to {classes - 1}"
+    return None
+
+
+def _wrong_positions(validation: Any, count: int) -> str | None:
+    if not isinstance(validation, Tensor) or validation.dtype != torch.int64 or validation.ndim != 1:
+        return "validation is no tensor (V,) of torch.int64: give the positions of these images"
+    if len(validation.unique()) != len(validation):
+        return "validation has positions twice: give each once"
+    if not 0 < len(validation) < count or validation.min() < 0 or validation.max() >= count:
+        return (
+            f"validation should be some of its {count} training images, but not all: its {len(validation)} positions "
+            "are not among them or leave none to train on"
+        )
     return None
 
 

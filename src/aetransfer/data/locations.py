@@ -6,6 +6,7 @@ Paths are strings: 60,000 of pathlib's take half a second to make.
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 IDX_PREFIX = {"train": "train", "test": "t10k"}
 IDX_FILES = tuple(f"{prefix}-{kind}-ubyte" for prefix in IDX_PREFIX.values() for kind in ("images-idx3", "labels-idx1"))
@@ -18,11 +19,12 @@ def find_idx(folder: Path, name: str, *, gz_first: bool) -> Path | None:
     return next((folder / each for each in names if (folder / each).is_file()), None)
 
 
-def files_of(reader: str, root: Path) -> dict[str, str] | None:
+def files_of(reader: str, root: Path, labels: Any = None) -> dict[str, str] | None:
     """Return the files that one of our readers reads, each by its path below `root`.
 
-    reader: its `_target_`. A .gz is named as what it unpacks to. Empty for images that come with a package. None where
-    the files are not there, or not all of them. Raises UserError for class folders that are no data set.
+    reader: its `_target_`. labels: its key of that name. A .gz is named as what it unpacks to. Empty for images that
+    come with a package. None where the files are not there, or not all of them. Raises UserError for a folder that is
+    no data set.
     """
     match reader.rpartition(".")[2]:
         case "read_mnist":
@@ -31,13 +33,14 @@ def files_of(reader: str, root: Path) -> dict[str, str] | None:
             # Of Fashion-MNIST only the .gz files have published checksums.
             return _idx(root, "FashionMNIST", gz_first=True)
         case "read_cifar10" if not (root / CIFAR10).exists() and (root / CIFAR10_CLASS_FOLDERS).is_dir():
-            return _class_folders(root / CIFAR10_CLASS_FOLDERS)
+            return _image_folder(root / CIFAR10_CLASS_FOLDERS, "classes")
         case "read_cifar10":
             return _batches(root / CIFAR10)
         case "read_cifar100":
             return _batches(root / CIFAR100)
         case "read_folder":
-            return _class_folders(root)
+            # Whether there may be no labels, where nothing is said of them, depends on the stage; the files don't.
+            return _image_folder(root, labels or "inferred")
     return {}
 
 
@@ -64,14 +67,9 @@ def _batches(folder: Path) -> dict[str, str] | None:
     return {f"{folder.name}/{path.name}": str(path) for path in files_below(folder) if path.suffix != ".html"} or None
 
 
-def _class_folders(root: Path) -> dict[str, str]:
+def _image_folder(root: Path, labels: Any) -> dict[str, str]:
     # It imports NumPy, which a config error need not wait for.
-    from aetransfer.data.class_folders import class_names_in, list_images
+    from aetransfer.data.class_folders import list_folder
 
-    files = {}
-    for split in ("train", "test"):
-        folder = root / split
-        if split == "train" or folder.is_dir():
-            for path in list_images(folder, class_names_in(folder)).files:
-                files[f"{split}{path.removeprefix(str(folder))}"] = path
-    return files
+    splits = list_folder(root, labels).files.values()
+    return {name: path for files in splits for name, path in zip(files.names, files.paths, strict=True)}

@@ -15,9 +15,9 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from aetransfer.data.decoding import Picture, decode
+from aetransfer.data.image_files import is_passed_over, may_be_image
 from aetransfer.data.reading import UNSTATED, Reading
 from aetransfer.errors import UserError
 
@@ -60,12 +60,10 @@ class LooseImages:
     def __init__(self, path: Path) -> None:
         self._archive = None if path.is_dir() else _opened(path)
         found = _in_folder(path) if self._archive is None else _in_zip(self._archive)
-        endings = _endings()
         self.images: list[Loose] = []
         self.others: list[str] = []
         for image in sorted(found, key=lambda image: image.name):
-            ending = os.path.splitext(image.name)[1].lower()  # noqa: PTH122 (a name in a zip is no path here)
-            if not ending or ending in endings:
+            if may_be_image(image.name.rpartition("/")[2]):
                 self.images.append(image)
             else:
                 self.others.append(image.name)
@@ -100,19 +98,16 @@ class LooseImages:
             return str(error)
 
 
-def _endings() -> set[str]:
-    return {ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-
-
 def _in_folder(root: Path) -> Iterator[Loose]:
     # A folder may be a link, and a link may lead back to where it is.
     been = {root.resolve()}
     for folder, inner, files in os.walk(root, followlinks=True):
-        inner[:] = [name for name in inner if not _hidden(name) and Path(folder, name).resolve() not in been]
+        inner[:] = [name for name in inner if not is_passed_over(name) and Path(folder, name).resolve() not in been]
         been |= {Path(folder, name).resolve() for name in inner}
         for file in files:
             path = Path(folder, file)
-            if not _hidden(file) and path.is_file():
+            # A link to what is not there can't be read, and that is said.
+            if not is_passed_over(file) and (path.is_file() or path.is_symlink()):
                 # A name that is not UTF-8 could not be written into a table.
                 name = os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "backslashreplace")
                 yield Loose(name, path)
@@ -130,13 +125,10 @@ def _opened(path: Path) -> zipfile.ZipFile:
 def _in_zip(archive: zipfile.ZipFile) -> Iterator[Loose]:
     # Some programs on Windows separate folders by backslashes, which the format does not have.
     for name, member in {info.filename.replace("\\", "/"): info for info in archive.infolist()}.items():
-        if not name.endswith("/") and not any(map(_hidden, name.split("/"))):
+        # Zips have names with ./ in front as well.
+        hidden = any(is_passed_over(part) and part.strip(".") for part in name.split("/"))
+        if not name.endswith("/") and not hidden:
             yield Loose(name, member)
-
-
-def _hidden(name: str) -> bool:
-    """Tell what nobody sees: dot files, and macOS's shadow of an archive; .. leads somewhere."""
-    return (name.startswith(".") and bool(name.strip("."))) or name == "__MACOSX"
 
 
 def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:

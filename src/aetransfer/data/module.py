@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -11,8 +12,9 @@ from torch import Tensor
 from aetransfer.data.batches import Augment, Batch, Epochs, Preparation, ResidentBatches, StreamedBatches
 from aetransfer.data.images import Images, Split, as_images, sameness
 from aetransfer.data.reading import Reading
-from aetransfer.data.split import cut
+from aetransfer.data.split import cut, more_than_asked
 from aetransfer.errors import UserError
+from aetransfer.printable import printable
 
 log = logging.getLogger(__name__)
 
@@ -51,14 +53,22 @@ class ImageDataModule(LightningDataModule):
         max_memory_gb: float,
         workers: int,
         seed: int,
+        labels: Literal["none"] | None = None,
+        classifies: bool = False,
     ) -> None:
-        """`reader(split=...)` returns Images of image_size; see `aetransfer.data.split.cut` for the fractions."""
+        """`reader(split=...)` returns Images of image_size; see `aetransfer.data.split.cut` for the fractions.
+
+        labels: none to forget those that there are. classifies: whether classes are learnt, so that each must be there
+        to train on and to validate by.
+        """
         super().__init__()
         self.reader, self.image_size, self.batch_size = reader, image_size, batch_size
         self.prepare = Preparation(channels, pad)
         self.val_fraction, self.labels_per_class, self.train_fraction = val_fraction, labels_per_class, train_fraction
         self.epoch_images = epoch_images
         self.augment, self.max_bytes, self.workers, self.seed = augment, max_memory_gb * 1e9, workers, seed
+        self.labels, self.classifies = labels, classifies
+        self.notes: list[str] = []
         self._read: dict[Split, Images] = {}
         self._positions: dict[Part, Tensor] = {}
 
@@ -72,22 +82,41 @@ class ImageDataModule(LightningDataModule):
             self._positions["test"] = torch.arange(len(self._read["test"]))
         elif "train" not in self._positions:
             self._open("train")
-            images = self._read["train"]
-            self._positions["train"], self._positions["val"] = cut(
-                images.labels,
-                images.class_names,
-                val_fraction=self.val_fraction,
-                labels_per_class=self.labels_per_class,
-                train_fraction=self.train_fraction,
-                seed=self.seed,
+            self._cut(self._read["train"])
+            log.info("%s", self.used)
+
+    def _cut(self, images: Images) -> None:
+        if self.labels_per_class is not None and not images.class_names:
+            raise UserError(
+                f"data.labels_per_class={self.labels_per_class} counts images of a class, and these have no labels: "
+                "take data.train_fraction."
             )
-            if said := sameness(images.images, self._positions["train"]):
-                log.warning("%s: look at the files, and at how they are read.", said)
+        self._positions["train"], self._positions["val"] = cut(
+            images.labels,
+            images.class_names,
+            val_fraction=self.val_fraction,
+            labels_per_class=self.labels_per_class,
+            train_fraction=self.train_fraction,
+            seed=self.seed,
+            validation=images.validation,
+            every_class=self.classifies and bool(images.class_names),
+        )
+        count = self.count("val")
+        if images.validation is not None:
+            self._note(f"Validation: the data's own {count:,} images for every seed; data.val_fraction does not apply.")
+        elif why := more_than_asked(count, self.val_fraction, len(images)):
+            self._note(f"Validation: {count:,} of {len(images):,} images ({why}).")
+        if said := sameness(images.images, self._positions["train"]):
+            log.warning("%s: look at the files, and at how they are read.", said)
 
     def _open(self, split: Split) -> None:
         if split in self._read:
             return
+        if split == "test":
+            self.check_test()
         images = as_images(self.reader(split=split), split)
+        if self.labels == "none":
+            images = replace(images, labels=torch.zeros_like(images.labels), class_names=())
         if (read := next(iter(self._read.values()), images)).class_names != images.class_names:
             raise UserError(
                 f"The reader's splits have different class_names ({', '.join(read.class_names)}; in {split} "
@@ -98,7 +127,44 @@ class ImageDataModule(LightningDataModule):
             raise UserError(
                 f"The {split} images are {height}x{width}, but data.image_size={self.image_size}: correct it."
             )
+        if not self._read:  # the second split that is read would say it again
+            for note in images.notes:
+                self._note(note)
         self._read[split] = images
+
+    def _note(self, sentence: str) -> None:
+        # Names of files and classes may be in it, and no text.
+        sentence = printable(sentence)
+        self.notes.append(sentence)
+        log.info("%s", sentence)
+
+    @property
+    def has_test(self) -> bool:
+        """Tell whether there is a test split, as far as is known before one is asked for."""
+        return "train" not in self._read or self._read["train"].has_test
+
+    def check_test(self) -> None:
+        """Raise UserError where it is known that there is no test split."""
+        if not self.has_test:
+            raise UserError("These data have no test split: choose split=val.")
+
+    @property
+    def used(self) -> str:
+        """Say which images are used: to train on, to validate, and to test on once they are opened."""
+        parts = [f"{self.count(part):,} {part}" for part in ("train", "val", "test") if part in self._positions]
+        classes = f"{len(self.class_names):,} {'class' if len(self.class_names) == 1 else 'classes'}"
+        of = f"of {classes}" if self.class_names else "without labels"
+        return f"Used: {', '.join(parts)} images {of}{'' if self.has_test else ', no test split'}."
+
+    def account(self) -> dict[str, Any]:
+        """Return what a run's result.json says of its data, after the fit."""
+        own = self._read["train"].validation is not None
+        return {
+            "used": self.used,
+            "notes": self.notes,
+            "classes": len(self.class_names),
+            "validation": "own" if own else "cut",
+        }
 
     @property
     def training_split(self) -> Images:
@@ -115,8 +181,9 @@ class ImageDataModule(LightningDataModule):
         return next(iter(self._read.values())).class_names
 
     def count(self, part: Part) -> int:
-        """Images that `part` really uses, after the validation cut and the label subset."""
-        return len(self._positions[part])
+        """Images that `part` really uses, after the validation cut and the label subset; 0 for a test split that is
+        not there."""
+        return 0 if part == "test" and not self.has_test else len(self._positions[part])
 
     def pixel_statistics(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of the training images as the encoder sees them: two (channels,) float32."""

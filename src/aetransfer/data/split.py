@@ -20,6 +20,19 @@ def stratified_order(labels: Tensor, seed: int) -> list[Tensor]:
     return [torch.from_numpy(rng.permutation(np.flatnonzero(array == label))) for label in np.unique(array)]
 
 
+def share_of(fraction: float, count: int) -> int:
+    """Return how many of a class's images are set aside: the rounded share, but one at least, and not all."""
+    return min(max(1, round(fraction * count)), count - 1)
+
+
+def more_than_asked(given: int, fraction: float, count: int) -> str:
+    """Say why far more, or less, than a fraction of all images was set aside; empty where it is about that fraction."""
+    asked = fraction * count
+    if abs(given - asked) <= max(1.0, 0.1 * asked):
+        return ""
+    return f"{fraction:.0%} would be {asked:.0f}, but each class gives a whole number of images, and one at least"
+
+
 def cut(
     labels: Tensor,
     class_names: Sequence[str],
@@ -28,30 +41,49 @@ def cut(
     labels_per_class: int | None,
     train_fraction: float | None,
     seed: int,
+    validation: Tensor | None = None,
+    every_class: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Cut training labels (N,) int64 into positions for training and for validation, each sorted.
 
     Each class gives round(val_fraction * n) images to validation, but at least one, and keeps at least one. Of the
     rest, `labels_per_class` (or round(train_fraction * rest), at least one) are used for training, all where neither
-    is given. Raises UserError for a class with too few images.
+    is given. validation: positions (V,) of the data's own validation images, which are used in place of such a cut.
+    every_class: whether each class must be in both parts; else a class of one image stays in training.
+
+    Raises UserError for a class with too few images.
     """
-    train, val = [], []
-    for members in stratified_order(labels, seed):
-        name = class_names[int(labels[members[0]])]
-        if len(members) < 2:
-            raise UserError(f"Class {name!r} has {len(members)} training image: 2 are needed, one for validation.")
-        n_val = min(max(1, round(val_fraction * len(members))), len(members) - 1)
+    own = torch.zeros(len(labels), dtype=torch.bool)
+    if validation is not None:
+        own[validation] = True
+    elif not every_class and labels.bincount().max() < 2:
+        labels = torch.zeros_like(labels)  # each image is a class of its own, and one of them must validate
+    train, val = [], [own.nonzero().squeeze(1)]
+    for of_class in stratified_order(labels, seed):
+        members = of_class[~own[of_class]]
+        name = class_names[int(labels[of_class[0]])] if class_names else ""
+        if every_class and len(members) < (2 if validation is None else 1):
+            raise UserError(_too_few(name, len(members), validation))
+        n_val = share_of(val_fraction, len(members)) if validation is None else 0
         rest = members[n_val:]
         n_train = len(rest)
         if labels_per_class is not None:
             n_train = labels_per_class
         elif train_fraction is not None:
-            n_train = max(1, round(train_fraction * len(rest)))
+            n_train = min(max(1, round(train_fraction * len(rest))), len(rest))
         if n_train > len(rest):
-            raise UserError(
-                f"data.labels_per_class={labels_per_class}, but class {name!r} has {len(rest)} training images "
-                f"beside {n_val} for validation: lower it or data.val_fraction."
-            )
+            has = f"class {name!r} has {len(rest)} training images"
+            beside = f" beside {n_val} for validation: lower it or data.val_fraction" if n_val else ": lower it"
+            raise UserError(f"data.labels_per_class={labels_per_class}, but {has}{beside}.")
         val.append(members[:n_val])
         train.append(rest[:n_train])
-    return torch.cat(train).sort().values, torch.cat(val).sort().values
+    positions = torch.cat(train).sort().values, torch.cat(val).sort().values
+    if not len(positions[1]):
+        raise UserError("There is 1 training image: 2 are needed, one for validation.")
+    return positions
+
+
+def _too_few(name: str, count: int, validation: Tensor | None) -> str:
+    if validation is not None:
+        return f"Class {name!r} has no training image: all that it has are in the data's own validation split."
+    return f"Class {name!r} has {count} training image: 2 are needed, one for validation."

@@ -17,6 +17,7 @@ from aetransfer.data.loose import LooseImages
 from aetransfer.data.preprocess import ASSUMED, Preprocess
 from aetransfer.data.reading import other_range, remark
 from aetransfer.networks.encoder import Encoder
+from aetransfer.printable import printable
 from aetransfer.runs.trained_on import warn_of_changes
 
 log = logging.getLogger(__name__)
@@ -95,14 +96,18 @@ def _of_data(data: Data, request: ImagesRequest, preprocess: Preprocess) -> Sour
     split: Images = bind(data.reader, "reader", request.allow, later=["split"])(split=request.split)
     if said := other_range(split.reading, preprocess.reading):
         log.warning("%s.", said)
+    for note in split.notes:
+        log.info("%s", printable(note))
+    own = set() if split.validation is None else set(split.validation.tolist())
+    labelled = bool(split.class_names) and data.labels != "none"
     width = len(str(len(split)))
 
     def batches() -> Iterator[Batch]:
         for first in range(0, len(split), request.batch_size):
             rows = range(first, min(first + request.batch_size, len(split)))
             yield Batch(
-                [f"{request.split}/{row:0{width}}" for row in rows],
-                [split.class_names[split.labels[row]] for row in rows],
+                [f"{'val' if row in own else request.split}/{row:0{width}}" for row in rows],
+                [split.class_names[split.labels[row]] if labelled else "" for row in rows],
                 split.images[rows.start : rows.stop],
                 [],
             )

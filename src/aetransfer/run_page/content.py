@@ -142,7 +142,11 @@ def _problem(subject: Subject) -> Problem:
 
 def _numbers(metrics: dict[str, float]) -> TextTable | None:
     """One row a quantity: what it was on the test split and on validation, at the epoch that was kept."""
-    names = [name.removeprefix("test/") for name in metrics if name.startswith("test/")]
+
+    def measured_on(part: str) -> list[str]:
+        return [name.removeprefix(part) for name in metrics if name.startswith(part)]
+
+    names = measured_on("test/") or measured_on("val/")
     first = [name.removeprefix("test/") for name in PRIMARY]
     names.sort(key=lambda name: first.index(name) if name in first else len(first))
     rows = [
@@ -159,7 +163,8 @@ def _number(value: float | None) -> str:
 def _caveats(subject: Subject) -> list[str]:
     told = subject.told
     try:
-        return caveats(subject.directory.read_config(), {"metrics": told.metrics, "counts": subject.counts})
+        facts = {"metrics": told.metrics, "counts": subject.counts, "data": told.data.model_dump()}
+        return caveats(subject.directory.read_config(), facts)
     except (UserError, ArithmeticError, LookupError, ValueError):
         return ["Its config or its numbers are not those of this version, so what they must be read with is not said."]
 
@@ -186,11 +191,18 @@ def _comparison(subject: Subject) -> Comparison:
 def _hint(subject: Subject, measures: list[Measure]) -> str | None:
     """Return the command of the measure that would add what is missing most, None where it was taken."""
     taken = {measure.title.partition(" ")[0] for measure in measures}
-    wanted = "classifier" if subject.told.stage == "transfer" else "probes"
+    wanted = (
+        "classifier"
+        if subject.told.stage == "transfer"
+        else "probes"
+        if subject.told.data.classes
+        else "reconstruction"
+    )
     if wanted in taken:
         return None
     run = quoted(str(subject.directory.path))
-    return shlex.join(["python", "-m", "aetransfer.evaluate", f"run={run}", f"evaluation={wanted}"])
+    split = [] if subject.counts.get("test", 1) else ["split=val"]
+    return shlex.join(["python", "-m", "aetransfer.evaluate", f"run={run}", f"evaluation={wanted}", *split])
 
 
 def _facts(subject: Subject) -> list[tuple[str, str]]:
@@ -200,6 +212,7 @@ def _facts(subject: Subject) -> list[tuple[str, str]]:
     parameters = counts.get("parameters")
     rows = {
         "images": ", ".join(shares),
+        "data": " ".join([told.data.used, *told.data.notes]),
         "kept": f"epoch {subject.best_epoch:g}, the best on validation" if subject.best_epoch else "",
         "training": f"{duration(told.timing.train_seconds)}, {speed:,.0f} images/s" if speed else "",
         "processes": str(counts.get("processes", "")),

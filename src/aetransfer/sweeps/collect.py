@@ -38,6 +38,17 @@ class Hardware(BaseModel):
     gpus: list[str]
 
 
+class Used(BaseModel):
+    """Which data a run used. classes: 0 without labels. validation: "own", where the data have a split for that, or
+    "cut" out of train by the seed. What older runs don't tell is as it always was then.
+    """
+
+    used: str = ""
+    notes: list[str] = []
+    classes: int = 2
+    validation: str = "cut"
+
+
 class Facts(BaseModel):
     """What a report reads of a finished run's result.json."""
 
@@ -47,6 +58,7 @@ class Facts(BaseModel):
     metrics: dict[str, float]
     counts: dict[str, float]
     timing: Timing
+    data: Used = Used()
     command: list[str] = []
     overrides: list[str] = []
     versions: dict[str, str] | None = None

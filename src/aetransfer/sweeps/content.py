@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from aetransfer.html.picture import Picture
 from aetransfer.sweeps import tables
-from aetransfer.sweeps.collect import CollectedRun, Collection, Unfinished
+from aetransfer.sweeps.collect import CollectedRun, Collection, Facts, Unfinished
 from aetransfer.sweeps.comparison import compare_all
 from aetransfer.sweeps.figures import Plot, choose
 from aetransfer.sweeps.grouping import Group, group_runs, settings_of
@@ -110,6 +110,16 @@ def _notes(groups: Sequence[Group], compared: int) -> list[str]:
         notes.append(
             "Some groups have several runs of one seed, which differ in something that this report does not compare, "
             "such as pretrain.seed: their mean counts as one seed."
+        )
+    facts = [Facts.model_validate(run.result) for group in groups for run in group.runs]
+    if own := sum(run.data.validation == "own" for run in facts):
+        notes.append(
+            f"In {own} of {len(facts)} runs validation is the data's own split: it does not vary with the seed."
+        )
+    if untested := sum(not run.counts.get("test", 1) for run in facts):
+        notes.append(
+            f"{untested} of {len(facts)} runs have no test split, and so no test metric; what chose their epoch stands "
+            "on the page of each."
         )
     if compared > 1:
         notes.append(

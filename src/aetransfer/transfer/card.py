@@ -33,7 +33,7 @@ def write_cards(
 ) -> None:
     """Write both, atomically.
 
-    facts: the run's `metrics` and `counts`. class_names: of the job's data, by label. preprocessing: of its images.
+    facts: of the run, as `caveats` takes them. class_names: of its data, by label. preprocessing: of its images.
     """
     description = {
         "architecture": job.encoder.model_dump(mode="json", by_alias=True),
@@ -99,13 +99,15 @@ def _monitor(job: Job) -> Monitor:
 
 
 def caveats(job: Job, facts: Mapping[str, Any]) -> list[str]:
-    """Say what a run's numbers must be read with. facts: its `metrics` and `counts`."""
-    counts, metrics = facts["counts"], facts["metrics"]
+    """Say what a run's numbers must be read with. facts: its `metrics`, `counts` and, of newer runs, `data`."""
+    counts, metrics, data = facts["counts"], facts["metrics"], facts.get("data", {})
+    own = data.get("validation") == "own"
+    drawn = "orders and label subsets" if own else "orders, validation images and label subsets"
+    chosen_by = f"{_monitor(job).metric} on {_validated(counts['val'], own)}"
     said = [
-        f"One run (n = 1) of seed {job.seed}: other seeds have other first weights, orders, validation images and "
-        "label subsets, and give other numbers.",
-        f"The epoch was chosen by {_monitor(job).metric} on {counts['val']:,} images cut out of the "
-        f"training split; the {counts['test']:,} test images were used once, after that.",
+        f"One run (n = 1) of seed {job.seed}: other seeds have other first weights, {drawn}, and give other numbers.",
+        f"The epoch was chosen by {chosen_by}; {_tested(counts['test'])}.",
+        *data.get("notes", []),
     ]
     limits = job.trainer.model_dump(include={"limit_train_batches", "limit_val_batches", "limit_test_batches"})
     if short := [f"trainer.{key}={value}" for key, value in limits.items() if value is not None]:
@@ -124,6 +126,18 @@ def caveats(job: Job, facts: Mapping[str, Any]) -> list[str]:
     elif not job.transfer.carries:
         said.append("This is a control: nothing was carried into its encoder.")
     return said
+
+
+def _validated(count: int, own: bool) -> str:
+    if own:
+        return f"the {count:,} images of the data's own validation split, the same for every seed"
+    return f"{count:,} images cut out of the training split"
+
+
+def _tested(count: int) -> str:
+    if not count:
+        return "there is no test split, so all numbers are of images that chose the epoch"
+    return f"the {count:,} test images were used once, after that"
 
 
 def _of_pretraining(job: Job) -> list[str]:

@@ -35,6 +35,8 @@ def _settle(job: Job, overrides: list[str]) -> Job:
     if job.stage == "pretrain":
         _check_stage(job, overrides)
         return job.model_copy(update={"transfer": None, "head": None, "pretrain": None})
+    if job.data.labels == "none":
+        raise UserError("model=classifier learns labels, and data.labels=none takes none: leave it out.")
     job = _with_linear_head(job, overrides)
     assert job.transfer is not None
     if job.pretrain is None:
