@@ -330,7 +330,7 @@ def test_checksums_are_stored_and_files_that_were_not_touched_are_not_read_again
     assert read == [str(folder / "train" / "cat" / "new.png")]
 
 
-@pytest.mark.parametrize("content", [b"", b"[1, 2]", b'{"train/cat/0000.png": 3}', b"\xff\xfe"])
+@pytest.mark.parametrize("content", [b"", b"[1, 2]", b'{"a": 3}', b"\xff\xfe", b"[[1], [1], [1], [1], [[]]]"])
 def test_stored_checksums_that_are_damaged_are_taken_anew(train, folder, content):
     first = train(*AE, *at(folder))
     (stored,) = (folder.parent / "cache").glob("checksums-*.json")

@@ -1,12 +1,11 @@
-"""Which files the program's own readers read. Nothing here imports torch.
-
-Paths are strings: 60,000 of pathlib's take half a second to make.
-"""
+"""Which files the program's own readers read. Nothing here imports torch."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from aetransfer.data.image_files import ImageFiles
 
 IDX_PREFIX = {"train": "train", "test": "t10k"}
 IDX_FILES = tuple(f"{prefix}-{kind}-ubyte" for prefix in IDX_PREFIX.values() for kind in ("images-idx3", "labels-idx1"))
@@ -19,7 +18,7 @@ def find_idx(folder: Path, name: str, *, gz_first: bool) -> Path | None:
     return next((folder / each for each in names if (folder / each).is_file()), None)
 
 
-def files_of(reader: str, root: Path, labels: Any = None) -> dict[str, str] | None:
+def files_of(reader: str, root: Path, labels: Any = None) -> ImageFiles | None:
     """Return the files that one of our readers reads, each by its path below `root`.
 
     reader: its `_target_`. labels: its key of that name. A .gz is named as what it unpacks to. Empty for images that
@@ -41,7 +40,7 @@ def files_of(reader: str, root: Path, labels: Any = None) -> dict[str, str] | No
         case "read_folder":
             # Whether there may be no labels, where nothing is said of them, depends on the stage; the files don't.
             return _image_folder(root, labels or "inferred")
-    return {}
+    return ImageFiles()
 
 
 def files_below(folder: Path) -> Iterator[Path]:
@@ -55,21 +54,26 @@ def files_below(folder: Path) -> Iterator[Path]:
             yield Path(entry.path)
 
 
-def _idx(root: Path, dataset: str, *, gz_first: bool) -> dict[str, str] | None:
-    found = {name: find_idx(root / dataset / "raw", name, gz_first=gz_first) for name in IDX_FILES}
-    files = {f"{dataset}/raw/{name}": str(path) for name, path in found.items() if path is not None}
-    return files if len(files) == len(IDX_FILES) else None
+def _idx(root: Path, dataset: str, *, gz_first: bool) -> ImageFiles | None:
+    files = ImageFiles()
+    for name in IDX_FILES:
+        path = find_idx(root / dataset / "raw", name, gz_first=gz_first)
+        if path is None:
+            return None
+        files.add_file(f"{dataset}/raw/{name}", str(path))
+    return files
 
 
-def _batches(folder: Path) -> dict[str, str] | None:
-    if not folder.is_dir():
-        return None
-    return {f"{folder.name}/{path.name}": str(path) for path in files_below(folder) if path.suffix != ".html"} or None
+def _batches(folder: Path) -> ImageFiles | None:
+    files = ImageFiles()
+    for path in files_below(folder) if folder.is_dir() else ():
+        if path.suffix != ".html":
+            files.add_file(f"{folder.name}/{path.name}", str(path))
+    return files if len(files) else None
 
 
-def _image_folder(root: Path, labels: Any) -> dict[str, str]:
+def _image_folder(root: Path, labels: Any) -> ImageFiles:
     # It imports NumPy, which a config error need not wait for.
     from aetransfer.data.class_folders import list_folder
 
-    splits = list_folder(root, labels).files.values()
-    return {name: path for files in splits for name, path in zip(files.names, files.paths, strict=True)}
+    return sum(list_folder(root, labels).files.values(), ImageFiles())

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from aetransfer.config.schema import Data, Job, Pretraining
-from aetransfer.data.contents import files_of_reader, stamps_of
+from aetransfer.data.contents import files_of_reader
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.identity import config_digest, run_name
 from aetransfer.runs.plain import read_bytes, read_json
@@ -36,14 +36,15 @@ def _has_files_of(directory: RunDirectory, data: Data, data_dir: Path) -> bool:
         return False
     if data.digest is None:
         return True
-    files = files_of_reader(reader, data_dir)
     try:
         noted = read_json(directory.data)
         listing = directory.path.parent / ".data" / f"{Path(noted['files']).name}.json.gz"
         before = json.loads(gzip.decompress(read_bytes(listing)))
         root = Path(str(reader["root"]))
-        stamps = stamps_of(files or {})
-        now = {Path(path).relative_to(root).as_posix(): list(stamps[name][:2]) for name, path in (files or {}).items()}
+        now = {
+            Path(file.path).relative_to(root).as_posix(): [file.size, file.modified]
+            for file in files_of_reader(reader, data_dir) or ()
+        }
         return bool(now) and all(before.get(path) == stamp for path, stamp in now.items())
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         # A list that is gone or damaged says nothing of the data.
