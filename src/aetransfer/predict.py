@@ -56,7 +56,8 @@ def _predict(config: DictConfig, overrides: list[str]) -> None:
         to_device(network, request.accelerator)
         applied = apply(request, network.encoder, network)
         leading = applied.leading | {
-            "predicted": classes[applied.values.argmax(1)],
+            # Of NaN the largest is the first class.
+            "predicted": np.where(np.isnan(applied.values).any(1), "", classes[applied.values.argmax(1)]),
             "probability": applied.values.max(1),
         }
         columns = [f"p_{name}" for name in classes]

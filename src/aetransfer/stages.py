@@ -12,6 +12,7 @@ from pytorch_lightning import Trainer, seed_everything
 
 from aetransfer import logs
 from aetransfer.assemble import Model, architecture_of, make_data, make_encoder, make_model, make_trainer
+from aetransfer.callbacks.finite import check_chosen
 from aetransfer.callbacks.progress import Throughput
 from aetransfer.config.schema import Data, GivenEncoder, Job
 from aetransfer.data.module import ImageDataModule
@@ -171,6 +172,7 @@ def execute(
         loggers, trainer.loggers = trainer.loggers, []  # the best epoch's validation is on the curve already
         metrics: dict[str, float] = {}
         check_best(directory)
+        check_chosen(trainer)
         for evaluation in (trainer.validate, trainer.test) if data.has_test else (trainer.validate,):
             # What was sharded once can't be sharded again.
             measured = make_model(job, make_encoder(job), classes) if is_sharded(trainer) else model

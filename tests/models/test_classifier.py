@@ -135,3 +135,25 @@ def test_a_gradual_arm_starts_with_the_head_alone_never_refreezes_and_ends_with_
     assert reached[0] == 0
     assert reached == sorted(reached)
     assert all(count == layers for epoch, count in enumerate(reached) if epoch >= unfrozen_by * epochs)
+
+
+def test_a_confidence_of_exactly_one_lies_in_the_bin_below_it():
+    # 40 images at .97, all right, and 60 at 1, of which 57 are: one bin, in which 97 of 100 are.
+    sure, surest = torch.tensor([0.97, 0.03]).log(), torch.tensor([200.0, 0.0])
+    logits, labels = torch.stack([sure] * 40 + [surest] * 60), torch.tensor([0] * 97 + [1] * 3)
+    metrics = ClassifierMetrics(2)
+    metrics.update(logits[:50], labels[:50])
+    metrics.update(logits[50:], labels[50:])
+
+    confidence = (40 * 0.97 + 60 * 1.0) / 100
+    assert metrics.ece.compute().item() == pytest.approx(confidence - 0.97, abs=1e-6)
+
+
+def test_one_image_without_a_number_leaves_no_metric_a_number():
+    logits, labels = torch.randn(20, 3), torch.arange(20) % 3
+    logits[7, 1] = torch.nan
+    metrics = ClassifierMetrics(3)
+    metrics.update(logits[:10], labels[:10])
+    metrics.update(logits[10:], labels[10:])
+
+    assert all(metric.compute().isnan() for metric in metrics.named("val").values())

@@ -9,7 +9,7 @@ from aetransfer.config.monitor import MONITORS
 from aetransfer.config.schema import Optimizer
 from aetransfer.data.batches import Batch, Share
 from aetransfer.models.likelihoods import Gaussian, make_likelihood
-from aetransfer.models.metrics import ActiveUnits
+from aetransfer.models.metrics import ActiveUnits, ElboMetrics
 from aetransfer.models.noise import step_generator
 from aetransfer.models.vae import VAE
 from aetransfer.networks.conv4 import Conv4
@@ -195,6 +195,18 @@ def test_active_units_are_those_whose_posterior_mean_varies():
         metric.update(batch)
 
     assert metric.compute() == (np.var(means.numpy(), axis=0) > 0.01).sum() == 2
+
+
+def test_one_image_without_a_number_leaves_no_metric_a_number():
+    mean, log_variance = torch.randn(2, 10, 4)
+    mean[3, 1] = torch.nan
+    kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
+    metrics = ElboMetrics(4, free_bits=0.5)
+    metrics.update(torch.rand(10), kl, mean)
+
+    found = {name: metric.compute() for name, metric in metrics.named("val").items()}
+    assert found.pop("val/distortion").isfinite()  # which none of this has spoilt
+    assert len(found) == 4 and all(value.isnan() for value in found.values())
 
 
 @pytest.mark.parametrize(("kl_weight", "free_bits"), [(4.0, 0.0), (1.0, 3.0), (0.5, 3.0)])

@@ -1,6 +1,7 @@
 """Which runs a report is about, and what is said of the others."""
 
 import json
+import math
 import shutil
 
 import pytest
@@ -115,3 +116,14 @@ def test_status_failed_lists_the_failed_runs_alone(tmp_path):
 
     assert collection.runs == []
     assert [run.why for run in collection.unfinished] == ["Boom."]
+
+
+def test_a_run_that_was_tested_over_nan_is_named_and_belongs_to_no_mean(tmp_path):
+    sound, spoilt = (make_run(tmp_path, BASE, "transfer=scratch", seed=seed) for seed in range(2))
+    change_result(spoilt, metrics={"test/acc": math.nan, "test/nll": math.inf})
+
+    found = collect_sweep(make_sweep(tmp_path, [sound, spoilt]))
+
+    assert [run.name for run in found.runs] == [sound.name]
+    (other,) = found.unfinished
+    assert other.why == "test/acc is nan, test/nll is inf: the model's outputs for some images are no numbers"

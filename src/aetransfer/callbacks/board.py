@@ -23,6 +23,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from aetransfer.data.module import Part, data_of
 from aetransfer.errors import UserError
+from aetransfer.evaluation.numbers import NoNumbersError
 from aetransfer.runs.files import replace_file
 from aetransfer.sharded import is_sharded
 
@@ -72,6 +73,9 @@ class Board:
         try:
             with torch.no_grad(), uncompiled(model):
                 yield
+        except NoNumbersError as error:
+            self.gave_up = True
+            log.warning("%s is left out from here on. %s", what, error)
         except (UserError, OSError):
             raise
         except Exception as error:

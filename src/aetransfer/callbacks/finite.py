@@ -1,13 +1,21 @@
-"""Training that has diverged stops: a state with NaN in it is worth nothing, and must not replace one that is."""
+"""Training that has diverged stops: a state with NaN in it is worth nothing, and must not replace one that is.
 
+A metric that is NaN is said, in validation and test. It chooses no epoch: to a ModelCheckpoint it is the worst of all.
+"""
+
+import logging
 from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
 from aetransfer.errors import UserError
 from aetransfer.models.processes import in_any_process
+
+log = logging.getLogger(__name__)
 
 
 class Finite(Callback):
@@ -34,6 +42,12 @@ class Finite(Callback):
         # The best epoch is kept after this.
         self.check(trainer)
 
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        _say_what_is_nan(trainer, "val")
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        _say_what_is_nan(trainer, "test")
+
     def check(self, trainer: Trainer) -> None:
         """Look at losses and weights. All processes must call this at the same step. Raises UserError."""
         self._check_losses(trainer)
@@ -53,3 +67,22 @@ def _diverged(what: str) -> UserError:
     return UserError(
         f"{what}: lower model.optimizer.lr or set trainer.gradient_clip_val, the last checkpoint is from before it."
     )
+
+
+def check_chosen(trainer: Trainer) -> None:
+    """Raise UserError where no epoch could be chosen: an infinite score of the best stands for NaN."""
+    best = trainer.checkpoint_callback
+    assert isinstance(best, ModelCheckpoint)
+    if best.best_model_score is not None and not best.best_model_score.isfinite():
+        raise UserError(
+            f"{best.monitor} is NaN or infinite after every epoch, so no epoch can be chosen as the best: the model's "
+            "outputs for some images are no numbers, try trainer.precision=32-true or lower model.optimizer.lr."
+        )
+
+
+def _say_what_is_nan(trainer: Trainer, part: str) -> None:
+    metrics = trainer.callback_metrics.items()
+    names = [name for name, value in metrics if name.startswith(f"{part}/") and value.isnan()]
+    if names and trainer.is_global_zero:
+        when = f" after step {trainer.global_step}" if trainer.state.fn == TrainerFn.FITTING else ""
+        log.warning("NaN%s: %s. The model's outputs for some images are NaN or infinite.", when, ", ".join(names))

@@ -1,5 +1,6 @@
 """What a pretraining's code says about the classes while it is learnt, as a curve: val/probe_acc."""
 
+import torch
 from pydantic import PositiveInt
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.trainer.states import TrainerFn
@@ -9,6 +10,7 @@ from aetransfer.callbacks.board import as_taken, uncompiled
 from aetransfer.data.module import data_of
 from aetransfer.evaluation.features import extracted
 from aetransfer.evaluation.knn import vote
+from aetransfer.evaluation.numbers import NoNumbersError
 from aetransfer.models.autoencoder import AutoEncoder
 from aetransfer.models.vae import VAE
 from aetransfer.sharded import is_sharded
@@ -20,7 +22,7 @@ class OnlineProbe(Callback):
     """Classify validation images by their nearest training images in the code (mu of a VAE).
 
     It draws nothing and fits nothing, so the training is the same to the last bit with it and without.
-    Where weights are sharded, or the data have no labels, there is no such curve.
+    NaN where a code is. Where weights are sharded, or the data have no labels, there is no such curve.
     """
 
     def __init__(self, every_n_epochs: PositiveInt = 1, images: PositiveInt = 2000, neighbours: PositiveInt = 5):
@@ -39,8 +41,13 @@ class OnlineProbe(Callback):
         def code(images: Tensor) -> Tensor:
             return pl_module.encoder(as_taken(images, pl_module))
 
-        with uncompiled(pl_module):
-            codes, labels = extracted(code, data.in_order("train", BATCH, device, self.images))
-            queries, truth = extracted(code, data.in_order("val", BATCH, device, self.images))
-        predicted = vote(codes, labels, queries, [self.neighbours], len(data.class_names))[self.neighbours]
-        pl_module.log("val/probe_acc", (predicted == truth).float().mean())
+        try:
+            with uncompiled(pl_module):
+                codes, labels = extracted(code, data.in_order("train", BATCH, device, self.images))
+                queries, truth = extracted(code, data.in_order("val", BATCH, device, self.images))
+        except NoNumbersError:
+            accuracy = torch.tensor(torch.nan)
+        else:
+            predicted = vote(codes, labels, queries, [self.neighbours], len(data.class_names))[self.neighbours]
+            accuracy = (predicted == truth).float().mean()
+        pl_module.log("val/probe_acc", accuracy)

@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aetransfer.models.metrics import CALIBRATION_BINS
+from aetransfer.models.calibration import bin_sums, calibration_error
 
 
 @dataclass(frozen=True)
@@ -19,16 +18,12 @@ class Reliability:
     error: float
 
 
-def reliability(logits: Tensor, labels: Tensor, bins: int = CALIBRATION_BINS) -> Reliability:
+def reliability(logits: Tensor, labels: Tensor) -> Reliability:
     """Bin predictions by confidence (Guo et al. 2017, eqs. 1 to 3). logits: (N, classes), labels: (N,) int64."""
-    confidence, predicted = logits.double().softmax(1).max(1)
-    right = (predicted == labels).double()
-    place = (confidence * bins).ceil().long().sub(1).clamp(0, bins - 1)
-    count = torch.bincount(place, minlength=bins)
-    sums = [torch.bincount(place, weights=values, minlength=bins) for values in (confidence, right)]
-    means = [total / count.clamp_min(1) for total in sums]
-    error = ((sums[0] - sums[1]).abs().sum() / len(labels)).item()
-    return Reliability(means[0].tolist(), means[1].tolist(), count.tolist(), error)
+    sums = bin_sums(logits.double().softmax(1), labels)
+    count = sums[0]
+    means = sums[1:] / count.clamp_min(1)
+    return Reliability(means[0].tolist(), means[1].tolist(), count.long().tolist(), calibration_error(sums).item())
 
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:

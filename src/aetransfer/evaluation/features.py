@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from aetransfer.data.module import Labelled
+from aetransfer.evaluation.numbers import check_finite
 from aetransfer.networks.encoder import Encoder
 
 Extract = Callable[[Tensor], Tensor]
@@ -35,12 +36,17 @@ def layer(encoder: Encoder, name: str, max_features: int) -> Extract:
 
 @torch.no_grad()
 def extracted(extract: Extract, batches: Iterable[Labelled]) -> tuple[Tensor, Tensor]:
-    """Gather features (N, D) float32 and labels (N,) int64 of all batches, on the CPU."""
+    """Gather features (N, D) float32 and labels (N,) int64 of all batches, on the CPU.
+
+    Raises NoNumbersError for features that are NaN or infinite.
+    """
     features, labels = [], []
     for images, targets in batches:
         features.append(extract(images).float().cpu())
         labels.append(targets.cpu())
-    return torch.cat(features), torch.cat(labels)
+    gathered = torch.cat(features)
+    check_finite(gathered)
+    return gathered, torch.cat(labels)
 
 
 class Scale:

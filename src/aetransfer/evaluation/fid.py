@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from aetransfer.config.measures import Fid
 from aetransfer.errors import UserError
 from aetransfer.evaluation.frechet import frechet_distance
+from aetransfer.evaluation.numbers import check_finite
 from aetransfer.evaluation.outcome import Cell, Outcome
 from aetransfer.evaluation.own_features import FeatureNet, train_feature_net
 from aetransfer.evaluation.subject import Subject
@@ -57,9 +58,16 @@ def fid(subject: Subject, settings: Fid) -> Outcome:
 
 def _own(subject: Subject, net: FeatureNet, name: str, count: int, seed: int) -> float:
     with torch.no_grad():
-        features = torch.cat([net(images) for images in _set(subject, name, count, seed)])
-        real = torch.cat([net(images) for images in _set(subject, subject.part, count, seed)])
+        features = torch.cat([net(images) for images in _checked(subject, name, count, seed)])
+        real = torch.cat([net(images) for images in _checked(subject, subject.part, count, seed)])
     return frechet_distance(features, real)
+
+
+def _checked(subject: Subject, name: str, count: int, seed: int) -> Iterator[Tensor]:
+    """Yield as `_set`. Raises NoNumbersError for a set with NaN in it."""
+    for images in _set(subject, name, count, seed):
+        check_finite(images)
+        yield images
 
 
 @torch.no_grad()
@@ -102,6 +110,6 @@ def _inception(subject: Subject, name: str, count: int, settings: Fid) -> float:
     metric = FrechetInceptionDistance(normalize=True, feature_extractor_weights_path=weights)
     metric.set_dtype(torch.float64).to(subject.device)
     for real, which in ((True, str(subject.part)), (False, name)):
-        for images in _set(subject, which, count, settings.seed):
+        for images in _checked(subject, which, count, settings.seed):
             metric.update(content(images, subject.job.data.pad).expand(-1, 3, -1, -1), real=real)
     return metric.compute().item()

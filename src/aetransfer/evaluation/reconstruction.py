@@ -8,6 +8,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from aetransfer.config.measures import Reconstruction
 from aetransfer.evaluation.features import PCA, extracted
+from aetransfer.evaluation.numbers import check_finite
 from aetransfer.evaluation.outcome import Cell, Outcome
 from aetransfer.evaluation.subject import Subject
 from aetransfer.models.classifier import Classifier
@@ -68,6 +69,8 @@ def _mean_scores(
 ) -> dict[str, Cell]:
     found: dict[str, list[Tensor]] = {}
     for images, _ in subject.data.in_order(subject.part, BATCH, subject.device):
-        for name, values in scores(crop(images).cpu(), way(images)).items():
+        reconstructions = way(images)
+        check_finite(reconstructions)
+        for name, values in scores(crop(images).cpu(), reconstructions).items():
             found.setdefault(name, []).append(values.double())
     return {name: torch.cat(values).mean().item() for name, values in found.items()}

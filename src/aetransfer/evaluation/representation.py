@@ -12,6 +12,7 @@ from aetransfer.data.seeds import mixed_seed
 from aetransfer.errors import UserError
 from aetransfer.evaluation.encoders import fitted, load
 from aetransfer.evaluation.features import extracted, layer
+from aetransfer.evaluation.numbers import check_finite
 from aetransfer.evaluation.outcome import Cell, Outcome
 from aetransfer.evaluation.pictures import heatmap
 from aetransfer.evaluation.similarity import MinibatchCKA
@@ -85,7 +86,10 @@ def _names(subject: Subject, encoder: Encoder) -> list[str]:
 def _cka(subject: Subject, one: Encoder, other: Encoder, settings: Representation) -> tuple[list[str], Tensor]:
     cka = MinibatchCKA()
     for images in _batches(subject, settings):
-        cka.update(one.layer_outputs(images), other.layer_outputs(fitted(images, other)))
+        outputs = other.layer_outputs(fitted(images, other))
+        for output in outputs.values():
+            check_finite(output)
+        cka.update(one.layer_outputs(images), outputs)
     return cka.names[1], cka.compute()
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from aetransfer.config.measures import Variational
 from aetransfer.evaluation.aggregate import surgery
 from aetransfer.evaluation.importance import image_bounds
+from aetransfer.evaluation.numbers import check_finite
 from aetransfer.evaluation.outcome import Outcome
 from aetransfer.evaluation.pictures import unit_bars
 from aetransfer.evaluation.subject import Subject
@@ -74,14 +75,19 @@ def variational(subject: Subject, settings: Variational) -> Outcome:
 
 @torch.no_grad()
 def _whole_split(subject: Subject, model: VAE, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return mean, log-variance (N, latent_dim) and distortion (N,) of a split, float64 on the CPU."""
+    """Return mean, log-variance (N, latent_dim) and distortion (N,) of a split, float64 on the CPU.
+
+    Raises NoNumbersError for NaN in them.
+    """
     means, log_variances, distortions = [], [], []
     for number, (images, _) in enumerate(subject.data.in_order(subject.part, BATCH, subject.device)):
         terms = model.terms(images, step_generator("test", seed, number, subject.device))
         means.append(terms.mean.cpu().double())
         log_variances.append(terms.log_variance.cpu().double())
         distortions.append(terms.distortion.cpu().double())
-    return torch.cat(means), torch.cat(log_variances), torch.cat(distortions)
+    mean, log_variance, distortion = torch.cat(means), torch.cat(log_variances), torch.cat(distortions)
+    check_finite(torch.cat([mean, log_variance, distortion.unsqueeze(1)], 1))
+    return mean, log_variance, distortion
 
 
 def _bounds(subject: Subject, model: VAE, settings: Variational) -> Tensor:

@@ -1,6 +1,7 @@
 """Images through a network, batch by batch, however many there are and whatever some of them look like."""
 
 import csv
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -19,6 +20,8 @@ from aetransfer.inference.source import Batch, Source, source_of
 from aetransfer.networks.encoder import Encoder
 from aetransfer.runs import mishaps
 from aetransfer.runs.files import replace_file
+
+log = logging.getLogger(__name__)
 
 # The command did what it could, and some images could not be read.
 SOME_UNREADABLE = 2
@@ -52,7 +55,10 @@ def apply(request: ImagesRequest, encoder: Encoder, network: Callable[[Tensor], 
     if not values:
         raise UserError(f"None of the {source.count} image(s) can be read; the first: {unreadable[0][1]}")
     leading = {"image": np.array(names)} | ({"label": np.array(labels)} if any(labels) else {})
-    return Applied(leading, np.concatenate(values), unreadable)
+    gathered = np.concatenate(values)
+    if spoilt := int((~np.isfinite(gathered)).any(1).sum()):
+        log.warning("The network's outputs are NaN or infinite for %d of %d images.", spoilt, len(gathered))
+    return Applied(leading, gathered, unreadable)
 
 
 def memory_for(request: ImagesRequest) -> AbstractContextManager[None]:

@@ -4,12 +4,12 @@ from typing import Any, ClassVar
 
 from pytorch_lightning import LightningModule
 from torch import Tensor
-from torchmetrics import MeanMetric
 
 from aetransfer.config.schema import Optimizer
 from aetransfer.data.batches import Batch
 from aetransfer.models.content import content
 from aetransfer.models.curve import log_step
+from aetransfer.models.metrics import Mean
 from aetransfer.models.optimisers import configure
 from aetransfer.networks.encoder import Encoder
 
@@ -26,7 +26,7 @@ class AutoEncoder(LightningModule):
         self.encoder = encoder
         self.decoder = encoder.make_decoder()
         self.margin, self.optimizer_config = margin, optimizer
-        self.val_mse, self.test_mse = MeanMetric(), MeanMetric()
+        self.val_mse, self.test_mse = Mean(), Mean()
 
     def reconstruct(self, images: Tensor) -> Tensor:
         """Map (N, C, S, S) in [0, 1] to its reconstruction, of the same shape and range."""

@@ -1,15 +1,56 @@
-"""What is measured over a whole split, one bundle a model; each image counts once, on however many devices."""
+"""What is measured over a whole split, one bundle a model; each image counts once, on however many devices.
+
+A metric of which one image has no number is NaN. torchmetrics' own leave such an image out, or take it for class 0.
+"""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import MeanMetric, Metric
-from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError, MulticlassF1Score
+from torchmetrics import Metric
+from torchmetrics.classification import MulticlassF1Score
+
+from aetransfer.models.calibration import CalibrationError
 
 # Burda et al. 2016, section 5.2: in squared latent units.
 THRESHOLD = 0.01
-# Equal bins of confidence, as in Guo et al. 2017.
-CALIBRATION_BINS = 15
+
+
+class Mean(Metric):
+    """The mean over images."""
+
+    total: Tensor
+    count: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("total", torch.zeros(()), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros(()), dist_reduce_fx="sum")
+
+    def update(self, values: Tensor) -> None:
+        """Add a batch (N,), one value an image. N may be 0."""
+        self.total += values.to(self.total.dtype).sum()
+        self.count += len(values)
+
+    def compute(self) -> Tensor:
+        return self.total / self.count
+
+
+class MacroF1(MulticlassF1Score):
+    """The mean F1 of the classes that have images or are predicted; NaN where a probability is."""
+
+    spoilt: Tensor
+
+    def __init__(self, classes: int) -> None:
+        super().__init__(classes, average="macro")
+        self.add_state("spoilt", torch.zeros(()), dist_reduce_fx="sum")
+
+    def update(self, probabilities: Tensor, labels: Tensor) -> None:
+        """Add a batch: probabilities (N, classes), labels (N,) int64."""
+        self.spoilt += probabilities.isnan().sum()
+        super().update(probabilities, labels)
+
+    def compute(self) -> Tensor:
+        return super().compute().where(self.spoilt == 0, torch.nan)
 
 
 class ActiveUnits(Metric):
@@ -34,7 +75,8 @@ class ActiveUnits(Metric):
     def compute(self) -> Tensor:
         """Return the count as a float scalar, as Lightning logs it."""
         variance = self.squares / self.count - (self.total / self.count).square()
-        return (variance > THRESHOLD).sum().float()
+        # NaN is above no threshold, and would count as a latent that is not used.
+        return (variance > THRESHOLD).sum().float().where(~variance.isnan().any(), torch.nan)
 
 
 class VAELoss(Metric):
@@ -66,7 +108,7 @@ class ElboMetrics(nn.Module):
 
     def __init__(self, latent_dim: int, kl_weight: float = 1.0, free_bits: float = 0.0) -> None:
         super().__init__()
-        self.neg_elbo, self.distortion, self.rate = MeanMetric(), MeanMetric(), MeanMetric()
+        self.neg_elbo, self.distortion, self.rate = Mean(), Mean(), Mean()
         self.active_units = ActiveUnits(latent_dim)
         self.loss = VAELoss(latent_dim, kl_weight, free_bits) if kl_weight != 1 or free_bits != 0 else None
 
@@ -90,17 +132,17 @@ class ClassifierMetrics(nn.Module):
 
     def __init__(self, classes: int) -> None:
         super().__init__()
-        self.acc = MulticlassAccuracy(classes, average="micro")
-        self.f1 = MulticlassF1Score(classes, average="macro")
-        self.nll = MeanMetric()
-        self.ece = MulticlassCalibrationError(classes, n_bins=CALIBRATION_BINS)
+        self.acc, self.f1, self.nll, self.ece = Mean(), MacroF1(classes), Mean(), CalibrationError()
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
         """Add a batch: logits (N, classes), labels (N,) int64. N may be 0, for a process without any image."""
         if len(labels) == 0:
             return
-        probabilities = logits.softmax(1)
-        for metric in (self.acc, self.f1, self.ece):
+        # In half precision many a confidence would be rounded to 1.
+        probabilities = logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(1)
+        confidence, predicted = probabilities.max(1)
+        self.acc.update((predicted == labels).float().where(~confidence.isnan(), torch.nan))
+        for metric in (self.f1, self.ece):
             metric.update(probabilities, labels)
         self.nll.update(F.cross_entropy(logits, labels, reduction="none"))
 

@@ -134,7 +134,7 @@ class VAE(LightningModule):
         ours = batch.share.mean(torch.column_stack([terms.distortion, terms.kl]))
         whole = mean_over_processes(ours)
         # Free bits as in Kingma et al. 2016, eq. 16: the minimum holds for a latent's average over the batch.
-        paid_rate = torch.where(whole[1:] >= self.free_bits, ours[1:], self.free_bits).sum()
+        paid_rate = torch.where(whole[1:] < self.free_bits, self.free_bits, ours[1:]).sum()
         distortion, rate = ours[0], ours[1:].sum()
         log_step(
             self,

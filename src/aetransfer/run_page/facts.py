@@ -51,12 +51,12 @@ class Subject:
 
     @property
     def best_epoch(self) -> float | None:
-        """Return the epoch that validation chose, the first of equals; None where the curves don't tell."""
+        """Return the epoch that validation chose, the first of equals, never NaN; None where the curves don't tell."""
         name = str(self.config.get("model.name"))
         if name not in MONITORS:
             return None
         monitor = monitor_of(name, self.config.get("model.kl_weight", 1.0), self.config.get("model.free_bits", 0.0))
-        rows = [row for row in self.run.history if monitor.metric in row and "epoch" in row]
+        rows = [row for row in self.run.history if "epoch" in row and not math.isnan(row.get(monitor.metric, math.nan))]
         choose = max if monitor.mode == "max" else min
         return choose(rows, key=lambda row: row[monitor.metric])["epoch"] if rows else None
 

@@ -1,6 +1,7 @@
 """Finished runs, and what became of the others, from a sweep's directory or from a whole store."""
 
 import logging
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -184,14 +185,20 @@ def collect_store(store: Path, filters: Sequence[str]) -> Collection:
 
 
 def checked(run: StoredRun) -> StoredRun:
-    """Return the run as damaged where it says finished, and result.json is not what a finished run leaves."""
+    """Return the run as damaged where it says finished, and result.json is not what a finished run leaves.
+
+    Also where a test metric is NaN or infinite, of which no mean can be taken.
+    """
     if run.status != "finished":
         return run
     try:
-        Facts.model_validate(run.result)
+        facts = Facts.model_validate(run.result)
     except ValidationError as error:
         where = ".".join(str(part) for part in error.errors()[0]["loc"])
         return replace(run, damage=f"result.json: {where} is not what a finished run says")
+    tested = {name: value for name, value in facts.metrics.items() if name.startswith("test/")}
+    if spoilt := [f"{name} is {value}" for name, value in tested.items() if not math.isfinite(value)]:
+        return replace(run, damage=f"{', '.join(spoilt)}: the model's outputs for some images are no numbers")
     return run
 
 

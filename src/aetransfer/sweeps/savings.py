@@ -75,7 +75,7 @@ def epochs_to_match(group: Group, groups: Sequence[Group], metric: str = "val/ac
         (run.seed, run.history[-1][metric])
         for other in partners(group, SCRATCH, groups)
         for run in other.runs
-        if run.history and metric in run.history[-1]
+        if run.history and math.isfinite(run.history[-1].get(metric, math.nan))
     )
     if not finals or not any(run.history for run in group.runs):
         return None
