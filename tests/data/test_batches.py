@@ -1,6 +1,7 @@
 """Batches: who sees which image when, what augmentation does to it, and that streaming changes nothing."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,6 +38,7 @@ def resident(
     rank: int = 0,
     world_size: int = 1,
     epoch_images: int | None = None,
+    **more: Any,
 ) -> ResidentBatches:
     """Augmented for training, untouched for evaluation, unless told otherwise."""
     if augment is None:
@@ -51,6 +53,7 @@ def resident(
         device=CPU,
         rank=rank,
         world_size=world_size,
+        **more,
     )
 
 
@@ -110,6 +113,24 @@ def test_the_processes_means_average_to_the_mean_of_the_batch(whole: int, world_
     together = sum(share.mean(share.part(values)) for share in shares) / world_size
 
     torch.testing.assert_close(together, values.mean(0))
+
+
+@given(counts, sizes, st.integers(1, 4), st.integers(1, 9))
+@example(count=9, batch_size=4, accumulated=2, most=9)  # the last step has one batch, of one image
+def test_each_image_of_an_optimiser_step_counts_the_same(
+    count: int, batch_size: int, accumulated: int, most: int
+) -> None:
+    """most: batches an epoch, as trainer.limit_train_batches has it."""
+    used = min(most, -(-count // batch_size))
+    batches = list(resident(numbered(count), batch_size=batch_size, steps=lambda: (accumulated, used)))[:used]
+
+    for first in range(0, used, accumulated):
+        step = [batch.share for batch in batches[first : first + accumulated]]
+        # What Lightning makes of each image's loss.
+        counts_for = [share.weight / accumulated / share.whole for share in step]
+        assert counts_for == pytest.approx([1 / sum(share.whole for share in step)] * len(step))
+    if accumulated == 1:
+        assert {batch.share.weight for batch in batches} == {1.0}
 
 
 @given(counts, sizes, worlds)

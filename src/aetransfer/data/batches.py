@@ -11,6 +11,7 @@ A random crop of a padded image is a window: it lies within one stretch of memor
 begins where its first pixel is. So a batch of crops is one copy of stretches, whatever lies between their rows.
 """
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -29,11 +30,14 @@ class Share(NamedTuple):
 
     No process goes without a forward pass, for the others would wait for it: where there are fewer images than
     processes, the last ones get the batch's first image as well, and it does not count.
+
+    weight: what the batch's loss counts in its optimiser step, see `Shares.in_step`.
     """
 
     whole: int
     rank: int = 0
     world_size: int = 1
+    weight: float = 1.0
 
     @property
     def counted(self) -> int:
@@ -51,6 +55,10 @@ class Share(NamedTuple):
         values: (B, ...), one for each image here. Returns (...).
         """
         return values[: self.counted].sum(0) * (self.world_size / self.whole)
+
+    def weighted(self, loss: Tensor) -> Tensor:
+        """Return what training minimises, of the batch's mean loss."""
+        return loss if self.weight == 1 else loss * self.weight
 
     def of_whole(self, images: Tensor) -> Tensor:
         """Put images (B, ...) in their places within the batch, (whole, ...); what others have is zero here.
@@ -178,6 +186,18 @@ class Shares:
         whole = min(self.batch_size, self.images - number * self.batch_size)
         return Share(whole, self.rank, self.world_size)
 
+    def in_step(self, number: int, accumulated: int, batches: int) -> Share:
+        """Return the share of a training batch, weighted so that its optimiser step is over the mean of all its images.
+
+        A step has `accumulated` batches, the last of an epoch's `batches` may have fewer. Lightning counts each as
+        1 / accumulated of its step (its issue 19987): too little in a step of fewer, too much for one of fewer images.
+        """
+        share, first = self[number], number - number % accumulated
+        # A batch beyond those that are used may be fetched.
+        end = max(number + 1, min(first + accumulated, batches))
+        images = min(self.images, end * self.batch_size) - first * self.batch_size
+        return share._replace(weight=share.whole * accumulated / images)
+
     def part(self, plan: Plan, number: int) -> Plan:
         """Return this process's part of an epoch's batch."""
         return plan.batch(number, self.batch_size).part(self[number])
@@ -214,6 +234,10 @@ def _from_the_start() -> int:
     return 0
 
 
+def _each_its_own() -> tuple[int, int]:
+    return 1, sys.maxsize
+
+
 class ResidentBatches:
     """Batches gathered from images that lie, padded, on the training device."""
 
@@ -230,26 +254,29 @@ class ResidentBatches:
         rank: int = 0,
         world_size: int = 1,
         first: Callable[[], int] = _from_the_start,
+        steps: Callable[[], tuple[int, int]] = _each_its_own,
     ) -> None:
         """images: (N, C, H, W) uint8; labels: (N,) int64. batch_size: of all processes together.
 
-        At the start of an epoch `epoch` is asked which it is, and `first` with which batch it goes on.
+        At the start of an epoch `epoch` is asked which it is, `first` with which batch it goes on, and `steps` how many
+        batches an optimiser step has and how many of the epoch are used.
         """
         assert epochs.count == len(images) == len(labels), (epochs.count, len(images), len(labels))
         self.size = images.shape[-1] + 2 * prepare.pad
         self.padded = prepare(images, epochs.augment.crop_padding).to(device)
         self.labels = labels.to(device)
-        self.epochs, self.epoch, self.device, self.first = epochs, epoch, device, first
+        self.epochs, self.epoch, self.device, self.first, self.steps = epochs, epoch, device, first, steps
         self.shares = Shares(len(epochs), batch_size, rank, world_size)
 
     def __len__(self) -> int:
         return len(self.shares)
 
     def __iter__(self) -> Iterator[Batch]:
-        plan = self.epochs.plan(self.epoch())
+        plan, steps = self.epochs.plan(self.epoch()), self.steps()
         for number in range(self.first(), len(self)):
             chosen = self.shares.part(plan, number).to(self.device)
-            yield Batch(take(self.padded, chosen, self.size), self.labels[chosen.rows], self.shares[number])
+            share = self.shares.in_step(number, *steps)
+            yield Batch(take(self.padded, chosen, self.size), self.labels[chosen.rows], share)
 
 
 class StreamedBatches:
@@ -270,19 +297,20 @@ class StreamedBatches:
         rank: int = 0,
         world_size: int = 1,
         first: Callable[[], int] = _from_the_start,
+        steps: Callable[[], tuple[int, int]] = _each_its_own,
     ) -> None:
         """As ResidentBatches, but `images` is memory-mapped and only its rows at `positions` (N,) int64 are used."""
         assert epochs.count == len(positions), (epochs.count, len(positions))
         self.images, self.labels, self.positions, self.prepare = images, labels, positions, prepare
         self.size = images.shape[-1] + 2 * prepare.pad
-        self.epochs, self.epoch, self.device, self.first = epochs, epoch, device, first
+        self.epochs, self.epoch, self.device, self.first, self.steps = epochs, epoch, device, first, steps
         self.shares, self.workers = Shares(len(epochs), batch_size, rank, world_size), workers
 
     def __len__(self) -> int:
         return len(self.shares)
 
     def __iter__(self) -> Iterator[Batch]:
-        plan = self.epochs.plan(self.epoch())
+        plan, steps = self.epochs.plan(self.epoch()), self.steps()
         numbers = range(self.first(), len(self))
         reader = _RowReader(self.images, self.labels, self.positions, plan, self.shares)
         loader = DataLoader(
@@ -299,7 +327,7 @@ class StreamedBatches:
             within = Plan(torch.arange(len(labels)), chosen.crop, chosen.flip).to(self.device)
             padded = self.prepare(raw.to(self.device, non_blocking=True), self.epochs.augment.crop_padding)
             labels = labels.to(self.device, non_blocking=True)
-            yield Batch(take(padded, within, self.size), labels, self.shares[number])
+            yield Batch(take(padded, within, self.size), labels, self.shares.in_step(number, *steps))
 
 
 class _RowReader(Dataset[tuple[Tensor, Tensor]]):

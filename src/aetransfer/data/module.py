@@ -268,6 +268,7 @@ class ImageDataModule(LightningDataModule):
         if shuffle:
             # A run that was cut off within an epoch goes on where it was.
             common["first"] = lambda: trainer.fit_loop.batch_idx + 1
+            common["steps"] = lambda: (trainer.accumulate_grad_batches, int(trainer.num_training_batches))
         if self._resident_bytes(epochs) <= self.max_bytes:
             return ResidentBatches(source.images[positions], source.labels[positions], **common)
         log.info("%s: %d images exceed data.max_memory_gb and are streamed.", part, len(positions))

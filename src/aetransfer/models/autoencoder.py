@@ -44,7 +44,7 @@ class AutoEncoder(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss = batch.share.mean(self.squared_error(batch.images))
         log_step(self, lambda: {"train/mse": loss})
-        return loss
+        return batch.share.weighted(loss)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self.val_mse.update(self.squared_error(batch.images)[: batch.share.counted])

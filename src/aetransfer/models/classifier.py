@@ -83,7 +83,7 @@ class Classifier(LightningModule):
         logits, labels = self(batch.images), batch.labels
         loss = batch.share.mean(F.cross_entropy(logits, labels, reduction="none"))
         log_step(self, lambda: {"train/nll": loss, "train/acc": batch.share.mean((logits.argmax(1) == labels).float())})
-        return loss
+        return batch.share.weighted(loss)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         counted = batch.share.counted

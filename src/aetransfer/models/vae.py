@@ -140,7 +140,7 @@ class VAE(LightningModule):
             self,
             lambda: {"train/neg_elbo": distortion + rate, "train/distortion": distortion, "train/rate": rate},
         )
-        return distortion + self.beta(batches) * paid_rate
+        return batch.share.weighted(distortion + self.beta(batches) * paid_rate)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._measure(self.val_metrics, batch, step_generator("val", 0, batch_idx, self.device))
