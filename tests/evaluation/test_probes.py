@@ -9,11 +9,12 @@ from sklearn import decomposition
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
-from aetransfer.evaluation import logistic
-from aetransfer.evaluation.features import PCA, Scale, pooled
+from aetransfer.evaluation import logistic, principal
+from aetransfer.evaluation.features import Scale, pooled, shrunk
 from aetransfer.evaluation.knn import vote
 from aetransfer.evaluation.logistic import fit_logistic
 from aetransfer.evaluation.perceptron import fit_perceptron
+from aetransfer.evaluation.principal import fit_pca
 from aetransfer.networks.conv4 import Conv4
 from tests.made import TokenEncoder
 
@@ -114,11 +115,43 @@ def test_the_mlp_reads_what_no_linear_probe_can_and_leaves_the_global_generator_
 
 def test_principal_components_are_scikit_learns_up_to_their_sign():
     features, _ = clouds(200)
-    ours, theirs = PCA(features, 5), decomposition.PCA(5).fit(features.numpy())
+    (ours, word), theirs = fit_pca(features.split(64), 200, 5), decomposition.PCA(5).fit(features.numpy())
     reconstructed = torch.from_numpy(theirs.inverse_transform(theirs.transform(features.numpy())))
 
     assert torch.allclose(ours(features).abs(), torch.from_numpy(theirs.transform(features.numpy())).abs(), atol=1e-3)
     assert torch.allclose(ours.inverse(ours(features)), reconstructed, atol=1e-3)
+    assert word == ""
+
+
+def test_components_of_what_no_covariance_is_held_of_are_nearly_the_same_and_a_word_says_so(monkeypatch):
+    # Three directions out of 400, and noise: what is fitted batch by batch keeps them.
+    generator = torch.Generator().manual_seed(0)
+    directions = torch.linalg.qr(torch.randn(400, 3, generator=generator)).Q.T
+    codes = torch.randn(612, 3, generator=generator) * torch.tensor([9.0, 6.0, 4.0])
+    features = codes @ directions + 0.1 * torch.randn(612, 400, generator=generator)
+    exact, _ = fit_pca(features.split(100), 612, 3)
+    monkeypatch.setattr(principal, "MOST_NUMBERS", 400 * 400 - 1)
+    nearly, word = fit_pca(features.split(100), 612, 3)
+
+    assert "fitted batch by batch" in word and "612 images of 400 numbers" in word
+    assert torch.allclose((exact.components.T @ nearly.components).abs(), torch.eye(3), atol=1e-2)
+    assert torch.allclose(exact.mean, nearly.mean, atol=1e-5)
+
+
+def test_there_are_no_more_components_than_images_where_no_covariance_is_held(monkeypatch):
+    monkeypatch.setattr(principal, "MOST_NUMBERS", 1)
+    fitted, _ = fit_pca([torch.rand(4, 50), torch.rand(3, 50)], 7, 128)
+
+    assert fitted.components.shape == (50, 7)
+
+
+@pytest.mark.parametrize(("channels", "size", "side"), [(3, 32, 32), (3, 224, 36), (1, 64, 64), (1, 227, 64)])
+def test_large_images_are_averaged_to_as_many_numbers_as_a_baseline_holds(channels, size, side):
+    images = torch.rand(2, channels, size, size)
+    found = shrunk(images, 64 * 64)
+
+    assert found.shape == (2, channels, side, side)
+    torch.testing.assert_close(found.mean((2, 3)), images.mean((2, 3)), rtol=0.02, atol=0)
 
 
 def test_a_constant_feature_says_nothing_and_breaks_nothing():

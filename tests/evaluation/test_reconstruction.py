@@ -8,8 +8,8 @@ import torch
 from scipy.linalg import sqrtm
 from scipy.ndimage import gaussian_filter
 
-from aetransfer.evaluation.features import PCA
 from aetransfer.evaluation.frechet import frechet_distance
+from aetransfer.evaluation.principal import fit_pca
 from aetransfer.evaluation.reconstruction import scores
 
 
@@ -43,7 +43,7 @@ def test_ssim_is_that_of_its_definition():
 def test_principal_components_are_the_best_linear_autoencoder():
     generator = torch.Generator().manual_seed(0)
     data = torch.randn(400, 6, generator=generator) @ torch.randn(6, 6, generator=generator)
-    pca = PCA(data, 2)
+    pca, _ = fit_pca([data], len(data), 2)
     best = (pca.inverse(pca(data)) - data).square().sum(1).mean().item()
     centred = (data - data.mean(0)).double()
     values = torch.linalg.eigvalsh(centred.T @ centred / len(data))

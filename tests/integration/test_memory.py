@@ -137,6 +137,44 @@ def test_a_measure_names_its_own_settings_that_decide_how_much_memory_it_needs(
     assert not (finished / "evaluation" / f"{measure}.json").exists()
 
 
+def test_baselines_that_need_too_much_memory_are_named_by_the_key_that_leaves_them_out(
+    run_evaluate, finished, monkeypatch
+):
+    def full(*arguments):
+        raise MemoryError
+
+    monkeypatch.setattr("aetransfer.evaluation.probes.fit_pca", full)
+    words = (
+        "evaluation.probes.baselines=[pca]",
+        "evaluation.probes.layers=[bottleneck]",
+        "evaluation.probes.probes=[knn]",
+    )
+    done = run_evaluate(f"run={finished}", "evaluation=probes", *words)
+
+    lower = "leave pixels and pca out of evaluation.probes.baselines"
+    assert_refused(done, f"Out of memory (MemoryError): {lower}, or take a machine with more of it.")
+
+
+@pytest.mark.slow
+def test_measures_of_large_images_hold_no_covariance_of_their_pixels(run_train, run_evaluate, tmp_path):
+    """Of 224x224 pixels in colour it would take 181 GB."""
+    write_class_folder(tmp_path / "large" / "train", {"cat": 12, "dog": 12}, size=224)
+    words = ("data=image_folder", f"data.root={tmp_path / 'large'}", "data.image_size=224", "data.batch_size=8")
+    run = run_train(*PRETRAINING[1:], *words, "trainer.max_epochs=1", "trainer.limit_train_batches=1").run
+    layer = (
+        "evaluation.probes.layers=[bottleneck]",
+        "evaluation.probes.mlp_epochs=1",
+        "evaluation.probes.probes=[knn]",
+    )
+
+    probes = run_evaluate(f"run={run}", "evaluation=probes", *layer)
+    reconstruction = run_evaluate(f"run={run}", "evaluation=reconstruction")
+
+    assert (probes.code, reconstruction.code) == (0, 0), probes.err + reconstruction.err
+    assert "pixels and pca: of images averaged to 36x36" in probes.out
+    assert "pca: fitted batch by batch (scikit-learn's IncrementalPCA), as 18 images of 150528" in reconstruction.out
+
+
 @pytest.mark.slow
 def test_a_measure_that_asks_for_more_memory_than_a_machine_can_address_says_what_to_lower(run_train, run_evaluate):
     run = run_train(*PRETRAINING[:-2], "logger=none", "callbacks=none", "model=vae", "encoder.latent_dim=65536").run

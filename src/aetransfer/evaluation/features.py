@@ -1,8 +1,8 @@
 """From an encoder's layers to feature vectors that a probe can take: flattened, pooled where they are too many."""
 
+import math
 from collections.abc import Callable, Iterable
 
-import scipy.linalg
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -25,6 +25,13 @@ def pooled(maps: Tensor, max_features: int) -> Tensor:
     assert maps.shape[2] == maps.shape[3], maps.shape
     grids = [grid for grid in range(1, size + 1) if size % grid == 0 and channels * grid * grid <= max_features]
     return F.avg_pool2d(maps, size // max(grids, default=1)).flatten(1)
+
+
+def shrunk(images: Tensor, most: int) -> Tensor:
+    """Average images (N, C, S, S) of more than `most` numbers to the largest square that has no more."""
+    channels, size = images.shape[1], images.shape[2]
+    side = math.isqrt(most // channels)
+    return images if size <= side else F.adaptive_avg_pool2d(images, side)
 
 
 def layer(encoder: Encoder, name: str, max_features: int) -> Extract:
@@ -58,21 +65,3 @@ class Scale:
 
     def __call__(self, features: Tensor) -> Tensor:
         return (features - self.mean) / self.deviation
-
-
-class PCA:
-    """Projection on the first principal components, by the eigenvectors of the covariance."""
-
-    def __init__(self, features: Tensor, components: int) -> None:
-        """features: (N, D). components: capped at D."""
-        self.mean = features.mean(0)
-        centred = (features - self.mean).double()
-        covariance, dims = (centred.T @ centred / len(features)).numpy(), features.shape[1]
-        _, vectors = scipy.linalg.eigh(covariance, subset_by_index=[max(0, dims - components), dims - 1])
-        self.components = torch.from_numpy(vectors).flip(1).float()
-
-    def __call__(self, features: Tensor) -> Tensor:
-        return (features - self.mean) @ self.components
-
-    def inverse(self, codes: Tensor) -> Tensor:
-        return codes @ self.components.T + self.mean

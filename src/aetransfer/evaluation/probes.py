@@ -13,17 +13,21 @@ from torch import Tensor
 from aetransfer.config.measures import Probes
 from aetransfer.data.module import Part
 from aetransfer.errors import UserError
-from aetransfer.evaluation.features import PCA, Extract, Scale, extracted, layer
+from aetransfer.evaluation.features import Extract, Scale, extracted, layer, shrunk
 from aetransfer.evaluation.knn import vote
 from aetransfer.evaluation.logistic import fit_logistic
 from aetransfer.evaluation.outcome import Cell, Outcome
 from aetransfer.evaluation.perceptron import fit_perceptron
+from aetransfer.evaluation.principal import fit_pca
 from aetransfer.evaluation.subject import Subject
 from aetransfer.networks.encoder import Encoder
+from aetransfer.runs import mishaps
 
 ENCODE_BATCH = 500
 # As many as the article's bottleneck.
 COMPONENTS = 128
+# Of an image as its own baseline: 36x36 in colour, 64x64 in grey. What is fitted to them takes the square of it.
+MOST_PIXELS = 64 * 64
 
 Split = tuple[Tensor, Tensor]  # features (N, D) float32, labels (N,) int64
 Predict = Callable[[Tensor], Tensor]
@@ -51,18 +55,32 @@ def probe(subject: Subject, settings: Probes) -> Outcome:
         for source, network in sources
         for name in names
     ]
-    if "pixels" in settings.baselines:
-        rows.append({"features": "pixels", "layer": "", **_row(subject, settings, _pixels)})
-    if "pca" in settings.baselines:
-        rows.append({"features": "pca", "layer": "", **_row(subject, settings, _pca(subject))})
+    words: list[str] = []
+    with mishaps.memory_for("leave pixels and pca out of evaluation.probes.baselines"):
+        if "pixels" in settings.baselines:
+            rows.append({"features": "pixels", "layer": "", **_row(subject, settings, _pixels)})
+        if "pca" in settings.baselines:
+            project, word = _pca(subject)
+            words += [word] if word else []
+            rows.append({"features": "pca", "layer": "", **_row(subject, settings, project)})
     return Outcome(
         rows,
         notes=[
             f"Accuracy on {subject.part}; k, C and the MLP's epoch were chosen on val (val_ in the file). "
             f"{subject.data.count('train')} training images. knn: Euclidean, features as they are; logistic and mlp: "
-            "standardised features."
+            "standardised features.",
+            *_of_large_images(subject, settings),
+            *words,
         ],
     )
+
+
+def _of_large_images(subject: Subject, settings: Probes) -> list[str]:
+    image = subject.data.first_images("train", 1)
+    side = shrunk(image, MOST_PIXELS).shape[2]
+    if side == image.shape[2] or not {"pixels", "pca"} & set(settings.baselines):
+        return []
+    return [f"pixels and pca: of images averaged to {side}x{side}, at most {MOST_PIXELS} numbers."]
 
 
 def _layers(subject: Subject, encoder: Encoder, settings: Probes) -> list[str]:
@@ -127,10 +145,11 @@ FITS: dict[str, Callable[[Split, Split, int, Probes], Chosen]] = {"knn": _knn, "
 
 
 def _pixels(images: Tensor) -> Tensor:
-    return images.flatten(1)
+    return shrunk(images, MOST_PIXELS).flatten(1)
 
 
-def _pca(subject: Subject) -> Extract:
-    pixels, _ = extracted(_pixels, subject.data.in_order("train", ENCODE_BATCH, subject.device))
-    fitted = PCA(pixels, COMPONENTS)
-    return lambda images: fitted(_pixels(images).cpu())
+def _pca(subject: Subject) -> tuple[Extract, str]:
+    batches = subject.data.in_order("train", ENCODE_BATCH, subject.device)
+    pixels = (_pixels(images).float().cpu() for images, _ in batches)
+    fitted, word = fit_pca(pixels, subject.data.count("train"), COMPONENTS)
+    return lambda images: fitted(_pixels(images).cpu()), word

@@ -7,9 +7,9 @@ from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from aetransfer.config.measures import Reconstruction
-from aetransfer.evaluation.features import PCA, extracted
 from aetransfer.evaluation.numbers import check_finite
 from aetransfer.evaluation.outcome import Cell, Outcome
+from aetransfer.evaluation.principal import fit_pca
 from aetransfer.evaluation.subject import Subject
 from aetransfer.models.classifier import Classifier
 from aetransfer.models.content import content
@@ -38,9 +38,9 @@ def reconstruction(subject: Subject, settings: Reconstruction) -> Outcome:
         return content(images, model.margin)
 
     subject.open("train")
-    pixels, _ = extracted(lambda images: crop(images).flatten(1), subject.data.in_order("train", BATCH, subject.device))
-    codes = model.encoder.latent_dim
-    pca, mean = PCA(pixels, codes), pixels.mean(0)
+    batches = subject.data.in_order("train", BATCH, subject.device)
+    pixels = (crop(images).flatten(1).cpu() for images, _ in batches)
+    pca, word = fit_pca(pixels, subject.data.count("train"), model.encoder.latent_dim)
     shape = crop(subject.data.first_images("train", 1)).shape[1:]
 
     def linear(images: Tensor) -> Tensor:
@@ -48,8 +48,8 @@ def reconstruction(subject: Subject, settings: Reconstruction) -> Outcome:
 
     ways: dict[str, Callable[[Tensor], Tensor]] = {
         subject.job.model.name: lambda images: crop(model.reconstruct(images)).float().cpu(),
-        f"pca, {min(codes, pixels.shape[1])} components": linear,
-        "mean image": lambda images: mean.view(1, *shape).expand(len(images), -1, -1, -1),
+        f"pca, {pca.components.shape[1]} components": linear,
+        "mean image": lambda images: pca.mean.view(1, *shape).expand(len(images), -1, -1, -1),
     }
     subject.open(subject.part)
     rows = [{"reconstructed by": name, **_mean_scores(subject, crop, way)} for name, way in ways.items()]
@@ -58,7 +58,8 @@ def reconstruction(subject: Subject, settings: Reconstruction) -> Outcome:
         rows,
         notes=[
             f"Means over the images of {subject.part}, on the {height}x{width} pixels that hold the image. mse: "
-            "pixels in [0, 1]; psnr: dB; ssim: 11x11 Gaussian window, sigma 1.5. A VAE decodes mu of the grey image."
+            "pixels in [0, 1]; psnr: dB; ssim: 11x11 Gaussian window, sigma 1.5. A VAE decodes mu of the grey image.",
+            *([word] if word else []),
         ],
     )
 
