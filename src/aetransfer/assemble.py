@@ -1,6 +1,5 @@
 """From a job's config to the objects Lightning trains: data, model, trainer."""
 
-import logging
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -11,8 +10,8 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
-from torch.nn.modules.batchnorm import _BatchNorm
 
+from aetransfer.batch_norm import shares_statistics
 from aetransfer.callbacks.dead_decoder import DeadDecoder
 from aetransfer.callbacks.finite import Finite
 from aetransfer.callbacks.history import History
@@ -33,8 +32,6 @@ from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.member import ALONE, Member
 from aetransfer.sharded import Sharded
 from aetransfer.transfer.loading import build_encoder
-
-log = logging.getLogger(__name__)
 
 Model = AutoEncoder | VAE | Classifier
 
@@ -67,7 +64,10 @@ def make_encoder(job: Job) -> Encoder:
 
 
 def make_model(job: Job, encoder: Encoder, classes: int) -> Model:
-    """Wrap the encoder in the job's model; its architecture goes into every checkpoint."""
+    """Wrap the encoder in the job's model; its architecture goes into every checkpoint.
+
+    Raises UserError for a classifier of fewer than two classes.
+    """
     margin = job.data.pad
     model: Model
     match job.model.name:
@@ -78,6 +78,8 @@ def make_model(job: Job, encoder: Encoder, classes: int) -> Model:
             model = VAE(encoder, margin=margin, optimizer=job.model.optimizer, seed=job.seed, **settings)
         case "classifier":
             assert job.head is not None and job.transfer is not None
+            if classes < 2:
+                raise UserError(f"{job.data.name} has one class, and a classifier tells classes apart: it takes two.")
             head = Head(encoder.latent_dim, classes, job.head.hidden)
             model = Classifier(encoder, head, classes=classes, transfer=job.transfer, optimizer=job.model.optimizer)
     model.save_hyperparameters({"architecture": architecture_of(job)}, logger=False)
@@ -132,28 +134,13 @@ def make_trainer(
             enable_model_summary=False,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
-            sync_batchnorm=_shares_batch_norm(job, model, member),
+            sync_batchnorm=shares_statistics(job, model, member.size),
         )
     except (MisconfigurationException, ValueError) as error:
         raise UserError(
             f"trainer.accelerator={job.trainer.accelerator} with devices={job.trainer.devices} is not to be had on "
             f"this machine ({' '.join(str(error).split()).rstrip('.')}): choose auto or cpu."
         ) from error
-
-
-def _shares_batch_norm(job: Job, model: Model, member: Member) -> bool:
-    """Tell whether batch normalisation is over the images of all processes: always, where torch can do that."""
-    if member.size == 1:
-        return False
-    if job.trainer.accelerator != "cpu" and torch.cuda.is_available():
-        return True
-    if any(isinstance(module, _BatchNorm) for module in model.modules()):
-        log.warning(
-            "On the CPU each of the %d processes normalises batches by the %d images that it has of them.",
-            member.size,
-            job.data.batch_size // member.size,
-        )
-    return False
 
 
 def _profiler(job: Job, directory: RunDirectory) -> Profiler | None:

@@ -12,6 +12,7 @@ from pytorch_lightning import Trainer, seed_everything
 
 from aetransfer import logs
 from aetransfer.assemble import Model, architecture_of, make_data, make_encoder, make_model, make_trainer
+from aetransfer.batch_norm import check_smallest_batch
 from aetransfer.callbacks.finite import check_chosen
 from aetransfer.callbacks.progress import Throughput
 from aetransfer.config.schema import Data, GivenEncoder, Job
@@ -148,6 +149,7 @@ def execute(
         begin_(encoder, source, job.transfer, job.seed)
         log.info("Carried the encoder of %s", source)
     model = make_model(job, encoder, classes)
+    check_smallest_batch(job, model, data, member.size)
     throughput = throughput or Throughput()
     trainer = make_trainer(job, directory, model, throughput, member)
     stopping.keep_from_lightning(trainer)
@@ -234,6 +236,7 @@ def _rehearse(job: Job) -> None:
     data = make_data(job.data, job.seed, job.allow, job.stage)
     data.setup("fit")
     model = make_model(job, encoder, check_classes(job.data, data))
+    check_smallest_batch(job, model, data, processes=1)
     make_trainer(job, RunDirectory.of(job), model, Throughput())
 
 

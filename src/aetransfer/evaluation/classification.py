@@ -30,8 +30,8 @@ def classification(subject: Subject, settings: Classification) -> Outcome:
     logits, labels = outputs(subject.part)
     names = subject.data.class_names
     counts = confusion(logits.argmax(1), labels, len(names))
-    present = counts.sum(1).clamp_min(1)
-    shares = counts.double() / present.unsqueeze(1)
+    # NaN for a class without images.
+    shares = counts.double() / counts.sum(1, keepdim=True)
     curves = {
         "as trained": reliability(logits, labels),
         f"T = {temperature:.3g}": reliability(logits / temperature, labels),
@@ -42,8 +42,7 @@ def classification(subject: Subject, settings: Classification) -> Outcome:
         {
             "class": name,
             "images": int(counts[place].sum()),
-            "acc": shares[place, place].item(),
-            **_mistake(shares, place, names),
+            **({"acc": shares[place, place].item(), **_mistake(shares, place, names)} if counts[place].any() else {}),
         }
         for place, name in enumerate(names)
     ]

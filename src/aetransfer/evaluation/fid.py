@@ -27,7 +27,7 @@ BATCH = 250
 
 
 def fid(subject: Subject, settings: Fid) -> Outcome:
-    """Compare sets of images. Raises UserError for Inception weights out of use."""
+    """Compare sets of images. Raises UserError for sets of one image, or Inception weights out of use."""
     assert not isinstance(subject.model, Classifier)
     if settings.inception_weights is not None:
         _check_inception(settings.inception_weights)
@@ -36,7 +36,12 @@ def fid(subject: Subject, settings: Fid) -> Outcome:
     accuracy = net.accuracy(subject.data.in_order("val", BATCH, subject.device))
     subject.open(subject.part)
     # The distance falls with the number of images, so it is the same for all rows.
-    count = min(settings.images, subject.data.count("train"), subject.data.count(subject.part))
+    there = subject.data.count("train"), subject.data.count(subject.part)
+    count = min(settings.images, *there)
+    if count < 2:
+        raise UserError(
+            f"evaluation=fid compares sets of 2 images or more: train has {there[0]}, {subject.part} has {there[1]}."
+        )
     rows: list[dict[str, Cell]] = []
     for name in ("prior samples", "reconstructions", "training images"):
         if name == "prior samples" and not isinstance(subject.model, VAE):

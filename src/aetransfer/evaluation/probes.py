@@ -43,8 +43,12 @@ class Chosen:
 
 
 def probe(subject: Subject, settings: Probes) -> Outcome:
-    """Probe the layers of a run's encoder and the baselines. Raises UserError for a layer that there is not."""
+    """Probe the layers of a run's encoder and the baselines.
+
+    Raises UserError for a layer that there is not, or data of one class.
+    """
     subject.open("train")
+    subject.check_classes("probes")
     encoder = subject.model.encoder
     sources: list[tuple[str, Encoder]] = [(subject.job.stage, encoder)]
     if "random" in settings.baselines:

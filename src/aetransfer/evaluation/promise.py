@@ -19,9 +19,10 @@ SCORES = ("logme", "h_score", "shrunk_h_score")
 def transferability(subject: Subject, settings: Transferability) -> Outcome:
     """Score the encoder a transfer started from (a pretraining's own) on training images of the data and their labels.
 
-    Raises UserError where the source can't be read any more.
+    Raises UserError where the source can't be read any more, or for data of one class.
     """
     subject.open("train")
+    subject.check_classes("transferability")
     # With the run's own seed the random encoder would be the one that a control began with.
     random = subject.random_encoder(mixed_seed("measure", settings.seed, 0))
     encoders = {"carried": _carried(subject), "random": random}

@@ -20,12 +20,20 @@ from aetransfer.evaluation.subject import Subject
 from aetransfer.evaluation.transferability import effective_rank
 from aetransfer.networks.encoder import Encoder
 
+# The unbiased estimate of HSIC divides by n - 3.
+FEWEST = 4
+
 
 def representation(subject: Subject, settings: Representation) -> Outcome:
-    """Compare a run's encoder with its source, a random one and given ones. Raises UserError for a path without one."""
+    """Compare a run's encoder with its source, a random one and given ones. Raises UserError for a path without one.
+
+    Also for fewer than 4 images.
+    """
     encoder = subject.model.encoder
-    others = _others(subject, settings)
     subject.open(subject.part)
+    if (count := subject.data.count(subject.part)) < FEWEST:
+        raise UserError(f"evaluation=representation compares {FEWEST} images or more, and {subject.part} has {count}.")
+    others = _others(subject, settings)
     rows: list[dict[str, Cell]] = []
     for name in _names(subject, encoder):
         features, _ = extracted(

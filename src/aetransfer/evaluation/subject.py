@@ -8,6 +8,7 @@ import torch
 from aetransfer.config.instantiate import build
 from aetransfer.config.schema import Job
 from aetransfer.data.module import ImageDataModule, Part
+from aetransfer.errors import UserError
 from aetransfer.models.autoencoder import AutoEncoder
 from aetransfer.models.classifier import Classifier
 from aetransfer.models.vae import VAE
@@ -34,6 +35,12 @@ class Subject:
     @property
     def classes(self) -> int:
         return len(self.data.class_names)
+
+    def check_classes(self, measure: str) -> None:
+        """Raise UserError where there is but one class, which every image is taken for."""
+        if self.classes < 2:
+            name = self.job.data.name
+            raise UserError(f"evaluation={measure} tells classes apart, and {name} has one: choose other data.")
 
     @property
     def source(self) -> str | None:

@@ -1,0 +1,78 @@
+"""Batch normalisation and how many images of a batch it sees: those of all processes, and never a single value."""
+
+import copy
+import logging
+from functools import partial
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from aetransfer.config.schema import Job
+from aetransfer.data.module import ImageDataModule
+from aetransfer.errors import UserError
+
+log = logging.getLogger(__name__)
+
+
+def shares_statistics(job: Job, model: LightningModule, processes: int) -> bool:
+    """Tell whether batch normalisation is over the images of all processes: always, where torch can do that."""
+    if processes == 1:
+        return False
+    if _can_share(job):
+        return True
+    if any(isinstance(module, _BatchNorm) for module in model.modules()):
+        log.warning(
+            "On the CPU each of the %d processes normalises batches by the %d images that it has of them.",
+            processes,
+            job.data.batch_size // processes,
+        )
+    return False
+
+
+def check_smallest_batch(job: Job, model: LightningModule, data: ImageDataModule, processes: int) -> None:
+    """Raise UserError where a training batch leaves batch normalisation one value a channel, which torch refuses.
+
+    A convolution's maps have more than one even of a single image, unless they are of a single pixel.
+    """
+    images, size = job.data.epoch_images or data.count("train"), job.data.batch_size
+    together = 1 if _can_share(job) else processes
+
+    def last_of(batch_size: int) -> int:
+        limit = job.trainer.limit_train_batches
+        all_whole = limit is not None and limit * batch_size <= images
+        return batch_size if all_whole else images % batch_size or batch_size
+
+    smallest = min(images, last_of(size))
+    if smallest // together > 1 or (layer := _layer_that_needs_two(model, data)) is None:
+        return
+    other = next((other for other in range(size - 1, 1, -1) if last_of(other) // together > 1), None)
+    raise UserError(
+        f"{images} images an epoch in batches of {size} leave {smallest} in the last"
+        f"{f' for {together} processes' if together > 1 else ''}, and batch normalisation ({layer}) can't train on one "
+        f"image: {f'set data.batch_size={other}' if other else 'raise data.batch_size'} or another data.epoch_images."
+    )
+
+
+def _can_share(job: Job) -> bool:
+    return job.trainer.accelerator != "cpu" and torch.cuda.is_available()
+
+
+def _layer_that_needs_two(model: LightningModule, data: ImageDataModule) -> str | None:
+    """Return the name of a layer that normalises a single value a channel where one image is trained on."""
+    found: list[str] = []
+    tried = copy.deepcopy(model)
+    for name, module in tried.named_modules():
+        if isinstance(module, _BatchNorm) and module.training:
+            module.register_forward_pre_hook(partial(_note, found, name))
+            # What is found is said here, not by torch.
+            module.eval()
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        getattr(tried, "reconstruct", tried)(data.first_images("train", 1))
+    return found[0] if found else None
+
+
+def _note(found: list[str], name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    if inputs[0].numel() == inputs[0].shape[1]:
+        found.append(name)
