@@ -54,8 +54,10 @@ def make_module(reader: Recorder | None = None, **changes: Any) -> ImageDataModu
     }
     module = ImageDataModule(reader or Recorder(), **settings | changes)
     cpu = SimpleNamespace(root_device=torch.device("cpu"))
-    loop = SimpleNamespace(batch_idx=-1)
-    module.trainer = SimpleNamespace(global_rank=0, world_size=1, current_epoch=0, strategy=cpu, fit_loop=loop)
+    module.trainer = SimpleNamespace(
+        global_rank=0, world_size=1, current_epoch=0, strategy=cpu, fit_loop=SimpleNamespace(batch_idx=-1),
+        accumulate_grad_batches=1, num_training_batches=100,
+    )  # fmt: skip
     return module
 
 

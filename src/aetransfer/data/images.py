@@ -8,6 +8,7 @@ from torch import Tensor
 
 from aetransfer.data.reading import Reading
 from aetransfer.errors import UserError
+from aetransfer.printable import in_utf8
 
 Split = Literal["train", "test"]
 
@@ -20,7 +21,8 @@ class Images:
     """A split, undecorated: no normalisation, no padding, no augmentation.
 
     images: (N, C, H, W) uint8 with C of 1 or 3 and N of 1 or more; may be a memory map. labels: (N,) int64 in
-    [0, len(class_names)); all 0 where there are none, and class_names is then empty. reading: how files became these
+    [0, len(class_names)); all 0 where there are none, and class_names is then empty. class_names: in UTF-8,
+    whatever the names of folders are, for they are written into many a file. reading: how files became these
     bytes, of a reader that decodes image files; an encoder that is trained on them reads the images it is shown later
     likewise. notes: what is left out and why, and what else a reader of the results must know of the data, a sentence
     each.
@@ -46,6 +48,8 @@ class Images:
             object.__setattr__(self, "class_names", tuple(self.class_names))
         if wrong := _wrong_names(self.class_names) or _outside(self.labels, len(self.class_names)):
             raise UserError(f"A reader's {wrong}.")
+        # The names of folders may be of no encoding.
+        object.__setattr__(self, "class_names", tuple(in_utf8(name) for name in self.class_names))
         if self.validation is not None and (wrong := _wrong_positions(self.validation, len(self))):
             raise UserError(f"A reader's {wrong}.")
 

@@ -20,6 +20,7 @@ from aetransfer.data.decoding import Picture, decode
 from aetransfer.data.image_files import is_passed_over, may_be_image
 from aetransfer.data.reading import UNSTATED, Reading
 from aetransfer.errors import UserError
+from aetransfer.printable import in_utf8
 
 # An uncompressed image of as many pixels as Pillow opens, 89 million, in three colours.
 MAX_MEMBER_BYTES = 2**28
@@ -108,9 +109,7 @@ def _in_folder(root: Path) -> Iterator[Loose]:
             path = Path(folder, file)
             # A link to what is not there can't be read, and that is said.
             if not is_passed_over(file) and (path.is_file() or path.is_symlink()):
-                # A name that is not UTF-8 could not be written into a table.
-                name = os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "backslashreplace")
-                yield Loose(name, path)
+                yield Loose(in_utf8(path.relative_to(root).as_posix()), path)
 
 
 def _opened(path: Path) -> zipfile.ZipFile:
