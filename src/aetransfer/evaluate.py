@@ -1,5 +1,7 @@
 """Measure a finished run again: python -m aetransfer.evaluate run=DIR [split=val|test] [data=NAME] [evaluation=NAME].
 
+Another data set's classes are the run's of the same name; `classes={dim: dark}` says which they are where names differ.
+
 Without `evaluation` its own metrics, digit for digit; with it what configs/evaluation/NAME.yaml stands for.
 """
 
@@ -9,7 +11,10 @@ from aetransfer import command_line
 from aetransfer.config.compose import checked
 from aetransfer.config.instantiate import check_allow, check_node
 from aetransfer.config.schema import EvaluationRequest
+from aetransfer.data.class_names import check_mapped
+from aetransfer.errors import UserError
 from aetransfer.runs.directory import RunDirectory
+from aetransfer.transfer.card import class_names_of
 
 
 def main() -> None:
@@ -22,9 +27,23 @@ def _request(config: DictConfig, overrides: list[str]) -> EvaluationRequest:
     if request.data is not None:
         check_node(request.data.reader, "reader", request.allow, later=["split"])
     run = RunDirectory.existing(request.run)
+    model = run.read_config().model.name
     if request.evaluation is not None:
-        request.evaluation.check_model(run.read_config().model.name)
+        request.evaluation.check_model(model)
+    if request.classes is not None:
+        _check_classes(request, request.classes, run, model)
     return request
+
+
+def _check_classes(request: EvaluationRequest, classes: dict[str, str], run: RunDirectory, model: str) -> None:
+    if model != "classifier":
+        raise UserError(f"classes: {request.run} is a pretraining, which tells no classes apart: leave it out.")
+    if not request.reads_run_classes:
+        raise UserError("classes: these measures read the data's own classes, not those of the run: leave it out.")
+    known = class_names_of(run)
+    if not known:
+        raise UserError(f"classes: {request.run} does not say what its classes are called, so none can be named.")
+    check_mapped(classes, known)
 
 
 def _evaluate(config: DictConfig, overrides: list[str]) -> None:

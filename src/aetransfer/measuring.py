@@ -11,6 +11,7 @@ from aetransfer.assemble import Model, architecture_of, make_data, make_encoder,
 from aetransfer.callbacks.progress import Throughput
 from aetransfer.config.nodes import Target
 from aetransfer.config.schema import Data, EvaluationRequest, Job
+from aetransfer.data.class_names import listed, places_of
 from aetransfer.data.module import ImageDataModule
 from aetransfer.data.reading import other_range
 from aetransfer.errors import UserError
@@ -24,6 +25,7 @@ from aetransfer.runs.finished import is_finished
 from aetransfer.runs.identity import at_root, contents_of_data
 from aetransfer.runs.trained_on import changes_since
 from aetransfer.stages import check_classes, metrics_of
+from aetransfer.transfer.card import class_names_of
 from aetransfer.transfer.exported import load_weights, read_checkpoint
 from aetransfer.transfer.preprocessing import preprocessing_beside
 
@@ -45,7 +47,7 @@ def evaluate(request: EvaluationRequest) -> dict[str, float]:
         data = make_data(job.data, job.seed, job.allow, job.stage)
         data.setup("test" if request.split == "test" else "fit")
         _warn_of_another_range(directory, data)
-        model = _model_to_evaluate(job, data, content)
+        model = _model_to_evaluate(request, directory, job, data, content)
         trainer = make_trainer(job, directory, model, Throughput())
         evaluation = trainer.test if request.split == "test" else trainer.validate
         load_weights(content, model, directory.best)
@@ -71,11 +73,12 @@ def measure(request: EvaluationRequest) -> None:
             data.check_test()
         request.evaluation.check_labels(job.data.name, len(data.class_names))
         _warn_of_another_range(directory, data)
-        model = _model_to_evaluate(job, data, content)
+        model = _model_to_evaluate(request, directory, job, data, content)
         device = make_trainer(job, directory, model, Throughput()).strategy.root_device
         load_weights(content, model, directory.best)
         model.eval().to(device)
-        take(Subject(directory, job, model, data, request.split, device, architecture_of(job)), request.evaluation)
+        about = architecture_of(job), request.classes or {}
+        take(Subject(directory, job, model, data, request.split, device, *about), request.evaluation)
     leave_page(directory)
 
 
@@ -117,12 +120,43 @@ def _finished(request: EvaluationRequest) -> tuple[RunDirectory, Job, dict[str, 
     return directory, job, content
 
 
-def _model_to_evaluate(job: Job, data: ImageDataModule, content: dict[str, Any]) -> Model:
-    """Build the run's model, still without its weights. Raises UserError for data of another number of classes."""
+def _model_to_evaluate(
+    request: EvaluationRequest, directory: RunDirectory, job: Job, data: ImageDataModule, content: dict[str, Any]
+) -> Model:
+    """Build the run's model, still without its weights; its classes are those of the data by name.
+
+    Raises UserError for data of other classes.
+    """
     classes = check_classes(job.data, data)
     if job.stage == "transfer":
-        _check_head(job, content["state_dict"], classes)
+        classes = _classes_of_head(job, content["state_dict"])
+        if request.reads_run_classes:
+            _match_classes(request, directory, job, data, classes)
     return make_model(job, make_encoder(job), classes)
+
+
+def _match_classes(
+    request: EvaluationRequest, directory: RunDirectory, job: Job, data: ImageDataModule, classes: int
+) -> None:
+    names, known = data.class_names, class_names_of(directory)
+    if not known:
+        if len(names) != classes:
+            raise UserError(
+                f"The run tells {classes} classes apart, but {job.data.name} has {len(names)}: choose other data."
+            )
+        log.warning("The run does not say what its classes are called: %s's are taken in their order.", job.data.name)
+        return
+    if len(known) != classes:
+        raise UserError(f"{directory.encoder_card} and {directory.best} are not of one run: their classes differ.")
+    places = places_of(names, known, request.classes or {}, job.data.name)
+    data.take_classes(known, places)
+    if missing := [name for place, name in enumerate(known) if place not in places]:
+        log.warning(
+            "%s has no class %s: metrics are of the images there are, f1 is the mean over the classes that have images "
+            "or are predicted.",
+            job.data.name,
+            listed(missing),
+        )
 
 
 def _to_evaluate(job: Job, request: EvaluationRequest) -> Job:
@@ -157,12 +191,10 @@ def _to_evaluate(job: Job, request: EvaluationRequest) -> Job:
     )
 
 
-def _check_head(job: Job, state: dict[str, Tensor], classes: int) -> None:
+def _classes_of_head(job: Job, state: dict[str, Tensor]) -> int:
+    """Return how many classes the run tells apart. Raises UserError for a head that is not of its config."""
     assert job.head is not None
     biases = [len(tensor) for name, tensor in state.items() if name.startswith("head.") and tensor.ndim == 1]
     if biases[:-1] != job.head.hidden or not biases:
         raise UserError(f"The run's head is not the one of its config, head.hidden={job.head.hidden}: it is damaged.")
-    if biases[-1] != classes:
-        raise UserError(
-            f"The run tells {biases[-1]} classes apart, but {job.data.name} has {classes}: choose other data."
-        )
+    return biases[-1]

@@ -3,15 +3,20 @@
 Exits with 0, with 1 where nothing was written, with 2 where some images could not be read and the others were written.
 """
 
+import logging
+
 from omegaconf import DictConfig
 
 from aetransfer import command_line
 from aetransfer.config.requests import PredictRequest
+from aetransfer.data.class_names import listed
 from aetransfer.errors import UserError
 from aetransfer.inference.request import check_size, checked_request
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.finished import is_finished
 from aetransfer.transfer.card import read_class_names
+
+log = logging.getLogger(__name__)
 
 
 def main() -> None:
@@ -40,6 +45,17 @@ def _class_names(directory: RunDirectory) -> tuple[str, ...]:
     return names
 
 
+def _say_where_names_differ(data: str, labels: set[str], classes: list[str]) -> None:
+    """Keep labels of other names than the run's classes from being compared with what is predicted."""
+    if unknown := sorted(labels - set(classes)):
+        log.warning(
+            "The labels are the classes of %s. %s: the run has no such class, it predicts %s.",
+            data,
+            listed(unknown),
+            listed(classes),
+        )
+
+
 def _predict(config: DictConfig, overrides: list[str]) -> None:
     request = _request(config, overrides)
     # torch takes seconds to import, and a config error must not.
@@ -55,6 +71,8 @@ def _predict(config: DictConfig, overrides: list[str]) -> None:
         network = Probabilities.of(directory, len(classes), request.allow)
         to_device(network, request.accelerator)
         applied = apply(request, network.encoder, network)
+        if request.data is not None:
+            _say_where_names_differ(request.data.name, set(applied.leading["label"].tolist()), classes.tolist())
         leading = applied.leading | {
             # Of NaN the largest is the first class.
             "predicted": np.where(np.isnan(applied.values).any(1), "", classes[applied.values.argmax(1)]),

@@ -336,3 +336,27 @@ def test_a_second_start_on_the_60_000_images_of_cifar10_decodes_none_and_measure
     # As everybody normalises CIFAR-10 by, which is of all 50,000.
     torch.testing.assert_close(again[0], torch.tensor([0.4914, 0.4822, 0.4465]), rtol=0, atol=0.001)
     torch.testing.assert_close(again[1], torch.tensor([0.2470, 0.2435, 0.2616]), rtol=0, atol=0.001)
+
+
+def test_a_class_is_told_by_its_name_in_both_splits_of_a_reader() -> None:
+    images = make_images(40)
+    turned = Images(images.images, 3 - images.labels, images.class_names[::-1])
+    module = make_module(lambda split: images if split == "train" else turned)
+    module.setup("fit")
+    module.setup("test")
+
+    (_, labels), *_ = module.in_order("test", 40, torch.device("cpu"))
+    assert torch.equal(labels, images.labels)
+    assert module.class_names == images.class_names
+
+
+def test_splits_of_other_class_names_are_refused() -> None:
+    images = make_images(40)
+    other = Images(images.images, images.labels, ("class0", "class1", "class2", "klass3"))
+    module = make_module(lambda split: images if split == "train" else other)
+    module.setup("fit")
+
+    with pytest.raises(
+        UserError, match="The test images are of the classes class0, class1, class2, klass3, but the other"
+    ):
+        module.setup("test")

@@ -1,7 +1,7 @@
 """The LightningDataModule of every data set: a reader's images, cut, padded and batched on the training device."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ from pytorch_lightning import LightningDataModule, Trainer
 from torch import Tensor
 
 from aetransfer.data.batches import Augment, Batch, Epochs, Preparation, ResidentBatches, StreamedBatches
+from aetransfer.data.class_names import listed
 from aetransfer.data.images import Images, Split, as_images, sameness
 from aetransfer.data.reading import Reading
 from aetransfer.data.split import cut, more_than_asked
@@ -22,6 +23,11 @@ Part = Literal["train", "val", "test"]
 Labelled = tuple[Tensor, Tensor]  # (B, C, S, S) float32 in [0, 1]; (B,) int64
 Loader = ResidentBatches | StreamedBatches
 NO_AUGMENT = Augment()
+
+
+def _relabelled(images: Images, names: tuple[str, ...], places: Sequence[int]) -> Images:
+    """Return the images with their labels n as `places[n]`, of the classes `names`."""
+    return replace(images, labels=torch.tensor(places)[images.labels], class_names=names)
 
 
 def data_of(trainer: Trainer) -> "ImageDataModule":
@@ -70,6 +76,8 @@ class ImageDataModule(LightningDataModule):
         self.labels, self.classifies = labels, classifies
         self.notes: list[str] = []
         self._read: dict[Split, Images] = {}
+        self._names: tuple[str, ...] = ()
+        self._taken_as: tuple[tuple[str, ...], Sequence[int]] | None = None
         self._positions: dict[Part, Tensor] = {}
 
     def setup(self, stage: str) -> None:
@@ -117,20 +125,32 @@ class ImageDataModule(LightningDataModule):
         images = as_images(self.reader(split=split), split)
         if self.labels == "none":
             images = replace(images, labels=torch.zeros_like(images.labels), class_names=())
-        if (read := next(iter(self._read.values()), images)).class_names != images.class_names:
-            raise UserError(
-                f"The reader's splits have different class_names ({', '.join(read.class_names)}; in {split} "
-                f"{', '.join(images.class_names)}): give the same ones, in the same order."
-            )
         if images.images.shape[2:] != (self.image_size, self.image_size):
             height, width = images.images.shape[2:]
             raise UserError(
                 f"The {split} images are {height}x{width}, but data.image_size={self.image_size}: correct it."
             )
+        own = self._names = self._names or images.class_names
+        if images.class_names != own:
+            # A class is told by its name in every split.
+            if not set(images.class_names) <= set(own):
+                raise UserError(
+                    f"The {split} images are of the classes {listed(images.class_names)}, but the other split's are "
+                    f"{listed(own)}: give both the same class names."
+                )
+            images = _relabelled(images, own, [own.index(name) for name in images.class_names])
         if not self._read:  # the second split that is read would say it again
             for note in images.notes:
                 self._note(note)
-        self._read[split] = images
+        self._read[split] = images if self._taken_as is None else _relabelled(images, *self._taken_as)
+
+    def take_classes(self, names: tuple[str, ...], places: Sequence[int]) -> None:
+        """Take the images of class n for those of class `places[n]` of `names`, in each split from here on.
+
+        The validation cut stays what it is.
+        """
+        self._taken_as = names, places
+        self._read = {split: _relabelled(images, names, places) for split, images in self._read.items()}
 
     def _note(self, sentence: str) -> None:
         # Names of files and classes may be in it, and no text.

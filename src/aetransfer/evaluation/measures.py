@@ -56,6 +56,7 @@ def taken(subject: Subject, measure: str, settings: Node) -> tuple[Outcome, Path
         "run": subject.directory.path.name,
         "data": data,
         "split": subject.part,
+        **({"classes": dict(subject.called)} if subject.called else {}),
         "settings": settings.model_dump(),
         "code": code_version(),
         "own_code": own_code(subject.job.allow),

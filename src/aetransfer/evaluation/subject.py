@@ -1,6 +1,7 @@
 """A finished run as what is measured: its model with the best epoch's weights, and data to measure it on."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -21,7 +22,8 @@ from aetransfer.sweeps.collect import moved
 class Subject:
     """model: in eval mode on `device`. part: the split that is reported; what chooses anything uses the others.
 
-    architecture: what builds the run's encoder afresh.
+    architecture: what builds the run's encoder afresh. called: which classes of the run the user says that some of the
+    data's are.
     """
 
     directory: RunDirectory
@@ -31,6 +33,7 @@ class Subject:
     part: Part
     device: torch.device
     architecture: dict[str, Any]
+    called: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def classes(self) -> int:

@@ -1,0 +1,67 @@
+"""Which class of a run each class of some data is: told by its name, never by its place among the names.
+
+Nothing here needs torch.
+"""
+
+import difflib
+import json
+import shlex
+from collections.abc import Collection, Mapping, Sequence
+
+from aetransfer.config.quoting import as_read, quoted
+from aetransfer.errors import UserError
+
+MOST_LISTED = 6
+
+
+def places_of(names: Sequence[str], known: Sequence[str], mapping: Mapping[str, str], data: str) -> list[int]:
+    """Return for each class of the data, by its label, which label of the run it is.
+
+    names: the data's classes by label. known: the run's. mapping: what the user says some of the data's are in the run.
+    data: the data's name, for sentences. Raises UserError for a class that the run does not know, or a mapping that
+    names a class which is not there.
+    """
+    check_mapped(mapping, known)
+    for name in mapping:
+        if name not in names:
+            raise UserError(f"classes: {data} has no class {name}{_near(name, names)}, it has {listed(names)}.")
+    called = [mapping.get(name, name) for name in names]
+    if unknown := [name for name in called if name not in known]:
+        # Letters that are alike would suggest bright for light: only what is the same word is filled in.
+        words = {_word(name): name for name in known}
+        wanted = {name: words.get(_word(name), "...") for name in unknown[:MOST_LISTED]}
+        raise UserError(
+            f"The run's classes are {listed(known)}, those of {data} {listed(names)}: choose other data, or say which "
+            f"of the run's {listed(unknown)} are, {as_word(dict(mapping) | wanted)}."
+        )
+    return [known.index(name) for name in called]
+
+
+def check_mapped(mapping: Mapping[str, str], known: Sequence[str]) -> None:
+    """Raise UserError for a mapping to a class that is none of the run's, `known`."""
+    for name in mapping.values():
+        if name not in known:
+            raise UserError(f"classes: the run has no class {name}{_near(name, known)}, it has {listed(known)}.")
+
+
+def listed(names: Collection[str]) -> str:
+    """Write names one after another, and of many the first ones and how many there are."""
+    shown = ", ".join(list(names)[:MOST_LISTED])
+    return shown if len(names) <= MOST_LISTED else f"{shown}, ... ({len(names)} classes)"
+
+
+def as_word(mapping: Mapping[str, str]) -> str:
+    """Write a mapping as a word of a command line, quoted for a shell."""
+    plain = f"{{{', '.join(f'{name}: {other}' for name, other in mapping.items())}}}"
+    # Hydra's keys can't be quoted, so names with marks or letters beyond ASCII go as YAML in a quoted text.
+    value = plain if as_read(plain) == mapping else quoted(json.dumps(mapping, ensure_ascii=False))
+    return shlex.quote(f"classes={value}")
+
+
+def _word(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
+
+
+def _near(name: str, names: Sequence[str]) -> str:
+    found = difflib.get_close_matches(name, names, n=1)
+    return f" (did you mean {found[0]})" if found else ""
