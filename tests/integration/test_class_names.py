@@ -10,9 +10,10 @@ import pytest
 from aetransfer import predict, stages
 from aetransfer.config.compose import checked, composed
 from aetransfer.config.schema import EvaluationRequest
-from aetransfer.data.class_names import as_word
+from aetransfer.data.class_names import as_word, places_of
 from aetransfer.data.folder import read_folder
 from aetransfer.data.images import Images
+from aetransfer.errors import UserError
 from tests.integration.conftest import assert_refused, job_of
 from tests.made import write_image
 
@@ -158,6 +159,15 @@ def test_a_mapping_is_read_as_it_is_written_whatever_the_names(mapping):
     (word,) = shlex.split(as_word(mapping))
 
     assert checked(composed("evaluate", ["run=x", word]), EvaluationRequest).classes == mapping
+
+
+def test_accents_that_a_system_keeps_apart_from_their_letters_are_no_other_name():
+    composed_name, apart = "\u00e9t\u00e9", "e\u0301te\u0301"
+
+    assert places_of(["bar", apart], [composed_name, "bar"], {}, "other") == [1, 0]
+    assert places_of([apart], ["bar"], {composed_name: "bar"}, "other") == [0]
+    with pytest.raises(UserError, match=r"say which of the run's \+ are, 'classes=\{\+: \.\.\.\}'"):
+        places_of(["+"], ["-"], {}, "other")
 
 
 def test_a_run_from_before_class_names_were_kept_says_that_they_cannot_be_compared(run, run_evaluate, tmp_path):

@@ -6,7 +6,8 @@ Nothing here needs torch.
 import difflib
 import json
 import shlex
-from collections.abc import Collection, Mapping, Sequence
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from aetransfer.config.quoting import as_read, quoted
 from aetransfer.errors import UserError
@@ -22,13 +23,15 @@ def places_of(names: Sequence[str], known: Sequence[str], mapping: Mapping[str, 
     names a class which is not there.
     """
     check_mapped(mapping, known)
+    names, known = _composed(names), _composed(known)
+    mapping = dict(zip(_composed(mapping), _composed(mapping.values()), strict=True))
     for name in mapping:
         if name not in names:
             raise UserError(f"classes: {data} has no class {name}{_near(name, names)}, it has {listed(names)}.")
     called = [mapping.get(name, name) for name in names]
     if unknown := [name for name in called if name not in known]:
         # Letters that are alike would suggest bright for light: only what is the same word is filled in.
-        words = {_word(name): name for name in known}
+        words = {word: name for name in known if (word := _word(name))}
         wanted = {name: words.get(_word(name), "...") for name in unknown[:MOST_LISTED]}
         raise UserError(
             f"The run's classes are {listed(known)}, those of {data} {listed(names)}: choose other data, or say which "
@@ -39,8 +42,8 @@ def places_of(names: Sequence[str], known: Sequence[str], mapping: Mapping[str, 
 
 def check_mapped(mapping: Mapping[str, str], known: Sequence[str]) -> None:
     """Raise UserError for a mapping to a class that is none of the run's, `known`."""
-    for name in mapping.values():
-        if name not in known:
+    for name in _composed(mapping.values()):
+        if name not in _composed(known):
             raise UserError(f"classes: the run has no class {name}{_near(name, known)}, it has {listed(known)}.")
 
 
@@ -56,6 +59,11 @@ def as_word(mapping: Mapping[str, str]) -> str:
     # Hydra's keys can't be quoted, so names with marks or letters beyond ASCII go as YAML in a quoted text.
     value = plain if as_read(plain) == mapping else quoted(json.dumps(mapping, ensure_ascii=False))
     return shlex.quote(f"classes={value}")
+
+
+def _composed(names: Iterable[str]) -> list[str]:
+    """Return names with each letter and its accent as one: some systems keep files' names with them apart."""
+    return [unicodedata.normalize("NFC", name) for name in names]
 
 
 def _word(name: str) -> str:
