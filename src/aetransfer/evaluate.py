@@ -14,7 +14,7 @@ from aetransfer.config.schema import EvaluationRequest
 from aetransfer.data.class_names import check_mapped
 from aetransfer.errors import UserError
 from aetransfer.runs.directory import RunDirectory
-from aetransfer.transfer.card import class_names_of
+from aetransfer.transfer.card import read_class_names
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def _check_classes(request: EvaluationRequest, classes: dict[str, str], run: Run
         raise UserError(f"classes: {request.run} is a pretraining, which tells no classes apart: leave it out.")
     if not request.reads_run_classes:
         raise UserError("classes: these measures read the data's own classes, not those of the run: leave it out.")
-    known = class_names_of(run)
+    known = read_class_names(run.path) or ()
     if not known:
         raise UserError(f"classes: {request.run} does not say what its classes are called, so none can be named.")
     check_mapped(classes, known)

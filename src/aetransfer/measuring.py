@@ -25,7 +25,7 @@ from aetransfer.runs.finished import is_finished
 from aetransfer.runs.identity import at_root, contents_of_data
 from aetransfer.runs.trained_on import changes_since
 from aetransfer.stages import check_classes, metrics_of
-from aetransfer.transfer.card import class_names_of
+from aetransfer.transfer.card import read_class_names
 from aetransfer.transfer.exported import load_weights, read_checkpoint
 from aetransfer.transfer.preprocessing import preprocessing_beside
 
@@ -138,7 +138,7 @@ def _model_to_evaluate(
 def _match_classes(
     request: EvaluationRequest, directory: RunDirectory, job: Job, data: ImageDataModule, classes: int
 ) -> None:
-    names, known = data.class_names, class_names_of(directory)
+    names, known = data.class_names, read_class_names(directory.path) or ()
     if not known:
         if len(names) != classes:
             raise UserError(

@@ -1,9 +1,12 @@
 """What the nodes of every config are made of: numbers with their limits, and keys of which none may be misspelt."""
 
+import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
+import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
@@ -20,6 +23,23 @@ def at_home(path: str | Path) -> Path:
     # pathlib raises RuntimeError for ~name where nobody is called so: then it is a folder's name.
     return Path(os.path.expanduser(path))  # noqa: PTH111
 
+
+def _as_names(value: Any) -> Any:
+    """Take 3 or true for names, and a quoted text for YAML: Hydra's keys can't be quoted."""
+    if isinstance(value, str):
+        # A text that is no YAML is said to be no mapping.
+        with suppress(yaml.YAMLError):
+            value = yaml.safe_load(value)
+    if not isinstance(value, dict):
+        return value
+    return {_as_name(key): _as_name(item) for key, item in value.items()}
+
+
+def _as_name(value: Any) -> Any:
+    return json.dumps(value) if value is None or isinstance(value, bool | int | float) else value
+
+
+NameByName = Annotated[dict[str, str], BeforeValidator(_as_names)]
 
 Place = Annotated[Path, AfterValidator(at_home)]
 

@@ -5,12 +5,9 @@ function that is built from it. What that takes is not said here: `aetransfer.co
 the program and of Lightning in their sources, of anybody else when it is built.
 """
 
-import json
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from aetransfer.config.measures import Measures
@@ -18,6 +15,7 @@ from aetransfer.config.nodes import (
     Fraction,
     GreyLevel,
     Margin,
+    NameByName,
     Node,
     NonNegativeFloat,
     NonNegativeInt,
@@ -350,21 +348,6 @@ class Job(Node):
         return "transfer" if self.model.name == "classifier" else "pretrain"
 
 
-def _as_names(value: Any) -> Any:
-    """Take a class called 3 or true for a name, and a quoted text for YAML: Hydra's keys can't be quoted."""
-    if isinstance(value, str):
-        # A text that is no mapping is said to be none.
-        with suppress(yaml.YAMLError):
-            value = yaml.safe_load(value)
-    if not isinstance(value, dict):
-        return value
-    return {_as_name(key): _as_name(item) for key, item in value.items()}
-
-
-def _as_name(value: Any) -> Any:
-    return json.dumps(value) if value is None or isinstance(value, bool | int | float) else value
-
-
 class EvaluationRequest(Node):
     """What `evaluate` is asked: which run, on which split, of its own data or another's.
 
@@ -375,7 +358,7 @@ class EvaluationRequest(Node):
     split: Literal["val", "test"] = "test"
     accelerator: Literal["auto", "cpu", "gpu", "mps", "tpu"] | None = None
     data: Data | None = None
-    classes: Annotated[dict[str, str], BeforeValidator(_as_names)] | None = None
+    classes: NameByName | None = None
     evaluation: Measures | None = None
     paths: Paths
     allow: list[str] = []

@@ -84,12 +84,6 @@ def read_class_names(folder: Path) -> tuple[str, ...] | None:
     return tuple(str(name) for name in names)
 
 
-def class_names_of(directory: RunDirectory) -> tuple[str, ...]:
-    """Return the classes of a run's data by label; empty for one that wrote none. Raises UserError if damaged."""
-    card = read_card(directory.path)
-    return () if card is None else card.class_names
-
-
 def _source(job: Job) -> str | None:
     if job.transfer is None or not job.transfer.carries:
         return None
