@@ -64,10 +64,7 @@ def make_encoder(job: Job) -> Encoder:
 
 
 def make_model(job: Job, encoder: Encoder, classes: int) -> Model:
-    """Wrap the encoder in the job's model; its architecture goes into every checkpoint.
-
-    Raises UserError for a classifier of fewer than two classes.
-    """
+    """Wrap the encoder in the job's model; its architecture goes into every checkpoint."""
     margin = job.data.pad
     model: Model
     match job.model.name:
@@ -78,8 +75,6 @@ def make_model(job: Job, encoder: Encoder, classes: int) -> Model:
             model = VAE(encoder, margin=margin, optimizer=job.model.optimizer, seed=job.seed, **settings)
         case "classifier":
             assert job.head is not None and job.transfer is not None
-            if classes < 2:
-                raise UserError(f"{job.data.name} has one class, and a classifier tells classes apart: it takes two.")
             head = Head(encoder.latent_dim, classes, job.head.hidden)
             model = Classifier(encoder, head, classes=classes, transfer=job.transfer, optimizer=job.model.optimizer)
     model.save_hyperparameters({"architecture": architecture_of(job)}, logger=False)

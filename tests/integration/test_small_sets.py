@@ -63,12 +63,6 @@ def test_what_can_be_normalised_is_trained_on(run_train, folder, words):
     assert done.code == 0, done.err
 
 
-def test_a_classifier_of_one_class_is_refused(run_train, folder):
-    done = run_train(*folder({"cat": 6}, {"cat": 2}), "transfer=scratch")
-
-    assert_refused(done, "image_folder has one class, and a classifier tells classes apart: it takes two.")
-
-
 def test_measures_of_too_few_images_or_classes_are_refused_in_sentences(run_train, run_evaluate, folder):
     done = run_train(*folder({"cat": 6}, {"cat": 2}), "model=ae")
     assert (done.code, done.err) == (0, "")  # torch warns of the deviation of one validation image
