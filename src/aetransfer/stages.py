@@ -138,7 +138,7 @@ def execute(
     data.setup("fit")
     # Asking for the times of 60,000 files takes a second, which the processor has for other things.
     unchanged = ThreadPoolExecutor(1).submit(check_unchanged, directory, job) if member.rank == 0 else None
-    classes = check_classes(job.data, data)
+    classes = _classes_to_learn(job.data, data)
     if job.evaluation is not None:
         job.evaluation.check_labels(job.data.name, classes)
     encoder = make_encoder(job)
@@ -235,24 +235,27 @@ def _rehearse(job: Job) -> None:
     strip_(encoder, copy.deepcopy(encoder), job.transfer, job.seed)
     data = make_data(job.data, job.seed, job.allow, job.stage)
     data.setup("fit")
-    model = make_model(job, encoder, check_classes(job.data, data))
+    model = make_model(job, encoder, _classes_to_learn(job.data, data))
     check_smallest_batch(job, model, data, processes=1)
     make_trainer(job, RunDirectory.of(job), model, Throughput())
 
 
 def check_classes(config: Data, data: ImageDataModule) -> int:
-    """Return the number of classes, 0 without labels.
-
-    Raises UserError where the config says another, or a classifier has none to tell apart.
-    """
+    """Return the number of classes, 0 without labels. Raises UserError where the config says another."""
     classes = len(data.class_names)
+    if classes and config.classes not in (None, classes):
+        raise UserError(f"{config.name} has {classes} classes, but data.classes={config.classes}: correct it.")
+    return classes
+
+
+def _classes_to_learn(config: Data, data: ImageDataModule) -> int:
+    """Return what `check_classes` does. Raises UserError where a classifier has none to tell apart, too."""
+    classes = check_classes(config, data)
     if data.classifies and classes < 2:
         what = f"one class, {data.class_names[0]!r}" if classes else "no labels"
         raise UserError(
             f"{config.name} has {what}, and a classifier tells two classes or more apart: choose other data."
         )
-    if classes and config.classes not in (None, classes):
-        raise UserError(f"{config.name} has {classes} classes, but data.classes={config.classes}: correct it.")
     return classes
 
 

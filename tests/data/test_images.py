@@ -73,16 +73,6 @@ def test_a_reader_that_gives_no_images_at_all_is_told_what_to_return(given: Any)
         make_module(Recorder(given)).setup("fit")
 
 
-def test_splits_with_classes_of_other_names_are_refused() -> None:
-    """By their numbers they would be measured as each other."""
-    train = make_images(20)
-    test = Images(train.images, train.labels, train.class_names[::-1])
-    data = make_module(Recorder(train, test))
-    data.setup("fit")
-    with pytest.raises(UserError, match=r"The reader's splits have different class_names \(class0, class1"):
-        data.setup("test")
-
-
 FLAT = torch.arange(200, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 8, 8).contiguous()
 
 
