@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
-from dotenv import find_dotenv, load_dotenv
-
+from aetransfer.environment import load_environment
+from aetransfer.errors import UserError
 from aetransfer.runs.store import default_output_dir
 
 SECONDS = 60.0
@@ -28,7 +28,10 @@ ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+/")
 
 
 def main() -> None:
-    load_dotenv(find_dotenv(usecwd=True))
+    try:
+        load_environment()
+    except UserError as error:
+        sys.exit(f"error: {error}")
     store = default_output_dir()
     if not has_runs(store):
         sys.exit(

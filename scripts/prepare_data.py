@@ -10,6 +10,7 @@ from aetransfer.assemble import make_data
 from aetransfer.config.compose import checked, composed
 from aetransfer.config.schema import Job
 from aetransfer.config.sentences import COMPLAINTS, sentence
+from aetransfer.environment import load_environment
 from aetransfer.errors import UserError
 
 
@@ -28,6 +29,7 @@ def main() -> None:
     if len(sys.argv) < 2:
         sys.exit(f"usage: {sys.argv[0]} NAME [NAME ...]")
     try:
+        load_environment()
         for name in sys.argv[1:]:
             prepare(name)
     except UserError as error:

@@ -9,24 +9,34 @@ from argparse import Namespace
 from collections.abc import Callable
 from contextlib import redirect_stderr
 from datetime import datetime
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import hydra
-from dotenv import find_dotenv, load_dotenv
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from aetransfer import logs
-from aetransfer.config.choices import alternatives_of, each_value_once, jobs_of, with_path_of_pretraining
-from aetransfer.config.compose import composed
+from aetransfer.config.choices import (
+    alternatives_of,
+    each_value_once,
+    jobs_of,
+    with_globs_listed,
+    with_params,
+    with_path_of_pretraining,
+)
+from aetransfer.config.compose import composed, options_of
 from aetransfer.config.groups import config_directory
+from aetransfer.config.instantiate import sets_allow
 from aetransfer.config.nodes import at_home
 from aetransfer.config.quoting import quoted
 from aetransfer.config.sentences import COMPLAINTS, said
-from aetransfer.config.sweep_file import expanded
+from aetransfer.config.sweep_file import expanded, override_of
+from aetransfer.environment import CONFIG_DIR, load_environment
 from aetransfer.errors import UserError
 from aetransfer.runs import stopping
 from aetransfer.runs.finished import note_command_began
@@ -38,8 +48,14 @@ from aetransfer.sweeps.submitting import as_submitted, check_submittable, print_
 from aetransfer.sweeps.task import SweepTask
 
 IDENTITY = "--identity"
-# Where one's own config files are, unless --config-dir says so.
-CONFIG_DIR = "AETRANSFER_CONFIG_DIR"
+# Hydra's own directories, of which there are none here, and what they are where nobody has set them.
+UNSET = {
+    "sweep.dir": ("multirun/${now:%Y-%m-%d}/${now:%H-%M-%S}",),
+    "sweep.subdir": (".", "${hydra.job.num}"),
+    "run.dir": (".",),
+    "output_subdir": (None,),
+    "job.chdir": (None, False),
+}
 # The launcher that does a sweep's jobs in this process.
 BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
@@ -64,13 +80,13 @@ def main(
     signals that ask for a stop.
     """
     note_command_began()
-    load_dotenv(find_dotenv(usecwd=True))
     # Hydra would print its own account of an error and exit; raised, it can be said in a sentence.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     words = as_submitted(sys.argv[1:]) if submit else sys.argv[1:]
     described = describe if IDENTITY in words else None
     interrupted = stopping.GOES_ON if goes_on else stopping.STARTS_OVER
     try:
+        load_environment()
         with stopping.heeded(interrupted):
             words = [word for word in words if word != IDENTITY or described is None]
             _answer(config_name, words, check, task, described, prepare, submit)
@@ -90,36 +106,54 @@ def _answer(
     prepare: Callable[[Any], None] | None,
     submit: bool,
 ) -> None:
-    words = [rewritten for word in words for rewritten in with_path_of_pretraining(word)]
     arguments = _arguments(words)
-    if arguments.config_dir is None and os.environ.get(CONFIG_DIR):
-        arguments.config_dir = str(at_home(os.environ[CONFIG_DIR]))
-        if not Path(arguments.config_dir).is_dir():
-            raise UserError(f"{CONFIG_DIR}={arguments.config_dir} is no folder.")
-        words = ["--config-dir", arguments.config_dir, *words]
+    folder = arguments.config_dir
+    if folder is None and (named := os.environ.get(CONFIG_DIR)):
+        folder = str(Path(named).absolute())
+        if not Path(folder).is_dir():
+            raise UserError(f"{CONFIG_DIR}={named} is no folder.")
+        words = ["--config-dir", folder, *words]
+        # A command that is printed names it: others may paste it, whose environment does not.
+        sys.argv[1:1] = ["--config-dir", folder]
+    options = partial(options_of, config_name=config_name, overrides=arguments.overrides, config_dir=folder)
+    overrides = [part for word in arguments.overrides for part in with_path_of_pretraining(word, options)]
+    flags = [word for word in words if word not in arguments.overrides]
     if arguments.help or arguments.hydra_help or arguments.info or arguments.cfg or arguments.shell_completion:
-        _launch(config_name, words, lambda config: None)
+        # Hydra's own parser wants the overrides side by side.
+        _launch(config_name, [*flags, *overrides], lambda config: None)
         return
-    multirun, folder = arguments.multirun, arguments.config_dir
+    multirun = arguments.multirun
     if multirun and config_name != "train":
         raise UserError(f"-m sweeps over trainings: {config_name} does one thing at a time.")
-    sweep = expanded(config_name, arguments.overrides, multirun, folder)
-    alternatives = alternatives_of(config_name, sweep.overrides, multirun, folder)
+    sweep = expanded(config_name, overrides, multirun, folder)
+    overrides, params = sweep.overrides, None
+    if multirun:
+        overrides = with_globs_listed(overrides, options)
+        first = [values[0] for values in alternatives_of(config_name, overrides, multirun, folder)]
+        params = _params(composed(config_name, first, folder, with_hydra=True), first)
+        overrides = with_globs_listed(with_params(overrides, params), options)
+    alternatives = alternatives_of(config_name, overrides, multirun, folder)
     if described is not None:
         for choice in jobs_of(alternatives):
             described(composed(config_name, choice, folder), choice)
         return
     checked = []
     for choice in each_value_once([*alternatives, *sweep.bounds]):
-        config = composed(config_name, choice, folder)
+        config = composed(config_name, choice, folder, with_hydra=True)
+        _check_directories(config)
+        if not multirun and config.hydra.mode == RunMode.MULTIRUN:
+            raise UserError("hydra.mode=MULTIRUN runs a sweep: add -m in its place.")
+        if multirun and _params(config, choice) != params:
+            raise UserError("Only some of the sweep's jobs have these hydra.sweeper.params: choose one experiment.")
+        with open_dict(config):
+            del config["hydra"]
         checked.append(check(config, choice))
     if submit:
         check_submittable(config_name, choice, folder, search=bool(sweep.bounds))
     num_nodes = OmegaConf.select(config, "trainer.num_nodes", default=1)
     if multirun and (here := place(num_nodes)) is not None:
         _check_launcher(here, composed(config_name, choice, folder, with_hydra=True))
-    # Hydra's own parser wants the overrides side by side.
-    words = [*(word for word in words if word not in arguments.overrides), *sweep.overrides]
+    words = [*flags, *overrides]
     with led(num_nodes, list(config.allow)) as followed:
         if followed is not None:
             # Of a signal, say, the first process says what is to be said.
@@ -133,6 +167,32 @@ def _answer(
             _sweep(config_name, words, task, output_dir, None if sweep.bounds else jobs_of(alternatives), submit)
         else:
             _single(config_name, words, task)
+
+
+def _params(config: DictConfig, overrides: list[str]) -> list[str]:
+    """Return what a config file has under hydra.sweeper.params, written as on the command line."""
+    params = OmegaConf.select(config, "hydra.sweeper.params") or {}
+    if any(sets_allow(key) for key in params) and not any(map(sets_allow, overrides)):
+        raise UserError(
+            "hydra.sweeper.params sets allow, and no file may say whose code is run: set it on the command line."
+        )
+    return [override_of(str(key), value) for key, value in params.items()]
+
+
+def _check_directories(config: DictConfig) -> None:
+    """Raise UserError for a directory of Hydra's: what it would hold has a place of its own, which nothing moves."""
+    hydra = OmegaConf.to_container(config.hydra, resolve=False)
+    for key, unset in UNSET.items():
+        value: Any = hydra
+        for part in key.split("."):
+            value = value[part]
+        if value not in unset:
+            store = at_home(config.paths.output_dir)
+            raise UserError(
+                f"{override_of(f'hydra.{key}', value)} has no meaning here, where runs go to {store / 'runs'} and "
+                f"sweeps to {store / 'sweeps'}, each into a directory of its own: leave it out, or set "
+                "paths.output_dir."
+            )
 
 
 def _check_launcher(here: Place, config: DictConfig) -> None:

@@ -11,9 +11,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from dotenv import find_dotenv, load_dotenv
-
 from aetransfer.config.nodes import at_home
+from aetransfer.environment import load_environment
 from aetransfer.errors import UserError
 from aetransfer.printable import printable
 from aetransfer.runs.directory import RunDirectory
@@ -35,12 +34,12 @@ class Request:
 
 def main() -> None:
     """Print the table and write the report. Exits with 1 after one sentence for what the user can mend."""
-    load_dotenv(find_dotenv(usecwd=True))
     words = sys.argv[1:]
     if "-h" in words or "--help" in words:
         print(__doc__)
         return
     try:
+        load_environment()
         request = _request(words)
         index = _page(request.run) if request.run else report(request)
     except UserError as error:

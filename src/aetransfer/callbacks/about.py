@@ -1,11 +1,11 @@
 """What a run is, in TensorBoard's Text tab: its composed config, and the command that was typed."""
 
-import shlex
 import textwrap
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from aetransfer.callbacks.board import Board
+from aetransfer.commands import again
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.secrets import without_secrets
 
@@ -25,8 +25,7 @@ class About(Callback):
         if not trainer.is_global_zero or begun is None:
             return
         self.board.follow(trainer)
-        command = shlex.join(["python", "-m", "aetransfer.train", *begun["overrides"]])
-        self.board.tell("run/command", as_code(without_secrets(command)), trainer.global_step)
+        self.board.tell("run/command", as_code(without_secrets(again(begun))), trainer.global_step)
         self.board.tell("run/config", as_code(run.config.read_text()), trainer.global_step)
 
 

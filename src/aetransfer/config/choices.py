@@ -1,12 +1,14 @@
 """What a command line's overrides choose from: the jobs of a sweep, and choices that Hydra would stumble over."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override
 
+from aetransfer.config.compose import options_of
 from aetransfer.config.groups import choices_of, groups_of
 from aetransfer.config.quoting import as_read, quoted
 from aetransfer.errors import UserError
@@ -14,6 +16,9 @@ from aetransfer.errors import UserError
 # Groups of which several files make sense together: logger=[csv,tensorboard].
 COMBINED = ("callbacks", "logger", "evaluation", "experiment", "debug")
 OPTIONAL = ("pretrain", "sweep", *COMBINED)
+
+# The names that a group can be set to.
+Options = Callable[[str], list[str]]
 
 
 def each_value_once(alternatives: list[list[str]]) -> Iterator[list[str]]:
@@ -46,6 +51,7 @@ def alternatives_of(
     except ValueError as error:
         # A number of thousands of digits, which Python does not read.
         raise UserError(f"The command line has a number that can't be read ({error}).") from error
+    options = partial(options_of, config_name=config_name, overrides=overrides, config_dir=config_dir)
     for override in parsed:
         line = override.input_line
         assert line is not None
@@ -54,22 +60,46 @@ def alternatives_of(
                 raise UserError(f"{line} names several values, and {config_name} takes one: quote a name with a comma.")
             raise UserError(f"{line} is a sweep over several values: add -m to run them all.")
         if override.is_sweep_override():
-            alternatives.append(_swept(override, config_dir))
+            alternatives.append(_swept(override))
         else:
-            _check_choice(override, groups)
+            _check_choice(override, groups, options)
             alternatives.append([line])
     return alternatives
 
 
-def with_path_of_pretraining(word: str) -> list[str]:
+def with_globs_listed(overrides: list[str], options: Options) -> list[str]:
+    """Put the names that a glob stands for in its place: Hydra would count files that only others are made from."""
+    listed = []
+    for override in OverridesParser.create().parse_overrides(overrides):
+        line = override.input_line
+        assert line is not None
+        value = override.value()
+        if isinstance(value, Glob):
+            # Chosen by itself, it lacks the path that it is there for.
+            names = [name for name in value.filter(options(override.key_or_group)) if name != "given"]
+            if not names:
+                raise UserError(f"{line} gives no value to run.")
+            line = f"{line.partition('=')[0]}={','.join(map(quoted, names))}"
+        listed.append(line)
+    return listed
+
+
+def with_params(overrides: list[str], params: list[str]) -> list[str]:
+    """Put a config file's hydra.sweeper.params first, as Hydra does, with what the command line has on their keys."""
+    given = {override.partition("=")[0]: override for override in overrides}
+    keys = [param.partition("=")[0] for param in params]
+    first = [given.get(key, param) for key, param in zip(keys, params, strict=True)]
+    return [*first, *(override for override in overrides if override.partition("=")[0] not in keys)]
+
+
+def with_path_of_pretraining(word: str, options: Options = choices_of) -> list[str]:
     """Let `pretrain=PATH` stand for choosing the group's file `given` and setting its path."""
     key, _, value = word.partition("=")
     if key != "pretrain" or not value:
         return [word]
     values = value.split(",")
-    options = choices_of("pretrain")
     paths = [part for part in values if "/" in part or part.startswith((".", "~")) or Path(part).exists()]
-    if not paths or all(part in options for part in values):
+    if not paths or set(values) <= set(options("pretrain")):
         return [word]
     if len(paths) < len(values):
         raise UserError(f"pretrain={value} mixes paths with named pretrainings: sweep over one kind at a time.")
@@ -78,22 +108,18 @@ def with_path_of_pretraining(word: str) -> list[str]:
     return ["pretrain=given", f"pretrain.path={readable}"]
 
 
-def _swept(override: Override, config_dir: str | None) -> list[str]:
+def _swept(override: Override) -> list[str]:
     if not override.is_discrete_sweep():
         raise UserError(f"{override.input_line} has endlessly many values: list them, or use range(first,end).")
     if override.key_or_group in ("sweep", "launcher"):
         raise UserError(f"{override.input_line} names several: a sweep has one.")
-    swept = override.value()
-    if isinstance(swept, Glob):
-        values = swept.filter(choices_of(override.key_or_group, config_dir))
-    else:
-        values = list(override.sweep_string_iterator())
+    values = list(override.sweep_string_iterator())
     if not values:
         raise UserError(f"{override.input_line} gives no value to run.")
     return [f"{override.get_key_element()}={value}" for value in values]
 
 
-def _check_choice(override: Override, groups: list[str]) -> None:
+def _check_choice(override: Override, groups: list[str], options: Options) -> None:
     """Raise UserError for what Hydra stumbles over, or merges into what nobody meant."""
     group, value, line = override.key_or_group, override.value(), override.input_line
     if not group:
@@ -103,6 +129,6 @@ def _check_choice(override: Override, groups: list[str]) -> None:
     if value is None and group in OPTIONAL:
         raise UserError(f"{line} chooses nothing: to leave {group} out, write ~{group}.")
     if not isinstance(value, list):
-        raise UserError(f"{line} is no choice of {group}: there are {', '.join(choices_of(group))}.")
+        raise UserError(f"{line} is no choice of {group}: there are {', '.join(options(group))}.")
     if group not in COMBINED:
         raise UserError(f"{line} merges several where {group} is one: choose one, or sweep over them with -m.")

@@ -1,14 +1,21 @@
 """From overrides to a checked job, without torch."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig, OmegaConf
+from hydra import version
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.initialize import get_gh_backup, restore_gh_from_backup
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
 from pydantic import BaseModel
 
 from aetransfer.config.groups import config_directory
-from aetransfer.config.quoting import quoted
 from aetransfer.config.schema import Job
 from aetransfer.config.sentences import COMPLAINTS, SCHEMAS, sentence
 from aetransfer.errors import UserError
@@ -16,28 +23,36 @@ from aetransfer.printable import in_utf8
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
+SEARCHPATH = "hydra.searchpath"
+
 
 def composed(
     config_name: str, overrides: list[str], config_dir: str | None = None, with_hydra: bool = False
 ) -> DictConfig:
     """Compose a config as Hydra would for a single job.
 
-    config_dir: a further folder of groups, as in --config-dir. with_hydra: keep Hydra's own part of it.
+    config_dir: a further folder of groups, as in --config-dir. with_hydra: keep Hydra's own part of it. Raises
+    UserError for what can't be composed.
     """
-    more = []
-    if config_dir is not None:
-        folder = Path(config_dir).absolute()
-        if not folder.is_dir():
-            raise UserError(f"--config-dir {config_dir} is no folder.")
-        more = [f"hydra.searchpath=[{quoted(f'file://{folder}')}]"]
     try:
-        with initialize_config_dir(version_base="1.3", config_dir=str(config_directory())):
-            return compose(config_name, overrides=[*overrides, *more], return_hydra_config=with_hydra)
-    except COMPLAINTS:
-        raise
-    except ValueError as error:
-        # A file that is not UTF-8, say, of which Hydra does not tell the name.
-        raise UserError(f"The config can't be composed ({error}).") from error
+        config = _composed(config_name, overrides, config_dir)
+    except COMPLAINTS as error:
+        raise UserError(sentence(error, config_name, _Composition(config_name, overrides, config_dir))) from error
+    if not with_hydra:
+        with open_dict(config):
+            del config["hydra"]
+    return config
+
+
+def options_of(group: str, config_name: str, overrides: Sequence[str] = (), config_dir: str | None = None) -> list[str]:
+    """List the names that `group` can be set to, of all folders and packages in which Hydra looks for them.
+
+    overrides: those of the command line, of which some may name more places.
+    """
+    places = [word for word in overrides if word.lstrip("+").partition("=")[0] == SEARCHPATH]
+    with _hydra(config_dir) as hydra:
+        found = hydra.config_loader.get_group_options(group, config_name=config_name, overrides=places)
+    return [name for name in found if not name.startswith("_")]
 
 
 def checked(config: DictConfig, schema: type[Schema]) -> Schema:
@@ -59,3 +74,52 @@ def _check_utf8(node: Any, place: str = "") -> None:
             _check_utf8(value, f"{place}.{key}" if place else str(key))
     elif isinstance(node, str) and (shown := in_utf8(node)) != node:
         raise UserError(f"{place}={shown} is not UTF-8, and a run keeps its config in UTF-8: rename it, or link to it.")
+
+
+@dataclass(frozen=True)
+class _Composition:
+    """What a command tried to compose, for a sentence about it: see `aetransfer.config.sentences.Composition`."""
+
+    config_name: str
+    overrides: list[str]
+    config_dir: str | None
+
+    def options_of(self, group: str) -> list[str]:
+        return options_of(group, self.config_name, self.overrides, self.config_dir)
+
+    def without(self, key: str) -> DictConfig | None:
+        rest = [word for word in self.overrides if word.lstrip("+~").partition("=")[0] != key]
+        try:
+            return _composed(self.config_name, rest, self.config_dir)
+        except (UserError, *COMPLAINTS):
+            return None
+
+
+def _composed(config_name: str, overrides: list[str], config_dir: str | None) -> DictConfig:
+    with _hydra(config_dir) as hydra:
+        try:
+            return hydra.compose_config(
+                config_name, overrides, run_mode=RunMode.RUN, from_shell=False, with_log_configuration=False
+            )
+        except COMPLAINTS:
+            raise
+        except ValueError as error:
+            # A file that is not UTF-8, say, of which Hydra does not tell the name.
+            raise UserError(f"The config can't be composed ({error}).") from error
+
+
+@contextmanager
+def _hydra(config_dir: str | None) -> Iterator[Hydra]:
+    """Set Hydra up as its own command line does: what a search path names comes beside --config-dir."""
+    search_path = create_config_search_path(str(config_directory()))
+    if config_dir is not None:
+        folder = Path(config_dir).absolute()
+        if not folder.is_dir():
+            raise UserError(f"--config-dir {config_dir} is no folder.")
+        search_path.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema"))
+    before = get_gh_backup()
+    version.setbase("1.3")
+    try:
+        yield Hydra.create_main_hydra2("aetransfer", search_path)
+    finally:
+        restore_gh_from_backup(before)

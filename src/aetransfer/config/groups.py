@@ -17,8 +17,7 @@ def groups_of(config_name: str) -> list[str]:
     return [group for entry in defaults if entry != "_self_" for group in entry if not group.startswith("override ")]
 
 
-def choices_of(group: str, config_dir: str | None = None) -> list[str]:
-    """List the names that `group` can be set to."""
-    folders = [config_directory(), *([Path(config_dir)] if config_dir else [])]
-    files = (path for folder in folders for path in (folder / group).glob("*.yaml"))
+def choices_of(group: str) -> list[str]:
+    """List the names that `group` can be set to by the program's own files; for all, see `compose.options_of`."""
+    files = (config_directory() / group).glob("*.yaml")
     return sorted(path.stem for path in files if not path.stem.startswith("_"))

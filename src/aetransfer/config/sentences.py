@@ -2,17 +2,20 @@
 
 import difflib
 import re
+from dataclasses import dataclass
 from functools import cache
-from typing import Any, get_origin
+from typing import Any, Protocol, get_origin
 
 import yaml
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
 from aetransfer.config.groups import choices_of, config_directory, groups_of
 from aetransfer.config.requests import EmbedRequest, ExportRequest, PredictRequest
 from aetransfer.config.schema import TAGS, EvaluationRequest, Job
+from aetransfer.config.signatures import GIVEN_LATER, PACKAGES, parameters_of
 from aetransfer.config.values import wrong_value
 from aetransfer.errors import UserError
 from aetransfer.printable import printable
@@ -33,13 +36,23 @@ GLOBAL = ("experiment", "debug", "sweep", "launcher")
 EXTRAS = {"hydra/launcher/joblib": "parallel", "hydra/launcher/submitit_slurm": "slurm"}
 
 
+class Composition(Protocol):
+    """What a command tried to compose. Without one a sentence knows the program's own files alone."""
+
+    def options_of(self, group: str) -> list[str]:
+        """List what a group can be set to."""
+
+    def without(self, key: str) -> DictConfig | None:
+        """Return what comes of it without the overrides of a key; None where that can't be composed either."""
+
+
 def said(error: Exception, config_name: str) -> str:
     """Say what the user can mend in one line that ends in one period, whatever a library's text had in it."""
     text = str(error) if isinstance(error, UserError) else sentence(error, config_name)
     return f"{printable(' '.join(text.split())).rstrip('.')}."
 
 
-def sentence(error: Exception, config_name: str) -> str:
+def sentence(error: Exception, config_name: str, composition: Composition | None = None) -> str:
     """Say in one sentence what is wrong with a config, with the nearest valid name where a name is at fault."""
     match error:
         case ValidationError():
@@ -51,7 +64,7 @@ def sentence(error: Exception, config_name: str) -> str:
         case MissingConfigException():
             return _missing_choice(error, config_name)
         case ConfigCompositionException():
-            return _uncomposable(error, config_name)
+            return _uncomposable(error, config_name, composition)
         case OmegaConfBaseException():
             return _unresolvable(error, config_name)
     return f"{_flat(error)}."
@@ -87,17 +100,17 @@ def _missing_choice(error: MissingConfigException, config_name: str) -> str:
     )
 
 
-def _uncomposable(error: ConfigCompositionException, config_name: str) -> str:
+def _uncomposable(error: ConfigCompositionException, config_name: str, composition: Composition | None) -> str:
     text = _flat(error)
     if not text and isinstance(error.__cause__, COMPLAINTS):
-        return sentence(error.__cause__, config_name)
+        return sentence(error.__cause__, config_name, composition)
     place = _where(error, config_name)
     if found := re.search(r"Could not override '([^']+)'|config group '([^']+)' does not exist", text):
         # The cause knows the whole key; `@_global_` is how a file's own overrides of groups look from here.
         key = getattr(error.__cause__, "full_key", None) or (found[1] or found[2]).removesuffix("@_global_")
         if place.startswith("in experiment/") and key in ("data@pretrain.data", "model@pretrain.model"):
             return f"{place}{key} sets up a pretraining: leave out the experiment, or the pretrain that replaces it."
-        return f"{place}{_unknown(key, config_name)}."
+        return f"{place}{_unknown(key, config_name, composition)}."
     if found := re.search(r"Could not append to config.* already at '([^']+)'|Multiple values for ([^;]+)", text):
         return f"{place}{found[1] or found[2]} is set already: leave out the + before it."
     if found := re.search(r"Could not delete from config; The value of '([^']+)'", text):
@@ -127,15 +140,63 @@ def _unresolvable(error: OmegaConfBaseException, config_name: str) -> str:
     return f"{key}: {reason}." if key else f"{reason}."
 
 
-def _unknown(key: str, config_name: str) -> str:
+def _unknown(key: str, config_name: str, composition: Composition | None = None) -> str:
     if key in groups_of(config_name):
-        return f"{key} is not chosen: add {key}=NAME, of {', '.join(choices_of(key))}"
+        options = composition.options_of(key) if composition else choices_of(key)
+        return f"{key} is not chosen: add {key}=NAME, of {', '.join(options)}"
+    taken = _taken_at(key, composition) if composition else None
+    if taken is not None and taken.is_foreign:
+        # What is called like that is another class's.
+        return _not_taken(key, taken)
     # A pretraining's data and model come from the same files.
     names = {key, re.sub(r"^pretrain\.(?=data|model)", "", key)}
     owners = [choice for choice, keys in _keys_of_files(config_name).items() if names & set(keys)]
     if owners:
         return f"{key} belongs to {' and '.join(owners)}, which is not chosen"
+    if taken is not None:
+        return _not_taken(key, taken)
     return f"{key} is no config key or group{_near(key, _known(config_name))}"
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """What the class of the node at `place` takes. is_foreign: it is none of the program's or of Lightning's."""
+
+    place: str
+    names: list[str]
+    is_foreign: bool
+
+
+def _not_taken(key: str, taken: _Taken) -> str:
+    place, names = taken.place, taken.names
+    name = key.removeprefix("pretrain.").removeprefix(place).lstrip(".").partition(".")[0]
+    if name in names and key.startswith(place):
+        return f"{key} is in no file, but its class takes it: write +{key}=VALUE"
+    if near := difflib.get_close_matches(name, names, n=1):
+        return f"{key} is no config key or group (did you mean {place}.{near[0]})"
+    hint = f" ({place} takes {', '.join(names)})" if names else ""
+    return f"{key} is no config key or group{hint}"
+
+
+def _taken_at(key: str, composition: Composition) -> _Taken | None:
+    """Return what the class takes in whose node a key stands; None where it stands in no class's.
+
+    Nothing is imported: a class whose signature can't be read takes nothing that could be suggested.
+    """
+    config = composition.without(key)
+    if config is None:
+        return None
+    # A declared pretraining takes the transfer's encoder.
+    parts = key.removeprefix("pretrain." if key.startswith("pretrain.encoder.") else "").split(".")
+    for length in range(len(parts) - 1, 0, -1):
+        place = ".".join(parts[:length])
+        node = OmegaConf.select(config, place, throw_on_missing=False)
+        if isinstance(node, DictConfig) and isinstance(target := node.get("_target_"), str):
+            later = GIVEN_LATER.get(parts[length - 1], ())
+            names = parameters_of(target, OmegaConf.select(config, "allow") or ())
+            is_foreign = target.partition(".")[0] not in PACKAGES
+            return _Taken(place, [name for name in names if name not in later], is_foreign)
+    return None
 
 
 def _near(name: str, known: list[str]) -> str:

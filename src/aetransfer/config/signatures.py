@@ -1,6 +1,7 @@
 """What a class or function takes, read from its source: importing it would import torch, which takes seconds."""
 
 import ast
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
@@ -12,6 +13,8 @@ from pydantic import PositiveInt
 
 # Whose source is plain enough for this. Anybody else's class may have its arguments from a decorator.
 PACKAGES = ("aetransfer", "pytorch_lightning")
+# What a class or function is given beside the keys of its node, by the key that the node stands at.
+GIVEN_LATER = {"encoder": ("in_channels", "image_size"), "reader": ("split",)}
 # Annotations that need no import to be understood.
 PLAIN = {"int": int, "float": float, "bool": bool, "str": str, "PositiveInt": PositiveInt}
 
@@ -25,33 +28,47 @@ class Declared(NamedTuple):
     signature: Signature
 
 
-def declared(target: str) -> Declared | None:
+def declared(target: str, packages: Sequence[str] = PACKAGES) -> Declared | None:
     """Return how a class or function is called; None where these sources don't say it in so many words."""
     module, _, name = target.rpartition(".")
-    found = _definition(module, name)
+    found = _definition(module, name, tuple(packages))
     if found is None:
         return None
     where, node = found
-    signature = _of_class(where, node) if isinstance(node, ast.ClassDef) else Signature(_parameters(node.args))
+    signature = _of_class(where, node, tuple(packages)) if isinstance(node, ast.ClassDef) else _of_function(node)
     return None if signature is None else Declared(f"{where}.{node.name}", signature)
+
+
+def parameters_of(target: str, allow: Sequence[str] = ()) -> list[str]:
+    """List what a class or function of these packages, or of allowed ones, takes by name, as far as a source tells."""
+    found = declared(target, (*PACKAGES, *(package.partition(".")[0] for package in allow)))
+    if found is None:
+        return []
+    return [name for name, each in found.signature.parameters.items() if each.kind is not Parameter.VAR_KEYWORD]
 
 
 def names_in(module: str) -> list[str] | None:
     """List what a module of these packages defines and imports; None where there is no such module."""
-    tree = _source(module)
+    tree = _source(module, PACKAGES)
     return None if tree is None else list(_statements(tree))
 
 
 @cache
-def _source(module: str) -> ast.Module | None:
+def _source(module: str, packages: tuple[str, ...]) -> ast.Module | None:
     # To find a package imports nothing, to find a module in it would import the package.
     package, *parts = module.split(".")
-    spec = find_spec(package) if package in PACKAGES and all(part.isidentifier() for part in parts) else None
-    for folder in (spec and spec.submodule_search_locations) or ():
-        path = Path(folder, *parts)
-        for file in (path / "__init__.py", path.with_suffix(".py")):
-            with suppress(OSError):
-                return ast.parse(file.read_text(encoding="utf-8"))
+    spec = find_spec(package) if package in packages and all(part.isidentifier() for part in parts) else None
+    if spec is None:
+        return None
+    folders = spec.submodule_search_locations
+    places = [Path(folder, *parts) for folder in folders or ()]
+    files = [file for path in places for file in (path / "__init__.py", path.with_suffix(".py"))]
+    if folders is None and not parts and spec.origin:  # a module by itself
+        files = [Path(spec.origin)]
+    for file in files:
+        # Somebody's source may be in another encoding, or compiled.
+        with suppress(OSError, SyntaxError, ValueError):
+            return ast.parse(file.read_text(encoding="utf-8"))
     return None
 
 
@@ -66,18 +83,26 @@ def _statements(tree: ast.Module) -> dict[str, ast.stmt]:
     return names
 
 
-def _definition(module: str, name: str) -> tuple[str, Definition] | None:
+def _definition(module: str, name: str, packages: tuple[str, ...]) -> tuple[str, Definition] | None:
     """Find the module that a name is written in, through those that only import it."""
-    tree = _source(module)
+    tree = _source(module, packages)
     match _statements(tree).get(name) if tree else None:
         case ast.ClassDef() | ast.FunctionDef() as node if not node.decorator_list:
             return module, node
-        case ast.ImportFrom(module=str(origin), names=aliases, level=0):
-            return _definition(origin, next(alias.name for alias in aliases if name in (alias.asname, alias.name)))
+        case ast.ImportFrom(module=str(origin), names=aliases, level=0 | 1 as level):
+            original = next(alias.name for alias in aliases if name in (alias.asname, alias.name))
+            # `from .nets` is of the package itself, or of the one that the module is in.
+            beside = (module, module.rpartition(".")[0]) if level else ()
+            origins = [f"{package}.{origin}" for package in beside] or [origin]
+            return next((found for each in origins if (found := _definition(each, original, packages))), None)
     return None
 
 
-def _of_class(module: str, node: ast.ClassDef) -> Signature | None:
+def _of_function(node: ast.FunctionDef) -> Signature:
+    return Signature(_parameters(node.args))
+
+
+def _of_class(module: str, node: ast.ClassDef, packages: tuple[str, ...]) -> Signature | None:
     for statement in node.body:
         if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
             return Signature(_parameters(statement.args)[1:])
@@ -85,8 +110,8 @@ def _of_class(module: str, node: ast.ClassDef) -> Signature | None:
         case []:
             return Signature()
         case [ast.Name(id=base)]:
-            found = _definition(module, base)
-            return _of_class(found[0], found[1]) if found and isinstance(found[1], ast.ClassDef) else None
+            found = _definition(module, base, packages)
+            return _of_class(found[0], found[1], packages) if found and isinstance(found[1], ast.ClassDef) else None
     return None
 
 

@@ -1,10 +1,10 @@
 """What a run's page says, before it is HTML."""
 
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aetransfer.commands import again, allowed, command, of_control
 from aetransfer.config.quoting import quoted
 from aetransfer.errors import UserError
 from aetransfer.html.picture import Picture
@@ -17,7 +17,7 @@ from aetransfer.run_page.words import METRICS, MODELS, STARTS, STATUS, TREATMENT
 from aetransfer.runs.plain import last_lines, read_bytes
 from aetransfer.secrets import without_secrets
 from aetransfer.sweeps.numbers import duration
-from aetransfer.sweeps.reproduction import alone, reproduction
+from aetransfer.sweeps.reproduction import reproduction
 from aetransfer.sweeps.tables import PRIMARY, TextTable
 from aetransfer.transfer.card import caveats
 
@@ -136,7 +136,7 @@ def _problem(subject: Subject) -> Problem:
         why=told.error or "",
         progress=f"It was last heard of {where}{f', at {told.heartbeat}' if told.heartbeat else ''}.",
         log=[str(without_secrets(line)) for line in lines],
-        resume=alone(subject.run),
+        resume=again(subject.run.result),
     )
 
 
@@ -177,7 +177,7 @@ def _comparison(subject: Subject) -> Comparison:
             f"Its control, transfer={name} with seed {subject.told.seed}, had not finished in this store when this "
             "page was written. Without it test/acc says nothing about what was carried:",
             None,
-            alone(subject.run, f"transfer={name}"),
+            of_control(subject.run.result, str(name), subject.config),
         )
     theirs = control.tested[ACCURACY]
     return Comparison(
@@ -202,7 +202,7 @@ def _hint(subject: Subject, measures: list[Measure]) -> str | None:
         return None
     run = quoted(str(subject.directory.path))
     split = [] if subject.counts.get("test", 1) else ["split=val"]
-    return shlex.join(["python", "-m", "aetransfer.evaluate", f"run={run}", f"evaluation={wanted}", *split])
+    return command("evaluate", [f"run={run}", f"evaluation={wanted}", *split, *allowed(subject.run.result)])
 
 
 def _facts(subject: Subject) -> list[tuple[str, str]]:
@@ -225,7 +225,7 @@ def _facts(subject: Subject) -> list[tuple[str, str]]:
 
 def _reproduction(subject: Subject) -> list[tuple[str, list[str]]]:
     headings = dict(reproduction([subject.run]))
-    own = alone(subject.run)
+    own = again(subject.run.result)
     headings["Commands"] = list(dict.fromkeys([own, *headings.get("Commands", [])]))
     return [(heading, [str(without_secrets(line)) for line in lines]) for heading, lines in headings.items()]
 

@@ -1,10 +1,10 @@
 """Writing a run's page, and doing so at the end of a run in a way that can spoil nothing."""
 
 import logging
-import shlex
 from contextlib import suppress
 from pathlib import Path
 
+from aetransfer.commands import command
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.files import WriteError, replace_file
 
@@ -32,6 +32,6 @@ def leave_page(directory: RunDirectory) -> None:
         # On a full disk the log finds no room either.
         with suppress(WriteError):
             log.warning(
-                "The run's page can't be written (%s: %s); python -m aetransfer.report %s writes it again.",
-                *(type(error).__name__, error, shlex.quote(f"run={directory.path}")),
+                "The run's page can't be written (%s: %s); %s writes it again.",
+                *(type(error).__name__, error, command("report", [f"run={directory.path}"])),
             )

@@ -13,9 +13,8 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from dotenv import find_dotenv, load_dotenv
-
 from aetransfer.config.nodes import at_home
+from aetransfer.environment import load_environment
 from aetransfer.errors import UserError
 from aetransfer.printable import printable
 from aetransfer.runs.filters import SHORT, chosen
@@ -24,8 +23,8 @@ from aetransfer.runs.store import StoredRun, default_output_dir, run_called, run
 
 
 def main() -> None:
-    load_dotenv(find_dotenv(usecwd=True))
     try:
+        load_environment()
         arguments = _parser().parse_args()
         output_dir, words = _output_dir(arguments.words)
         sys.exit(arguments.do(output_dir, words, arguments))

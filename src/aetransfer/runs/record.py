@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from aetransfer.commands import config_dir
 from aetransfer.config.schema import Job
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.identity import identity
@@ -39,6 +40,7 @@ class Record:
             "counts": {},
             "timing": {"started": datetime.now(UTC).isoformat(timespec="milliseconds")},
             "overrides": overrides,
+            "config_dir": config_dir(),
             **provenance(job.allow),
         }
         self.beat()

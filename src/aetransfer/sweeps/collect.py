@@ -62,6 +62,7 @@ class Facts(BaseModel):
     data: Used = Used()
     command: list[str] = []
     overrides: list[str] = []
+    config_dir: str | None = None
     versions: dict[str, str] | None = None
     git: Code | None = None
     hardware: Hardware | None = None

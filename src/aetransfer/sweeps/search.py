@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from optuna.trial import TrialState
 from rich.table import Table
 
+from aetransfer.commands import command, config_dir
 from aetransfer.config.monitor import MONITORS
 from aetransfer.config.schema import Job
 from aetransfer.config.sweep_file import SweepFile, searched
@@ -85,4 +85,4 @@ def _command(arm: Arm) -> str:
     # The seed that chose the setting flatters it.
     seeds = [str(seed) for seed in range(MEASURED_SEEDS + 1) if seed != arm.seed][:MEASURED_SEEDS]
     words = [*kept, *setting_of(best), f"seed={','.join(seeds)}"]
-    return shlex.join(["python", "-m", "aetransfer.train", "-m", *words])
+    return command("train", ["-m", *words], config_dir())

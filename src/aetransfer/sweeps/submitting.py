@@ -1,9 +1,9 @@
 """How a command line becomes one whose jobs are queued, and what is said once they are."""
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from aetransfer.commands import command
 from aetransfer.config.compose import composed
 from aetransfer.errors import UserError
 from aetransfer.sweeps.jobs import read_planned
@@ -40,7 +40,7 @@ def print_queued(sweep: Path, queued: Queued) -> None:
     total, waiting = len(read_planned(sweep)), list(queued.jobs.values())
     arrays = " ".join(dict.fromkeys(job.partition("_")[0] for job in waiting))
     print(f"queued: {len(waiting)} of {total} jobs" + (", the others have ended" if total > len(waiting) else ""))
-    print(f"watch:  python -m aetransfer.runs status {shlex.quote(str(sweep))}")
+    print(f"watch:  {command('runs', ['status', str(sweep)])}")
     print(f"cancel: scancel {arrays} {queued.report}, or one job: scancel {waiting[-1]}; the same command goes on")
     print(f"report: {sweep / 'report' / 'index.html'}, by job {queued.report} when all have ended")
     print(f"sweep:  {sweep}")

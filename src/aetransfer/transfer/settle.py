@@ -9,6 +9,7 @@ from typing import Any
 from aetransfer.config.instantiate import Role, check_allow, check_node
 from aetransfer.config.nodes import Node
 from aetransfer.config.schema import Conv4Encoder, GivenEncoder, Head, Job, Pretraining, Trainer, Training
+from aetransfer.config.signatures import GIVEN_LATER
 from aetransfer.errors import UserError
 from aetransfer.transfer.exported import read_description
 
@@ -86,11 +87,11 @@ def pretraining_of(job: Job) -> Job:
 def _nodes(job: Job) -> list[tuple[Node, Role, tuple[str, ...]]]:
     """List what is built from the config, each with the arguments that it gets beside its keys."""
     nodes: list[tuple[Node, Role, tuple[str, ...]]] = [
-        (job.encoder, "encoder", ("in_channels", "image_size")),
-        (job.data.reader, "reader", ("split",)),
+        (job.encoder, "encoder", GIVEN_LATER["encoder"]),
+        (job.data.reader, "reader", GIVEN_LATER["reader"]),
     ]
     if isinstance(job.pretrain, Pretraining):
-        nodes.append((job.pretrain.data.reader, "reader", ("split",)))
+        nodes.append((job.pretrain.data.reader, "reader", GIVEN_LATER["reader"]))
     nodes += [(node, "callback", ()) for node in job.callbacks.values() if node is not None]
     return [*nodes, *((node, "logger", ()) for node in job.logger.values() if node is not None)]
 

@@ -32,12 +32,15 @@ if TYPE_CHECKING:
 ConfigStore.instance().store(
     group="hydra/sweeper",
     name="aetransfer_optuna",
-    node={"_target_": "hydra_plugins.aetransfer_optuna.SearchSweeper"},
+    node={"_target_": "hydra_plugins.aetransfer_optuna.SearchSweeper", "params": None},
 )
 
 
 class SearchSweeper(Sweeper):
     """Gives each combination of the swept keys `sweep.trials` trials of the space under `sweep.space`."""
+
+    def __init__(self, params: dict[str, str] | None = None) -> None:
+        """params: hydra.sweeper.params of a config file. They are among the arguments already, see the front door."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self._config, self._loader = config, hydra_context.config_loader
