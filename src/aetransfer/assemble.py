@@ -162,12 +162,23 @@ def _best(directory: RunDirectory, model: Model) -> ModelCheckpoint:
 
 def _built(node: Target, role: Role, places: dict[str, str], allow: list[str]) -> Any:
     """Fill {run_dir}, {run_name}, {monitor} and {monitor_mode} in, which no config can know when it is written."""
-    plain = node.model_dump(by_alias=True)
     try:
-        filled = {key: value.format(**places) if isinstance(value, str) else value for key, value in plain.items()}
+        filled = _filled(node.as_written(), places)
     except (LookupError, ValueError) as error:
         raise UserError(f"{node.target}: braces may hold {', '.join(places)}, not {error}.") from error
     try:
         return build(filled, role, allow)
     except MisconfigurationException as error:
         raise UserError(f"{node.target}: {error}.") from error
+
+
+def _filled(value: Any, places: dict[str, str]) -> Any:
+    """Fill in the texts of a node, at whatever depth they stand."""
+    match value:
+        case str():
+            return value.format(**places)
+        case dict():
+            return {key: _filled(item, places) for key, item in value.items()}
+        case list():
+            return [_filled(item, places) for item in value]
+    return value

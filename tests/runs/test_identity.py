@@ -6,8 +6,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
+from pytorch_lightning import callbacks
 
 from aetransfer.config.compose import checked, composed
+from aetransfer.config.looking import LIGHTNINGS_LOOK
+from aetransfer.config.nodes import Callback
 from aetransfer.config.schema import Job
 from aetransfer.errors import UserError
 from aetransfer.runs.identity import identity, run_name
@@ -35,6 +38,8 @@ def identity_of(*overrides):
         ["logger=csv", "trainer.progress=false", "trainer.log_every_n_steps=1", "trainer.profiler=simple"],
         ["callbacks=none"],
         ["callbacks.reconstructions.every_n_epochs=1"],
+        ["+callbacks.further={_target_:pytorch_lightning.callbacks.lr_monitor.LearningRateMonitor,log_momentum:true}"],
+        ["+callbacks.further={_target_:tests.made.Watcher,only_looks:true}", "allow=[tests]"],
         ["data.workers=7", "data.max_memory_gb=1"],
         ["pretrain.data.workers=7"],
     ],
@@ -63,6 +68,8 @@ def test_what_decides_no_number_makes_no_difference(overrides):
         ["pretrain=vae"],
         ["transfer.channels=grey"],
         ["callbacks=early_stopping"],
+        ["+callbacks.further={_target_:tests.made.Watcher}", "allow=[tests]"],
+        ["+callbacks.further={_target_:tests.made.Watcher,only_looks:false}", "allow=[tests]"],
     ],
 )
 def test_what_decides_numbers_makes_a_difference(overrides):
@@ -194,3 +201,27 @@ def test_an_interpolation_and_the_value_it_stands_for_are_the_same():
 def test_a_name_says_what_the_run_is():
     assert run_name(job_of(*TRANSFER, "seed=2")).startswith("transfer-photo_digits-frozen-from-digits-ae-d128-s2-")
     assert run_name(job_of("model=vae", "data=mnist", "encoder.latent_dim=8")).startswith("pretrain-mnist-vae-d8-s0-")
+
+
+def test_whether_a_callback_of_ones_own_counts_is_said_by_its_node_alone():
+    plain, false = (
+        identity_of(f"+callbacks.further={{_target_:tests.made.Watcher,every:2{said}}}", "allow=[tests]")
+        for said in ("", ",only_looks:false")
+    )
+
+    assert plain == false != identity_of()
+
+
+@pytest.mark.parametrize("name", callbacks.__all__)
+def test_of_lightnings_callbacks_those_that_only_look_are_known(name):
+    further = Callback.model_validate({"_target_": f"pytorch_lightning.callbacks.{name}"})
+    job = job_of(*TRANSFER)
+
+    same = identity(job.model_copy(update={"callbacks": {**job.callbacks, "further": further}})) == identity(job)
+
+    assert same == (name in LIGHTNINGS_LOOK)
+
+
+def test_it_says_so_with_yes_or_no():
+    with pytest.raises(UserError, match=r"callbacks.further has only_looks, which should be true or false"):
+        job_of("+callbacks.further={_target_:tests.made.Watcher,only_looks:perhaps}", "allow=[tests]")

@@ -58,7 +58,7 @@ def check_allowed(target: str, role: Role, allow: Sequence[str] = ()) -> None:
 
 def check_node(node: Node, role: Role, allow: Sequence[str] = (), later: Sequence[str] = ()) -> None:
     """Raise UserError as `bind` does, as far as the sources tell; nothing is imported."""
-    keys = node.model_dump(by_alias=True)
+    keys = node.as_written()
     target = keys.pop("_target_")
     check_allowed(target, role, allow)
     if _below(target, ["aetransfer"]):
@@ -110,7 +110,7 @@ def bind(node: Node | dict[str, Any], role: Role, allow: Sequence[str] = (), lat
 
     Raises UserError for a key that the target does not take, with the nearest that it does, and for one that it needs.
     """
-    keys = node.model_dump(by_alias=True) if isinstance(node, Node) else dict(node)
+    keys = node.as_written() if isinstance(node, Node) else dict(node)
     target = locate(keys.pop("_target_"), role, allow)
     name = f"{target.__module__}.{target.__qualname__}"
     return partial(target, **_fitted(name, inspect.signature(target), keys, later))

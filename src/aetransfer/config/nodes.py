@@ -4,11 +4,13 @@ import json
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
+
+from aetransfer.config.looking import only_looks
 
 
 def no_bool(value: Any) -> Any:
@@ -78,9 +80,30 @@ class Node(BaseModel):
         extra="forbid", frozen=True, populate_by_name=True, protected_namespaces=(), allow_inf_nan=False
     )
 
+    def as_written(self) -> dict[str, Any]:
+        """Return a node with `_target_` as what is called, and with what."""
+        return self.model_dump(by_alias=True)
+
 
 class Target(Node):
     """A node that is built by calling `_target_` with its other keys."""
 
     model_config = ConfigDict(extra="allow")
     target: str = Field(alias="_target_")
+
+
+class Callback(Target):
+    """Its key only_looks is not passed to the class: it says of one's own that it changes no number of a run."""
+
+    @property
+    def only_looks(self) -> bool:
+        return only_looks(self.target, (self.model_extra or {}).get("only_looks"))
+
+    def as_written(self) -> dict[str, Any]:
+        return self.model_dump(by_alias=True, exclude={"only_looks"})
+
+    @model_validator(mode="after")
+    def _says_yes_or_no(self) -> Self:
+        if not isinstance((self.model_extra or {}).get("only_looks", False), bool):
+            raise ValueError("has only_looks, which should be true or false")
+        return self

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag,
 
 from aetransfer.config.measures import Measures
 from aetransfer.config.nodes import (
+    Callback,
     Fraction,
     GreyLevel,
     Margin,
@@ -323,7 +324,7 @@ class Job(Node):
     transfer: Transfer | None = None
     pretrain: Source | None = None
     trainer: Trainer
-    callbacks: dict[str, Target | None] = {}
+    callbacks: dict[str, Callback | None] = {}
     logger: dict[str, Target | None] = {}
     evaluation: Measures | None = None
     paths: Paths

@@ -19,7 +19,6 @@ from aetransfer.errors import UserError
 if TYPE_CHECKING:
     from aetransfer.data.images import Images, Split
 
-ONLY_LOOKS = "aetransfer.callbacks."
 # Of the trainer's settings beyond Training, those that change a transfer's numbers.
 HARDWARE = ("accelerator", "devices", "num_nodes", "deterministic")
 
@@ -132,9 +131,7 @@ def decisive(job: Job) -> dict[str, Any]:
         "model": job.model.model_dump(),
         "training": _training(job.trainer),
         "callbacks": [
-            node.model_dump(by_alias=True)
-            for _, node in sorted(job.callbacks.items())
-            if node is not None and not node.target.startswith(ONLY_LOOKS)
+            node.as_written() for _, node in sorted(job.callbacks.items()) if node is not None and not node.only_looks
         ],
     }
     if job.stage == "transfer":

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from aetransfer.config.looking import only_looks
 from aetransfer.config.schema import Training
-from aetransfer.runs.identity import HARDWARE, ONLY_LOOKS
+from aetransfer.runs.identity import HARDWARE
 from aetransfer.sweeps.arms import rank
 from aetransfer.sweeps.collect import CollectedRun
 
@@ -115,7 +116,7 @@ def label(column: str, setting: dict[str, Any]) -> str:
 
 def decisive_settings(run: CollectedRun) -> dict[str, Any]:
     """Return what decides a run's numbers, but its seed, by the user's keys."""
-    looks = {key.removesuffix("._target_") for key, value in run.config.items() if str(value).startswith(ONLY_LOOKS)}
+    looks = _nodes_that_look(run.config)
     settled: dict[str, Any] = {}
     for key, value in run.config.items():
         if value is None and key in ("transfer", "transfer.transplanted", "pretrain", "head"):
@@ -158,6 +159,15 @@ def varied(settings: list[dict[str, Any]]) -> list[str]:
         if key not in choices and not _follows(key, choices, settings) and not _mirrors(key, columns, settings):
             columns.append(key)
     return sorted(columns, key=lambda key: key == "transfer")
+
+
+def _nodes_that_look(config: dict[str, Any]) -> set[str]:
+    nodes = {
+        key.removesuffix("._target_"): value
+        for key, value in config.items()
+        if key.startswith("callbacks.") and key.endswith("._target_")
+    }
+    return {node for node, target in nodes.items() if only_looks(str(target), config.get(f"{node}.only_looks"))}
 
 
 def _at_node(key: str, nodes: set[str]) -> bool:
