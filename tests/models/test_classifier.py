@@ -27,7 +27,13 @@ def make_classifier(freeze, **encoder):
 
 def make_arm(transfer, **encoder):
     body = Conv4(in_channels=1, image_size=16, latent_dim=6, widths=[4, 8], **encoder)
-    return Classifier(body, Head(6, 3), classes=3, transfer=transfer, optimizer=Optimizer(name="adam", lr=1e-3))
+    return Classifier(
+        body,
+        Head(6, 3),
+        classes=3,
+        transfer=transfer,
+        optimizer=Optimizer(name="adam", lr=1e-3, weight_decay=0, schedule="none"),
+    )
 
 
 def test_metrics_over_batches_are_those_of_the_whole_split():
@@ -79,7 +85,13 @@ def test_an_encoder_that_is_trained_gets_gradients():
 def test_a_frozen_layer_leaves_the_layers_within_it_in_their_mode(mode):
     transfer = Transfer(name="transplant_frozen", weights="transplanted", encoder="transplant_frozen", transplanted=3)
     encoder = TokenEncoder(in_channels=1, image_size=16, latent_dim=6)
-    model = Classifier(encoder, Head(6, 3), classes=3, transfer=transfer, optimizer=Optimizer(name="adam", lr=1e-3))
+    model = Classifier(
+        encoder,
+        Head(6, 3),
+        classes=3,
+        transfer=transfer,
+        optimizer=Optimizer(name="adam", lr=1e-3, weight_decay=0, schedule="none"),
+    )
     if mode is not None:
         model.train(mode)
 
@@ -111,7 +123,7 @@ def test_encoder_and_head_have_learning_rates_of_their_own(name, schedule):
 def test_frozen_parameters_are_not_given_to_the_optimiser():
     model = make_classifier(freeze=True)
     groups = {"encoder": (model.encoder.parameters(), 0.1), "head": (model.head.parameters(), 0.1)}
-    made = configure(Optimizer(name="adam", lr=0.1, schedule="one_cycle"), groups, total_steps=10)
+    made = configure(Optimizer(name="adam", lr=0.1, weight_decay=0, schedule="one_cycle"), groups, total_steps=10)
 
     assert [group["name"] for group in made["optimizer"].param_groups] == ["head"]
 

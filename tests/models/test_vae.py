@@ -22,7 +22,13 @@ def make_vae(**settings):
     encoder = Conv4(in_channels=1, image_size=16, latent_dim=6, widths=[4, 8])
     defaults = {"likelihood": "bernoulli", "sigma": None, "kl_weight": 1.0, "kl_warmup_epochs": 0, "kl_cycles": 1}
     defaults |= {"free_bits": 0.0}
-    vae = VAE(encoder, margin=2, seed=0, optimizer=Optimizer(name="adam", lr=1e-3), **(defaults | settings))
+    vae = VAE(
+        encoder,
+        margin=2,
+        seed=0,
+        optimizer=Optimizer(name="adam", lr=1e-3, weight_decay=0, schedule="none"),
+        **(defaults | settings),
+    )
     torch.nn.init.normal_(vae.log_variance.weight, std=0.1)
     return vae
 

@@ -1,5 +1,8 @@
 """The schema of one job. Everything a job reads comes from here, so a key that is not here is a misspelling.
 
+Its defaults are for files that leave a key out, those of older runs and of one's own: they are what a group's default
+file says.
+
 It knows nothing of torch, so that a config error costs a second, not five. A node with `_target_` names the class or
 function that is built from it. What that takes is not said here: `aetransfer.config.instantiate` asks its signature, of
 the program and of Lightning in their sources, of anybody else when it is built.
@@ -138,11 +141,13 @@ EncoderNode = Annotated[
 
 
 class Optimizer(Node):
+    """Each model's file has its own of these, so there is no default that would be right for all."""
+
     name: Literal["adam", "adamw", "sgd"]
     lr: PositiveFloat
     encoder_lr: PositiveFloat | None = None
-    weight_decay: NonNegativeFloat = 0.0
-    schedule: Literal["none", "cosine", "one_cycle"] = "none"
+    weight_decay: NonNegativeFloat
+    schedule: Literal["none", "cosine", "one_cycle"]
 
 
 class AutoEncoderModel(Node):
@@ -155,7 +160,7 @@ class VAEModel(Node):
     likelihood: Literal["bernoulli", "continuous_bernoulli", "gaussian"] = "bernoulli"
     sigma: PositiveFloat | None = None
     kl_weight: NonNegativeFloat = 1.0
-    kl_warmup_epochs: NonNegativeInt = 0
+    kl_warmup_epochs: NonNegativeInt = 5
     kl_cycles: PositiveInt = 1
     free_bits: NonNegativeFloat = 0.0
     optimizer: Optimizer
@@ -256,7 +261,7 @@ class Transfer(Node):
 class Training(Node):
     """How long and how exactly: what decides the numbers, whatever machine does it."""
 
-    max_epochs: PositiveInt = 10
+    max_epochs: PositiveInt = 20
     precision: Literal["32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true"] = "32-true"
     gradient_clip_val: PositiveFloat | None = None
     accumulate_grad_batches: PositiveInt = 1
@@ -276,7 +281,7 @@ class Trainer(Training):
     deterministic: bool | Literal["warn"] = False
     profiler: Literal["simple", "advanced", "pytorch"] | None = None
     detect_anomaly: bool = False
-    log_every_n_steps: PositiveInt = 50
+    log_every_n_steps: PositiveInt = 20
     progress: bool = True
 
 

@@ -1,0 +1,121 @@
+"""A default stands once: what the schema or a class takes a missing key for is what the files of configs/ say."""
+
+import inspect
+
+import pytest
+import yaml
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from aetransfer.config.compose import composed
+from aetransfer.config.groups import choices_of, config_directory
+from aetransfer.config.measures import Measures
+from aetransfer.config.schema import (
+    AutoEncoderModel,
+    ClassifierModel,
+    Conv4Encoder,
+    Data,
+    Head,
+    Trainer,
+    Training,
+    Transfer,
+    VAEModel,
+)
+from aetransfer.config.sentences import SCHEMAS
+from aetransfer.config.sweep_file import SweepFile
+from aetransfer.data.batches import Augment
+from aetransfer.networks.conv4 import Conv4
+from aetransfer.runs.store import default_output_dir
+from tests.integration.conftest import job_of
+
+# By the file that says what is usual, what takes its keys. The files beside it are other choices.
+USUAL = {
+    "data/_base": (Data,),
+    "data/_base#augment": (Augment,),
+    "encoder/conv4": (Conv4Encoder, Conv4),
+    "head/mlp": (Head,),
+    "training/default": (Training, Trainer),
+    "trainer/auto": (Trainer,),
+    "sweep/tune": (SweepFile,),
+    "transfer/gradual": (Transfer,),
+    **{f"evaluation/{name}": (Measures,) for name in choices_of("evaluation")},
+    **{name: (schema,) for name, schema in SCHEMAS.items()},
+}
+MODELS = {"ae": AutoEncoderModel, "vae": VAEModel, "classifier": ClassifierModel}
+
+
+def content(place):
+    name, _, key = place.partition("#")
+    node = yaml.safe_load((config_directory() / f"{name}.yaml").read_text())
+    return node[key] if key else node
+
+
+def defaults(taker):
+    """What a schema or a class takes missing keys for, by key. None says that nothing is set, and is no number."""
+    if issubclass(taker, BaseModel):
+        found = {field.alias or name: field.default for name, field in taker.model_fields.items()}
+    else:
+        found = {name: each.default for name, each in inspect.signature(taker).parameters.items()}
+    return {
+        key: value for key, value in found.items() if value not in (PydanticUndefined, inspect.Parameter.empty, None)
+    }
+
+
+def pairs(taker, node):
+    """Each key's default with what the file says, in the nodes below too."""
+    for key, default in defaults(taker).items():
+        if key in node and not isinstance(default, BaseModel) and "${" not in str(node[key]):
+            yield key, list(default) if isinstance(default, tuple) else default, node[key]
+    for key, field in getattr(taker, "model_fields", {}).items():
+        kinds = [each for each in getattr(field.annotation, "__args__", (field.annotation,)) if isinstance(each, type)]
+        for kind in kinds:
+            if issubclass(kind, BaseModel) and isinstance(node.get(key), dict):
+                yield from pairs(kind, node[key])
+
+
+@pytest.mark.parametrize(("place", "taker"), [(place, taker) for place, takers in USUAL.items() for taker in takers])
+def test_a_missing_key_has_the_value_of_the_usual_file(place, taker):
+    assert [pair for pair in pairs(taker, content(place)) if pair[1] != pair[2]] == []
+
+
+def test_what_every_model_sets_otherwise_has_no_default():
+    agrees = {}
+    for name, taker in MODELS.items():
+        for key, default, value in pairs(taker, content(f"model/{name}")):
+            agrees.setdefault(key, []).append(value == default)
+
+    assert [key for key, those in agrees.items() if not any(those)] == []
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_models_own_optimiser_is_not_guessed(name):
+    optimizer = content(f"model/{name}")["optimizer"]
+
+    for key in ("weight_decay", "schedule"):
+        node = {"name": name, "optimizer": {other: value for other, value in optimizer.items() if other != key}}
+        with pytest.raises(ValueError, match=f"{key}\n  Field required"):
+            MODELS[name].model_validate(node)
+
+
+@pytest.mark.parametrize(
+    ("place", "name"), [(place, name) for place in ("callbacks/default", "callbacks/probe") for name in content(place)]
+)
+def test_a_callbacks_own_defaults_are_those_of_its_file(place, name):
+    node = content(place)[name]
+    if name == "defaults":
+        return
+    module, _, called = node["_target_"].rpartition(".")
+    taker = getattr(__import__(module, fromlist=[called]), called)
+
+    assert [pair for pair in pairs(taker, node) if pair[1] != pair[2]] == []
+
+
+def test_the_length_of_a_training_is_said_once():
+    assert job_of("model=ae").trainer.max_epochs == Training.model_fields["max_epochs"].default
+    assert job_of().trainer.log_every_n_steps == Trainer.model_fields["log_every_n_steps"].default
+
+
+def test_commands_without_a_config_look_for_runs_where_those_with_one_put_them(monkeypatch):
+    monkeypatch.delenv("AETRANSFER_OUTPUT_DIR")
+
+    assert composed("train", []).paths.output_dir == str(default_output_dir())
