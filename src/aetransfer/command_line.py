@@ -64,6 +64,7 @@ def main(
     config_name: str,
     check: Callable[[DictConfig, list[str]], Any],
     task: Callable[[DictConfig, list[str]], Path | None],
+    trial: Callable[[DictConfig, list[str]], Path | None] | None = None,
     describe: Callable[[DictConfig, list[str]], None] | None = None,
     prepare: Callable[[Any], None] | None = None,
     submit: bool = False,
@@ -72,12 +73,12 @@ def main(
     """Run `task` on the config that the command line composes, or once for each choice of a sweep (-m).
 
     check: raises for a config that can't run; it sees every choice of a sweep before the first job starts. task: gets
-    the config and the overrides that made it, and returns the run's directory. describe: takes its place, for every job
-    of a sweep, where --identity is given. prepare: does once, before a sweep's jobs begin, what they share; it gets
-    what `check` returned of each choice. submit: leave the jobs to a cluster and return. goes_on: whether the command
-    goes on where it was cut off when it is given again; else it starts over. Exits with 1 after one sentence on
-    standard error for what the user can mend, with a traceback for anything else, with 130 on Ctrl-C and the other
-    signals that ask for a stop.
+    the config and the overrides that made it, and returns the run's directory. trial: takes its place in a search.
+    describe: takes it, for every job of a sweep, where --identity is given. prepare: does once, before a sweep's jobs
+    begin, what they share; it gets what `check` returned of each choice. submit: leave the jobs to a cluster and
+    return. goes_on: whether the command goes on where it was cut off when it is given again; else it starts over. Exits
+    with 1 after one sentence on standard error for what the user can mend, with a traceback for anything else, with 130
+    on Ctrl-C and the other signals that ask for a stop.
     """
     note_command_began()
     # Hydra would print its own account of an error and exit; raised, it can be said in a sentence.
@@ -89,7 +90,7 @@ def main(
         load_environment()
         with stopping.heeded(interrupted):
             words = [word for word in words if word != IDENTITY or described is None]
-            _answer(config_name, words, check, task, described, prepare, submit)
+            _answer(config_name, words, check, task, trial or task, described, prepare, submit)
     except KeyboardInterrupt:
         print(interrupted, file=sys.stderr)
         sys.exit(stopping.INTERRUPTED)
@@ -102,6 +103,7 @@ def _answer(
     words: list[str],
     check: Callable[[DictConfig, list[str]], Any],
     task: Callable[[DictConfig, list[str]], Path | None],
+    trial: Callable[[DictConfig, list[str]], Path | None],
     described: Callable[[DictConfig, list[str]], None] | None,
     prepare: Callable[[Any], None] | None,
     submit: bool,
@@ -163,8 +165,11 @@ def _answer(
                 for each in checked:
                     prepare(each)
             output_dir = at_home(config.paths.output_dir)
-            # Which jobs a search has shows while it goes on.
-            _sweep(config_name, words, task, output_dir, None if sweep.bounds else jobs_of(alternatives), submit)
+            if sweep.bounds:
+                # Which jobs a search has shows while it goes on.
+                _sweep(config_name, words, trial, output_dir, None, submit)
+            else:
+                _sweep(config_name, words, task, output_dir, jobs_of(alternatives), submit)
         else:
             _single(config_name, words, task)
 
@@ -269,7 +274,7 @@ def _sweep(
         _launch(
             config_name,
             [*words, f"hydra.sweep.dir={quoted(str(directory))}"],
-            SweepTask(config_name, task, directory, sys.argv[:], detached=submit),
+            SweepTask(config_name, task, directory, sys.argv[:], detached=submit, searches=jobs is None),
         )
     except (UserError, *COMPLAINTS):
         # The launcher or the sweeper as a whole. What jobs have noted by then stays.

@@ -71,7 +71,7 @@ def report(request: Request) -> Path:
         runs = directory / "runs" if (directory / "runs").is_dir() else directory
         collection = collect_store(runs, request.filters)
         folder = runs.absolute().parent / "reports" / slug
-    if not collection.runs and not collection.unfinished:
+    if not (collection.runs or collection.unfinished or collection.untested):
         asked = f" with {' '.join(request.filters)}" if request.filters else ""
         raise UserError(f"There is no run{asked} in {directory}.")
 

@@ -14,9 +14,10 @@ from aetransfer import logs
 from aetransfer.assemble import Model, architecture_of, make_data, make_encoder, make_model, make_trainer
 from aetransfer.batch_norm import check_smallest_batch
 from aetransfer.callbacks.finite import check_chosen
+from aetransfer.callbacks.no_training import NoTraining
 from aetransfer.callbacks.progress import Throughput
 from aetransfer.config.schema import Data, GivenEncoder, Job
-from aetransfer.data.module import ImageDataModule
+from aetransfer.data.module import ImageDataModule, Part
 from aetransfer.data.reading import UNSTATED
 from aetransfer.errors import UserError
 from aetransfer.networks.encoder import Encoder
@@ -31,6 +32,7 @@ from aetransfer.runs.member import Member
 from aetransfer.runs.place import place
 from aetransfer.runs.record import Record
 from aetransfer.runs.trained_on import check_data, check_unchanged, note_data, say_other_data
+from aetransfer.runs.untested import UNTESTED, is_left_to_test
 from aetransfer.sharded import is_sharded
 from aetransfer.transfer.beginning import begin_, strip_
 from aetransfer.transfer.card import write_cards
@@ -61,10 +63,14 @@ def _run(job: Job, overrides: list[str]) -> Run:
     except OSError as error:
         raise UserError(f"paths.output_dir={job.paths.output_dir} can't be written ({error.strerror}).") from error
     with RunLock(directory.locks).held() as lock:
+        left_to_test = is_left_to_test(directory, job)
         # Another job may have finished it while this one waited.
         if (done := finished_run(job)) is not None:
             return done
-        if is_finished(directory):
+        if left_to_test:
+            job = job.model_copy(update={"test": "alone"})
+            log.info("%s is finished, and a search has left it untested: it is tested now.", directory.path.name)
+        elif is_finished(directory):
             log.info("The run that was there is now %s.", directory.move_aside().name)
         check_begun(directory, job)
         if not directory.path.is_dir():
@@ -85,7 +91,10 @@ def _recorded(job: Job, directory: RunDirectory, source: str | None, overrides: 
     directory.write_config(job)
     with logs.to_file(directory.log), mishaps.writers_report_here():
         throughput = Throughput()
+        trained = directory.result() if job.test == "alone" else None
         record = Record(directory, job, source, overrides, throughput.progress)
+        if trained is not None:
+            record.keep_training_of(trained)
         lock.beats.append(record.beat)
         try:
             with distributed.called(job, directory, source, partial(_end, record)) as member:
@@ -97,7 +106,7 @@ def _recorded(job: Job, directory: RunDirectory, source: str | None, overrides: 
                     f"what says who does it was removed from {directory.locks}."
                 ) from stop
             with stopping.deferred():
-                record.close("interrupted")
+                record.give_up("interrupted", trained)
                 leave_page(directory)
             if isinstance(stop, SystemExit):
                 # Lightning turns a KeyboardInterrupt into an exit; who runs a whole sweep must still learn what it was.
@@ -107,9 +116,12 @@ def _recorded(job: Job, directory: RunDirectory, source: str | None, overrides: 
             sentence = mishaps.explained(error, directory.path)
             # On a disk that is full or gone the record can't be closed either; the run counts as interrupted then.
             with suppress(WriteError), stopping.deferred():
-                record.close("failed", error=str(sentence) if sentence else f"{type(error).__name__}: {error}")
+                why = str(sentence) if sentence else f"{type(error).__name__}: {error}"
+                record.give_up("failed", trained, error=why)
                 leave_page(directory)
             raise
+        if trained is not None:
+            facts = {"metrics": facts["metrics"], "counts": facts["counts"] | trained["counts"]}
         with stopping.deferred():
             run = Run(directory, record.close("finished", **facts))
             leave_page(directory)
@@ -125,7 +137,8 @@ def _end(record: Record, why: str) -> None:
 def execute(
     job: Job, directory: RunDirectory, source: str | None, member: Member, throughput: Throughput | None = None
 ) -> dict[str, Any]:
-    """Train, then test the best epoch. Each of a run's processes does this; the first one exports the encoder.
+    """Train, then test the best epoch, of which `job.test` may leave one out. Each of a run's processes does this; the
+    first one exports the encoder.
 
     source: run directory, checkpoint or exported encoder that is carried; None for a control or a pretraining.
     throughput: the one that others ask how far training is. Returns `metrics`, `counts`, `data` and `timing` for
@@ -168,6 +181,8 @@ def execute(
         (check_data if resumed else note_data)(directory, job, data.training_split)
     if resumed:
         log.info("Resuming from %s", resumed)
+    if job.test == "alone":
+        trainer.callbacks.append(NoTraining())  # type: ignore[attr-defined]  # Lightning sets it from elsewhere
     with member.joined(trainer):
         trainer.fit(model, datamodule=data, ckpt_path=resumed, weights_only=True)
         epochs, steps = trainer.current_epoch, trainer.global_step
@@ -175,7 +190,8 @@ def execute(
         metrics: dict[str, float] = {}
         check_best(directory)
         check_chosen(trainer)
-        for evaluation in (trainer.validate, trainer.test) if data.has_test else (trainer.validate,):
+        tests = job.test != "left_out" and data.has_test
+        for evaluation in (trainer.validate, trainer.test) if tests else (trainer.validate,):
             # What was sharded once can't be sharded again.
             measured = make_model(job, make_encoder(job), classes) if is_sharded(trainer) else model
             evaluation(measured, datamodule=data, ckpt_path=directory.best, weights_only=True, verbose=False)
@@ -187,13 +203,15 @@ def execute(
             logger.finalize("success")
         facts = {
             "metrics": metrics,
-            "counts": _counts(data, model) | {"epochs": epochs, "steps": steps, "processes": member.size},
+            "counts": _counts(job, data, model) | {"epochs": epochs, "steps": steps, "processes": member.size},
             "data": data.account(),
             "timing": {
                 "train_seconds": round(throughput.seconds, 3),
                 "images_per_second": round(throughput.images_per_second, 1),
             },
         }
+        if data.has_test and not tests:
+            facts[UNTESTED] = True
         if trainer.is_global_zero:
             encoder = _whole_encoder(job, directory, model, trainer)
             seen = Preprocessing(job.data.pad, data.reading or UNSTATED)
@@ -205,7 +223,7 @@ def execute(
 
 
 def _whole_encoder(job: Job, directory: RunDirectory, model: Model, trainer: Trainer) -> Encoder:
-    """Return the best epoch's encoder, which was just tested."""
+    """Return the best epoch's encoder, which was just validated."""
     if not is_sharded(trainer):
         return model.encoder
     encoder = make_encoder(job)
@@ -264,10 +282,12 @@ def metrics_of(logged: dict[str, Any]) -> dict[str, float]:
     return {name: value.item() for name, value in logged.items() if name.startswith(("val/", "test/"))}
 
 
-def _counts(data: ImageDataModule, model: Model) -> dict[str, int]:
+def _counts(job: Job, data: ImageDataModule, model: Model) -> dict[str, int]:
     parameters = list(model.parameters())
+    left_out = job.test == "left_out" and data.has_test
+    parts: tuple[Part, ...] = ("train", "val") if left_out else ("train", "val", "test")
     return {
-        **{part: data.count(part) for part in ("train", "val", "test")},
+        **{part: data.count(part) for part in parts},
         "parameters": sum(parameter.numel() for parameter in parameters),
         "trained_parameters": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
     }

@@ -17,7 +17,15 @@ from aetransfer.transfer.settle import pretraining_of, settle
 
 
 def main(submit: bool = False) -> None:
-    command_line.main("train", check=_job, task=_train, describe=_describe, prepare=_look_at_data, submit=submit)
+    command_line.main(
+        "train",
+        check=_job,
+        task=_train,
+        trial=_trial,
+        describe=_describe,
+        prepare=_look_at_data,
+        submit=submit,
+    )
 
 
 def _job(config: DictConfig, overrides: list[str]) -> Job:
@@ -51,7 +59,15 @@ def _describe(config: DictConfig, overrides: list[str]) -> None:
 
 
 def _train(config: DictConfig, overrides: list[str]) -> Path:
+    return _done(identified(_job(config, overrides)), overrides)
+
+
+def _trial(config: DictConfig, overrides: list[str]) -> Path:
     job = identified(_job(config, overrides))
+    return _done(job.model_copy(update={"test": "left_out"}), overrides)
+
+
+def _done(job: Job, overrides: list[str]) -> Path:
     done = finished_run(job)
     if done is None:
         # torch takes seconds to import, and neither a config error nor a finished run must.
@@ -59,8 +75,10 @@ def _train(config: DictConfig, overrides: list[str]) -> Path:
 
         done = run(job, overrides)
     for name, value in done.result["metrics"].items():
-        print(f"{name:<20}{value:.6g}")
-    if job.evaluation is not None:
+        # The test split has no say in a search, though an earlier command may have measured it.
+        if not (job.test == "left_out" and name.startswith("test/")):
+            print(f"{name:<20}{value:.6g}")
+    if job.evaluation is not None and job.test != "left_out":
         _measure(job, done)
     print(f"run: {done.directory.path}")
     return done.directory.path

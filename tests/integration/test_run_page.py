@@ -33,7 +33,7 @@ def test_a_finished_transfers_page_says_what_was_run_and_what_its_numbers_must_b
     assert "whose encoder is the pretrained one and is trained" in said
     assert "One run (n = 1) of seed 1" in said
     assert "the 360 test images were used once, after that" in said
-    assert "Its control, transfer=scratch with seed 1, had not finished in this store" in said
+    assert "Its control, transfer=scratch with seed 1, had no test result in this store" in said
     assert "torch " in said and f"commit {result['git']['commit']}" in said and "CPU cores" in said
     assert "limit_train_batches: 3" in said.partition("The whole config")[2]
     assert "python -m aetransfer.train data=photo_digits" in said

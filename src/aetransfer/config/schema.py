@@ -319,7 +319,10 @@ class Paths(Node):
 
 
 class Job(Node):
-    """One run: a pretraining (model ae or vae) or a transfer (model classifier)."""
+    """One run: a pretraining (model ae or vae) or a transfer (model classifier).
+
+    test: left out of a search's trials; alone, where a trial has trained the run already. No config has the key.
+    """
 
     seed: Seed = 0
     data: Data
@@ -337,6 +340,7 @@ class Job(Node):
     sweep: dict[str, Any] | None = None
     rerun: bool = False
     reuse: Literal["any_code", "same_code"] = "any_code"
+    test: Literal["after_training", "left_out", "alone"] = "after_training"
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -77,7 +77,7 @@ def content_of(subject: Subject) -> Content:
         problem=None if subject.status == "finished" else _problem(subject),
         numbers=_numbers(subject.told.metrics),
         caveats=_caveats(subject) if subject.status == "finished" else [],
-        comparison=_comparison(subject) if subject.status == "finished" and subject.run.control else None,
+        comparison=_comparison(subject) if _is_tested(subject) and subject.run.control else None,
         source=source_of(subject),
         charts=charts(subject.run.history, subject.best_epoch),
         pictures=pictures_of(directory),
@@ -87,6 +87,10 @@ def content_of(subject: Subject) -> Content:
         reproduction=_reproduction(subject),
         config=_config(subject),
     )
+
+
+def _is_tested(subject: Subject) -> bool:
+    return subject.status == "finished" and not subject.told.untested
 
 
 def _title(subject: Subject) -> str:
@@ -142,11 +146,9 @@ def _problem(subject: Subject) -> Problem:
 
 def _numbers(metrics: dict[str, float]) -> TextTable | None:
     """One row a quantity: what it was on the test split and on validation, at the epoch that was kept."""
-
-    def measured_on(part: str) -> list[str]:
-        return [name.removeprefix(part) for name in metrics if name.startswith(part)]
-
-    names = measured_on("test/") or measured_on("val/")
+    # What a search has left untested has those of validation alone.
+    part = "test/" if any(name.startswith("test/") for name in metrics) else "val/"
+    names = [name.removeprefix(part) for name in metrics if name.startswith(part)]
     first = [name.removeprefix("test/") for name in PRIMARY]
     names.sort(key=lambda name: first.index(name) if name in first else len(first))
     rows = [
@@ -162,8 +164,9 @@ def _number(value: float | None) -> str:
 
 def _caveats(subject: Subject) -> list[str]:
     told = subject.told
+    facts: dict[str, Any] = {"metrics": told.metrics, "counts": subject.counts, "untested": told.untested}
+    facts["data"] = told.data.model_dump()
     try:
-        facts = {"metrics": told.metrics, "counts": subject.counts, "data": told.data.model_dump()}
         return caveats(subject.directory.read_config(), facts)
     except (UserError, ArithmeticError, LookupError, ValueError):
         return ["Its config or its numbers are not those of this version, so what they must be read with is not said."]
@@ -174,7 +177,7 @@ def _comparison(subject: Subject) -> Comparison:
     mine = subject.told.metrics.get(ACCURACY)
     if control is None or mine is None or ACCURACY not in control.tested:
         return Comparison(
-            f"Its control, transfer={name} with seed {subject.told.seed}, had not finished in this store when this "
+            f"Its control, transfer={name} with seed {subject.told.seed}, had no test result in this store when this "
             "page was written. Without it test/acc says nothing about what was carried:",
             None,
             of_control(subject.run.result, str(name), subject.config),

@@ -7,6 +7,7 @@ from aetransfer.html.template import link
 from aetransfer.run_page.facts import Subject
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.store import read
+from aetransfer.runs.untested import is_untested
 from aetransfer.sweeps.collect import CollectedRun, checked, moved
 from aetransfer.sweeps.grouping import group_runs
 
@@ -37,7 +38,7 @@ def control_of(subject: Subject) -> Relative | None:
     for path in sorted(subject.directory.path.absolute().parent.glob("transfer-*")):
         if path.name.startswith(wanted) and f"-s{subject.told.seed}-" in path.name:
             control = checked(read(path))
-            if control.status != "finished" or RunDirectory(path).is_superseded:
+            if control.status != "finished" or is_untested(control.result) or RunDirectory(path).is_superseded:
                 continue
             columns, _ = group_runs([subject.run, CollectedRun(control)])
             if columns == ["transfer"] and control.result["seed"] == subject.told.seed:

@@ -124,7 +124,7 @@ class RunDirectory:
 
     def write_config(self, job: Job) -> None:
         # What may be called is the command line's to say, each time anew.
-        plain = job.model_dump(mode="json", by_alias=True, exclude={"allow"})
+        plain = job.model_dump(mode="json", by_alias=True, exclude={"allow", "test"})
         replace_file(self.config, yaml.safe_dump(without_secrets(plain), sort_keys=False))
 
     def read_config(self) -> Job:

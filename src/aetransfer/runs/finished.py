@@ -16,6 +16,7 @@ from aetransfer.config.schema import Job
 from aetransfer.errors import UserError
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.earlier import earlier_run
+from aetransfer.runs.untested import is_left_to_test
 
 log = logging.getLogger(__name__)
 
@@ -79,10 +80,11 @@ def directory_of(job: Job) -> RunDirectory:
 def finished_run(job: Job) -> Run | None:
     """Return an identified job's run if it is finished and may be used. Raises UserError where reuse=same_code forbids.
 
-    Where rerun asks for it afresh, a run that this very command has made is used.
+    None for one that a search has left untested, where the job wants its test. Where rerun asks for it afresh, a run
+    that this very command has made is used.
     """
     directory = directory_of(job)
-    if not is_finished(directory):
+    if not is_finished(directory) or is_left_to_test(directory, job):
         return None
     result = directory.result()
     assert result is not None

@@ -16,6 +16,7 @@ from aetransfer.printable import printable
 from aetransfer.runs.files import replacing
 from aetransfer.runs.filters import flat, setting
 from aetransfer.runs.store import StoredRun
+from aetransfer.runs.untested import UNTESTED, is_untested
 
 COLOURS = {
     "finished": "green",
@@ -114,10 +115,14 @@ def _cells(run: StoredRun) -> tuple[str, str, str, str]:
         started = ""
     return (
         str(_part(run, "counts").get("epochs", "")),
-        "" if metric is None else f"{run.main_metric.removeprefix('test/')} {metric:.4g}",
+        _without_test(run) if metric is None else f"{run.main_metric.removeprefix('test/')} {metric:.4g}",
         started,
         "" if seconds is None else str(timedelta(seconds=round(seconds))),
     )
+
+
+def _without_test(run: StoredRun) -> str:
+    return UNTESTED if is_untested(run.result) else ""
 
 
 def _number(value: Any) -> float | None:

@@ -11,6 +11,7 @@ from aetransfer.config.schema import Job
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.identity import identity
 from aetransfer.runs.provenance import provenance
+from aetransfer.runs.untested import UNTESTED
 
 
 class Record:
@@ -45,12 +46,30 @@ class Record:
         }
         self.beat()
 
+    def keep_training_of(self, earlier: dict[str, Any]) -> None:
+        """Keep what a run that is only tested now has said of its training. earlier: its result.json."""
+        self._since -= earlier["timing"]["seconds"]
+        with self._writing:
+            self.content |= {key: earlier[key] for key in ("metrics", "counts", "timing", UNTESTED)}
+
     def beat(self) -> None:
         """Write that the run goes on, and how far it is."""
         with self._writing:
             if self.content["status"] == "running":
                 self.content |= {"heartbeat": _now(), "progress": self._progress()}
                 self.directory.write_result(self.content)
+
+    def give_up(self, status: str, trained: dict[str, Any] | None, **more: Any) -> None:
+        """Close a run that has not come to its end; one that was trained before, and only tested now, stays finished.
+
+        trained: the result.json of such a run.
+        """
+        if trained is None:
+            self.close(status, **more)
+            return
+        with self._writing:
+            self.content = {**trained, "status": "finished"}
+            self.directory.write_result(self.content)
 
     def close(self, status: str, **more: Any) -> dict[str, Any]:
         """Write the last word on the run and return it; `more` is merged in, `timing` into what stands there."""
@@ -60,6 +79,8 @@ class Record:
             self.content |= {"status": status, "progress": self._progress(), **more, "timing": timing}
             if status == "finished":
                 del self.content["progress"]
+                if UNTESTED not in more:
+                    self.content.pop(UNTESTED, None)
             self.directory.write_result(self.content)
         return self.content
 

@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.filters import chosen, flat
 from aetransfer.runs.plain import read_json
 from aetransfer.runs.store import StoredRun, read
+from aetransfer.runs.untested import is_untested
 from aetransfer.sweeps.jobs import read_jobs, read_planned
 
 log = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ class Facts(BaseModel):
     command: list[str] = []
     overrides: list[str] = []
     config_dir: str | None = None
+    untested: bool = False
     versions: dict[str, str] | None = None
     git: Code | None = None
     hardware: Hardware | None = None
@@ -146,11 +148,15 @@ class Unfinished:
 
 @dataclass(frozen=True)
 class Collection:
-    """runs: finished, each once. unfinished: all others that were asked for. sources: the runs' pretrainings."""
+    """runs: finished and tested, each once. unfinished: all others that were asked for.
+
+    sources: the runs' pretrainings. untested: what a search has finished, of which there are no numbers to report.
+    """
 
     runs: list[CollectedRun]
     unfinished: list[Unfinished]
     sources: list[CollectedRun]
+    untested: list[CollectedRun] = field(default_factory=list)
 
 
 def collect_sweep(sweep: Path, filters: Sequence[str] = ()) -> Collection:
@@ -208,13 +214,15 @@ def _unfinished(run: StoredRun, what: str) -> Unfinished:
 
 
 def _collection(finished: Iterable[StoredRun], unfinished: list[Unfinished], store: Path) -> Collection:
-    runs = [CollectedRun(run) for run in finished]
+    collected = [CollectedRun(run) for run in finished]
+    runs = [run for run in collected if not is_untested(run.result)]
     sources = {
         run.name: CollectedRun(run)
         for path in {collected.stored.source for collected in runs if collected.stored.source is not None}
         if (run := checked(read(moved(path, store)))).damage is None
     }
-    return Collection(runs, unfinished, [sources[name] for name in sorted(sources)])
+    untested = [run for run in collected if is_untested(run.result)]
+    return Collection(runs, unfinished, [sources[name] for name in sorted(sources)], untested)
 
 
 def store_of(sweep: Path) -> Path:

@@ -40,10 +40,13 @@ class Section:
 
 @dataclass(frozen=True)
 class Content:
-    """finished: every run that the report is made of, the pretrainings of transfers included."""
+    """finished: every run that the report is made of, the pretrainings of transfers included. left_out: why others are
+    not in it, empty where there are none.
+    """
 
     title: str
     lead: str
+    left_out: str
     sections: list[Section]
     unfinished: list[Unfinished]
     finished: list[CollectedRun]
@@ -62,6 +65,7 @@ def content_of(collection: Collection) -> Content:
     return Content(
         title=_title(transfers, pretrainings),
         lead=_lead(collection),
+        left_out=_left_out(collection),
         sections=[
             *([_section(TRANSFERS, transfers)] if transfers else []),
             *([_section(PRETRAININGS, pretrainings)] if pretrainings else []),
@@ -148,6 +152,14 @@ def _lead(collection: Collection) -> str:
     finished = f"{len(runs)} finished {'run' if len(runs) == 1 else 'runs'}"
     seeds = f", seeds {ranges(run.seed for run in runs)}" if runs else ""
     return f"{finished}{seeds}; {others or 'none'} failed, interrupted or missing."
+
+
+def _left_out(collection: Collection) -> str:
+    count = len(collection.untested)
+    if not count:
+        return ""
+    runs, it = ("A finished run is", "it") if count == 1 else (f"{count} finished runs are", "them")
+    return f"{runs} left out, because a search made {it} and did not test {it}: train with the same config does."
 
 
 def _pretraining_cost(sources: Sequence[CollectedRun]) -> str:

@@ -96,7 +96,14 @@ def as_markdown(content: Content, today: date) -> str:
 
 
 def _markdown(content: Content, today: date) -> Iterator[str]:
-    yield from (f"# {_plain(content.title)}", "", f"Date: {today.isoformat()}", "", content.lead, "")
+    yield from (
+        f"# {_plain(content.title)}",
+        "",
+        f"Date: {today.isoformat()}",
+        "",
+        " ".join([content.lead, content.left_out]).strip(),
+        "",
+    )
     if content.unfinished:
         yield from ("## Not finished", "", *(f"- {_plain(str(run))}" for run in content.unfinished), "")
     for section in content.sections:

@@ -13,6 +13,7 @@ from aetransfer.runs.files import replace_file
 from aetransfer.runs.lock import Claim
 from aetransfer.runs.plain import last_lines
 from aetransfer.runs.store import StoredRun, read
+from aetransfer.runs.untested import UNTESTED, is_untested
 from aetransfer.sweeps.collect import moved, store_of
 from aetransfer.sweeps.jobs import SweepJob, read_jobs, read_planned
 from aetransfer.sweeps.queue import Standing, read_queued, standings
@@ -147,6 +148,8 @@ def _progress(run: StoredRun, brief: bool = False) -> str:
 
 def _measured(run: StoredRun) -> str:
     value = run.result.get("metrics", {}).get(run.main_metric)
+    if is_untested(run.result):
+        return UNTESTED
     return "" if value is None else f"{run.main_metric.removeprefix('test/')} {value:.4g}"
 
 

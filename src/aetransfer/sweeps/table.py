@@ -25,6 +25,8 @@ def print_report(content: Content) -> None:
                 difference = [cell for cell in row[named : named + 2] if cell != NOTHING]
                 line = f"{' '.join([*setting, arms])}: {' '.join([*difference, verdict])}"
                 out.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+    if content.left_out:
+        out.print(content.left_out, highlight=False, soft_wrap=True)
 
 
 def _table(results: TextTable) -> Table:

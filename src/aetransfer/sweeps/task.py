@@ -20,7 +20,8 @@ from aetransfer.sweeps.jobs import SweepJob, note_job
 class SweepTask:
     """Runs `task` on a job's config and notes in the sweep's directory how it ended.
 
-    command: what the user typed. detached: a launcher that can queue jobs shall not wait for them.
+    command: what the user typed. detached: a launcher that can queue jobs shall not wait for them. searches: its jobs
+    are the trials of a search.
     """
 
     config_name: str
@@ -28,6 +29,7 @@ class SweepTask:
     sweep: Path
     command: list[str]
     detached: bool = False
+    searches: bool = False
 
     def __call__(self, config: DictConfig) -> SweepJob:
         # A launcher that gives a job several processes calls this in each of them.

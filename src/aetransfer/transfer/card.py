@@ -17,6 +17,7 @@ from aetransfer.runs.files import replace_file
 from aetransfer.runs.finished import code_version, own_code
 from aetransfer.runs.identity import identity
 from aetransfer.runs.plain import read_json
+from aetransfer.runs.untested import UNTESTED
 from aetransfer.transfer.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def write_cards(
         "data": {
             "name": job.data.name,
             "digest": job.data.digest,
-            "images": {part: facts["counts"][part] for part in ("train", "val", "test")},
+            "images": {part: facts["counts"][part] for part in ("train", "val", "test") if part in facts["counts"]},
             "labels_per_class": job.data.labels_per_class,
             "class_names": list(class_names),
         },
@@ -99,14 +100,16 @@ def _monitor(job: Job) -> Monitor:
 
 
 def caveats(job: Job, facts: Mapping[str, Any]) -> list[str]:
-    """Say what a run's numbers must be read with. facts: its `metrics`, `counts` and, of newer runs, `data`."""
+    """Say what a run's numbers must be read with. facts: its `metrics`, `counts` and, of newer runs, `data`,
+    and whether it is `untested`.
+    """
     counts, metrics, data = facts["counts"], facts["metrics"], facts.get("data", {})
     own = data.get("validation") == "own"
     drawn = "orders and label subsets" if own else "orders, validation images and label subsets"
     chosen_by = f"{_monitor(job).metric} on {_validated(counts['val'], own)}"
     said = [
         f"One run (n = 1) of seed {job.seed}: other seeds have other first weights, {drawn}, and give other numbers.",
-        f"The epoch was chosen by {chosen_by}; {_tested(counts['test'])}.",
+        f"The epoch was chosen by {chosen_by}; {_tested(facts)}.",
         *data.get("notes", []),
     ]
     limits = job.trainer.model_dump(include={"limit_train_batches", "limit_val_batches", "limit_test_batches"})
@@ -134,8 +137,10 @@ def _validated(count: int, own: bool) -> str:
     return f"{count:,} images cut out of the training split"
 
 
-def _tested(count: int) -> str:
-    if not count:
+def _tested(facts: Mapping[str, Any]) -> str:
+    if facts.get(UNTESTED):
+        return "the test split was not used, because a search made this run: train with the same config tests it"
+    if not (count := facts["counts"]["test"]):
         return "there is no test split, so all numbers are of images that chose the epoch"
     return f"the {count:,} test images were used once, after that"
 

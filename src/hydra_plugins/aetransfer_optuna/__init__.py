@@ -55,7 +55,10 @@ class SearchSweeper(Sweeper):
         except ImportError as error:
             raise UserError("sweep=tune needs Optuna: pip install 'aetransfer[search]'.") from error
         file = sweep_file(self._config)
-        arms = open_arms(self._jobs(arguments), file, arguments, at_home(self._config.paths.output_dir))
+        jobs = self._jobs(arguments)
+        if any(job.evaluation is not None for _, job in jobs):
+            print("A search tests nothing, so evaluation= waits for the commands that it ends with.")
+        arms = open_arms(jobs, file, arguments, at_home(self._config.paths.output_dir))
         number = 0
         while asked := [(arm, trial) for arm in arms for _ in range(file.batch) if (trial := arm.study.ask())]:
             try:

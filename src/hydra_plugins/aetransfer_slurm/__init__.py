@@ -22,6 +22,7 @@ from aetransfer.config.schema import Job
 from aetransfer.errors import UserError
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.finished import is_finished
+from aetransfer.runs.untested import is_left_to_test
 from aetransfer.sweeps.queue import Queued, check_slurm, conclude_queued, note_queued
 from aetransfer.sweeps.task import SweepTask
 from aetransfer.transfer.settle import settle
@@ -169,7 +170,10 @@ class QueuedJob:
             job = settle(checked(config, Job), self.overrides)
         except UserError:
             return True
-        return not job.rerun and is_finished(RunDirectory.of(job))
+        directory = RunDirectory.of(job)
+        # A test is work for a node as well.
+        work_left = not self.task.searches and is_left_to_test(directory, job)
+        return not job.rerun and not work_left and is_finished(directory)
 
 
 def _executor(folder: str, settings: dict[str, Any]) -> "submitit.AutoExecutor":
