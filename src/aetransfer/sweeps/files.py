@@ -152,4 +152,4 @@ def _plain(text: str) -> str:
 
 def _code(text: str) -> str:
     fence = "``" if "`" in text else "`"
-    return f"{fence}{' '.join(text.split())}{fence}"
+    return f"{fence}{' '.join(text.splitlines())}{fence}"
