@@ -36,7 +36,7 @@ from aetransfer.config.nodes import at_home
 from aetransfer.config.quoting import quoted
 from aetransfer.config.sentences import COMPLAINTS, said
 from aetransfer.config.sweep_file import expanded, override_of
-from aetransfer.environment import CONFIG_DIR, load_environment
+from aetransfer.environment import CONFIG_DIR, check_names, load_environment
 from aetransfer.errors import UserError
 from aetransfer.runs import stopping
 from aetransfer.runs.finished import note_command_began
@@ -88,6 +88,7 @@ def main(
     interrupted = stopping.GOES_ON if goes_on else stopping.STARTS_OVER
     try:
         load_environment()
+        check_names(words)
         with stopping.heeded(interrupted):
             words = [word for word in words if word != IDENTITY or described is None]
             _answer(config_name, words, check, task, trial or task, described, prepare, submit)
@@ -129,10 +130,12 @@ def _answer(
         raise UserError(f"-m sweeps over trainings: {config_name} does one thing at a time.")
     sweep = expanded(config_name, overrides, multirun, folder)
     overrides, params = sweep.overrides, None
+    whole: dict[tuple[str, ...], DictConfig] = {}
     if multirun:
         overrides = with_globs_listed(overrides, options)
         first = [values[0] for values in alternatives_of(config_name, overrides, multirun, folder)]
-        params = _params(composed(config_name, first, folder, with_hydra=True), first)
+        whole[tuple(first)] = composed(config_name, first, folder, with_hydra=True)
+        params = _params(whole[tuple(first)], first)
         overrides = with_globs_listed(with_params(overrides, params), options)
     alternatives = alternatives_of(config_name, overrides, multirun, folder)
     if described is not None:
@@ -141,7 +144,7 @@ def _answer(
         return
     checked = []
     for choice in each_value_once([*alternatives, *sweep.bounds]):
-        config = composed(config_name, choice, folder, with_hydra=True)
+        config = whole.pop(tuple(choice), None) or composed(config_name, choice, folder, with_hydra=True)
         _check_directories(config)
         if not multirun and config.hydra.mode == RunMode.MULTIRUN:
             raise UserError("hydra.mode=MULTIRUN runs a sweep: add -m in its place.")

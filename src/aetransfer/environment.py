@@ -5,6 +5,7 @@ Variables are put into the directories below and into nothing else, because a pa
 
 import os
 import re
+from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 
@@ -36,6 +37,18 @@ def load_environment() -> None:
     for name, directory in directories.items():
         elsewhere = name in written and folder != Path.cwd()
         os.environ[name] = str(folder / at_home(directory) if elsewhere else at_home(directory))
+
+
+def check_names(words: Sequence[str]) -> None:
+    """Raise UserError where a command line, a directory of the environment or the folder that it is in is no UTF-8.
+
+    A run's files could not name them: some could not be written, others not read again.
+    """
+    for text in (*words, *(os.environ.get(name, "") for name in DIRECTORIES), str(Path.cwd())):
+        # Python has a lone surrogate for each byte that is none.
+        raw = text.encode(errors="surrogateescape")
+        if raw != text.encode(errors="replace"):
+            raise UserError(f"{raw.decode(errors='backslashreplace')} is no UTF-8: rename that file or folder.")
 
 
 def _text(path: Path) -> str:

@@ -135,3 +135,22 @@ def test_a_directory_that_names_itself_is_one_sentence(folder, command):
 
     assert done.code == 1
     assert done.err.startswith("error: AETRANSFER_DATA_DIR names $AETRANSFER_DATA_DIR, which is not set")
+
+
+@pytest.mark.parametrize("place", ["a word", "the environment", "the folder that it is given in"])
+def test_names_that_are_no_utf_8_are_one_sentence_before_anything_is_done(folder, command, monkeypatch, place):
+    odd = os.fsdecode(b"caf\xe9")
+    (folder / odd).mkdir()
+    words, shown = [], "caf\\xe9"
+    if place == "a word":
+        words, shown = [f"paths.output_dir={odd}"], "paths.output_dir=caf\\xe9"
+    elif place == "the environment":
+        os.environ["AETRANSFER_OUTPUT_DIR"] = odd
+    else:
+        shown = f"{folder}/{shown}"
+        monkeypatch.chdir(folder / odd)
+
+    done = command(train.main, *TINY_PRETRAINING, "model=ae", *words)
+
+    assert_refused(done, f"{shown} is no UTF-8: rename that file or folder.")
+    assert not list((folder / odd).iterdir())

@@ -183,7 +183,7 @@ def _taken_at(key: str, composition: Composition) -> _Taken | None:
 
     Nothing is imported: a class whose signature can't be read takes nothing that could be suggested.
     """
-    config = composition.without(key)
+    config = composition.without(key) if "." in key else None
     if config is None:
         return None
     # A declared pretraining takes the transfer's encoder.
