@@ -47,6 +47,5 @@ def test_data_below_a_folder_of_such_a_name_are_refused_before_a_run_is_made(run
     (tmp_path / "images").rename(tmp_path / LATIN_1)
     done = run_train(*words[:1], f"data.root='{tmp_path}/{LATIN_1}'", "data.image_size=16", "transfer=scratch")
 
-    root = f"data.root={tmp_path}/{SHOWN}"
-    assert_refused(done, f"{root} is not UTF-8, and a run keeps its config in UTF-8: rename it, or link to it.")
+    assert_refused(done, f"data.root='{tmp_path}/{SHOWN}' is no UTF-8: rename that file or folder.")
     assert not (tmp_path / "outputs").exists()

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from hydra import version
 from hydra._internal.hydra import Hydra
@@ -16,10 +16,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from pydantic import BaseModel
 
 from aetransfer.config.groups import config_directory
-from aetransfer.config.schema import Job
 from aetransfer.config.sentences import COMPLAINTS, SCHEMAS, sentence
 from aetransfer.errors import UserError
-from aetransfer.printable import in_utf8
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
@@ -58,22 +56,10 @@ def options_of(group: str, config_name: str, overrides: Sequence[str] = (), conf
 def checked(config: DictConfig, schema: type[Schema]) -> Schema:
     """Check a composed config against its schema. Raises UserError naming each key that is wrong."""
     try:
-        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-        if schema is Job:
-            _check_utf8(plain)
-        return schema.model_validate(plain)
+        return schema.model_validate(OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
     except COMPLAINTS as error:
         config_name = next(name for name, known in SCHEMAS.items() if known is schema)
         raise UserError(sentence(error, config_name)) from error
-
-
-def _check_utf8(node: Any, place: str = "") -> None:
-    """Raise UserError for a value, such as a folder's name, that could not be written into a run's config.yaml."""
-    if isinstance(node, dict | list):
-        for key, value in node.items() if isinstance(node, dict) else enumerate(node):
-            _check_utf8(value, f"{place}.{key}" if place else str(key))
-    elif isinstance(node, str) and (shown := in_utf8(node)) != node:
-        raise UserError(f"{place}={shown} is not UTF-8, and a run keeps its config in UTF-8: rename it, or link to it.")
 
 
 @dataclass(frozen=True)

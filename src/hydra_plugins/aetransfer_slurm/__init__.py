@@ -20,8 +20,8 @@ from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 from aetransfer.config.compose import checked
 from aetransfer.config.schema import Job
 from aetransfer.errors import UserError
-from aetransfer.runs.directory import RunDirectory
-from aetransfer.runs.finished import is_finished
+from aetransfer.runs.finished import directory_of, is_finished
+from aetransfer.runs.identity import identified
 from aetransfer.runs.untested import is_left_to_test
 from aetransfer.sweeps.queue import Queued, check_slurm, conclude_queued, note_queued
 from aetransfer.sweeps.task import SweepTask
@@ -170,7 +170,11 @@ class QueuedJob:
             job = settle(checked(config, Job), self.overrides)
         except UserError:
             return True
-        directory = RunDirectory.of(job)
+        try:
+            directory = directory_of(identified(job, fetch=False))
+        except UserError:
+            # A login node may not have the data.
+            return False
         # A test is work for a node as well.
         work_left = not self.task.searches and is_left_to_test(directory, job)
         return not job.rerun and not work_left and is_finished(directory)
