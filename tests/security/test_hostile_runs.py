@@ -88,12 +88,12 @@ def test_a_config_says_nowhere_where_images_are_decoded_to_or_downloaded(run_eva
         "cache_dir": str(marker),
     }
     change_config(run, data=config["data"] | {"reader": reader})
-    assert_refused(run_evaluate(f"run={run}"), f"{run}/train does not exist")
+    assert_refused(run_evaluate(f"run={run}"), f"{run} holds no image")
 
     for split in ("train", "test"):
         for number in range(10):
-            (run / split / f"class{number}").mkdir(parents=True)
-            shutil.copy(torch_image(run), run / split / f"class{number}")
+            (run / split / f"{number}").mkdir(parents=True)
+            shutil.copy(torch_image(run), run / split / f"{number}")
     assert run_evaluate(f"run={run}").code == 0
 
 

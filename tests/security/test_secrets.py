@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
@@ -65,7 +66,7 @@ def test_no_planted_secret_is_in_any_file_of_a_sweep_or_its_report(run_train, co
     for path in files:
         assert not [secret for secret in PLANTED if secret.encode() in path.read_bytes()], path
     configs = [yaml.safe_load(path.read_text()) for path in store.glob("runs/transfer-*/config.yaml")]
-    assert {config["paths"]["cache_dir"] for config in configs} == {"https:/***@host/cache"}
+    assert {config["paths"]["cache_dir"] for config in configs} == {f"{Path.cwd()}/https:/***@host/cache"}
     assert {config["encoder"].get("api_key") for config in configs} == {None, "***"}
 
 

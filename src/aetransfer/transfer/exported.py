@@ -7,6 +7,7 @@ import hashlib
 import json
 import pickle
 import warnings
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 FORMAT = "aetransfer-encoder-1"
 # A key of the header beside those of the architecture; older files lack it.
 PREPROCESSING = "preprocessing"
+# Of the header's other keys: tensors belie a wrong architecture, and nothing else would a wrong preprocessing.
+CHECKSUM = "checksum"
 # What a checkpoint's tensors belong to: the parts of the three models. Of what they measure none is kept.
 PARTS = ("encoder", "decoder", "log_variance", "likelihood", "head")
 
@@ -50,7 +53,7 @@ def write_encoder(
     state = {key: value.detach().cpu().contiguous() for key, value in encoder.state_dict().items()}
     # One key: safetensors writes several in an order that changes, and the same encoder shall be the same file.
     header = architecture if preprocessing is None else {**architecture, PREPROCESSING: preprocessing.plain()}
-    replace_file(path, save(state, metadata={FORMAT: json.dumps(header)}))
+    replace_file(path, save(state, metadata={FORMAT: json.dumps({**header, CHECKSUM: _checksum(header)})}))
 
 
 def check_there_is(path: str | Path) -> None:
@@ -123,12 +126,20 @@ def _header(file: Path) -> tuple[dict[str, Any], Preprocessing | None]:
         architecture = json.loads(metadata[FORMAT])
     except (ValueError, RecursionError) as error:
         raise UserError(f"{file} is damaged: its header does not say which encoder it holds.") from error
+    checksum = architecture.pop(CHECKSUM, None) if isinstance(architecture, dict) else None
+    # The files of earlier versions have none.
+    if checksum is not None and checksum != _checksum(architecture):
+        raise UserError(f"{file} is damaged: what its header says has another checksum.")
     said = architecture.pop(PREPROCESSING, None) if isinstance(architecture, dict) else None
     try:
         preprocessing = None if said is None else preprocessing_of(said)
     except (ValueError, AttributeError) as error:
         raise UserError(f"{file} is damaged: what its header says of its images is wrong ({error}).") from error
     return _complete(architecture, shapes, file), preprocessing
+
+
+def _checksum(header: dict[str, Any]) -> str:
+    return f"{zlib.crc32(json.dumps(header, sort_keys=True).encode()):08x}"
 
 
 def _complete(architecture: Any, shapes: Mapping[str, Sequence[int]], file: Path) -> dict[str, Any]:
