@@ -60,7 +60,7 @@ def test_a_run_that_does_not_exist_or_has_not_finished_is_not_evaluated(run_eval
     ("words", "sentence"),
     [
         (["data=digits", "data.pad=2"], "The run takes 32x32 images, but digits gives 36x36: set data.pad or data.image_size to fit."),
-        (["data=image_folder", "data.root={}"], "The run's classes are 0, 1, 2, 3, 4, 5, ... (10 classes), those of image_folder cat, dog, emu: choose other data, or say which of the run's cat, dog, emu are, 'classes={cat: ..., dog: ..., emu: ...}'."),
+        (["data=image_folder", "data.root={}"], "The run's classes are 0, 1, 2, 3, 4, 5, ... (10 classes), those of image_folder cat, dog, emu: choose other data, or say which of the run's classes each one is with 'classes={cat: ..., dog: ..., emu: ...}'."),
     ],
 )  # fmt: skip
 def test_a_run_is_not_evaluated_on_data_of_another_shape(run_evaluate, finished_run, tmp_path, words, sentence):

@@ -22,7 +22,7 @@ WORDS = ("data=image_folder", *SIZE, "data.augment.crop_padding=0", "encoder.wid
          "transfer=scratch", "trainer.max_epochs=1", "data.epoch_images=800", "model.optimizer.lr=0.01", "data.batch_size=8", "logger=none")  # fmt: skip
 REFUSED = (
     "The run's classes are dark, light, those of image_folder bright, dim: choose other data, or say which of the run's "
-    "bright, dim are, 'classes={bright: ..., dim: ...}'."
+    "classes each one is with 'classes={bright: ..., dim: ...}'."
 )
 
 
@@ -96,7 +96,7 @@ def test_classes_says_which_of_the_runs_they_are(run, run_evaluate, tmp_path):
 def test_only_another_spelling_of_the_same_word_is_filled_in(run, run_evaluate, tmp_path):
     done = run_evaluate(f"run={run}", *write(tmp_path / "other", "Dark", "bright"))
 
-    assert done.err.endswith("of the run's Dark, bright are, 'classes={Dark: dark, bright: ...}'.\n")
+    assert done.err.endswith("of the run's classes each one is with 'classes={Dark: dark, bright: ...}'.\n")
 
 
 def test_several_classes_may_be_one_of_the_runs(run, run_evaluate, tmp_path):
@@ -120,7 +120,7 @@ def test_data_of_some_of_the_runs_classes_are_measured_with_a_word(run, run_eval
     [
         ("{dim: drak, bright: light}", "classes: the run has no class drak (did you mean dark), it has dark, light."),
         ("{dimm: dark, bright: light}", "classes: image_folder has no class dimm (did you mean dim), it has bright, dim."),
-        ("{dim: dark}", REFUSED.replace("bright, dim are, 'classes={bright: ..., dim: ...}'", "bright are, 'classes={dim: dark, bright: ...}'")),
+        ("{dim: dark}", REFUSED.replace("{bright: ..., dim: ...}", "{dim: dark, bright: ...}")),
         ("dark", "classes=dark should be a group of keys."),
     ],
 )  # fmt: skip
@@ -166,7 +166,7 @@ def test_accents_that_a_system_keeps_apart_from_their_letters_are_no_other_name(
 
     assert places_of(["bar", apart], [composed_name, "bar"], {}, "other") == [1, 0]
     assert places_of([apart], ["bar"], {composed_name: "bar"}, "other") == [0]
-    with pytest.raises(UserError, match=r"say which of the run's \+ are, 'classes=\{\+: \.\.\.\}'"):
+    with pytest.raises(UserError, match=r"say which of the run's classes each one is with 'classes=\{\+: \.\.\.\}'"):
         places_of(["+"], ["-"], {}, "other")
 
 

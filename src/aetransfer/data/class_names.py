@@ -35,7 +35,7 @@ def places_of(names: Sequence[str], known: Sequence[str], mapping: Mapping[str, 
         wanted = {name: words.get(_word(name), "...") for name in unknown[:MOST_LISTED]}
         raise UserError(
             f"The run's classes are {listed(known)}, those of {data} {listed(names)}: choose other data, or say which "
-            f"of the run's {listed(unknown)} are, {as_word(dict(mapping) | wanted)}."
+            f"of the run's classes each one is with {as_word(dict(mapping) | wanted)}."
         )
     return [known.index(name) for name in called]
 
