@@ -41,6 +41,12 @@ def make(split, brightness):
     rng = np.random.default_rng(0 if split == "train" else 1)
     pixels = rng.integers(100, size=(20, 1, 16, 16)) + {factor}
     return Images(torch.from_numpy(pixels.astype(np.uint8)), torch.arange(20) % 2, ("a", "b"))
+
+
+def make_without_test(split, brightness):
+    assert split == "train", split
+    made = make(split, brightness)
+    return Images(made.images, made.labels, made.class_names, has_test=False)
 """
 
 
@@ -223,6 +229,13 @@ class TestOwnReader:
             assert train(*self.MAKE).run != first.run
         finally:
             make.__code__ = code
+
+    def test_one_without_a_test_split_is_asked_for_none(self, train):
+        words = [word for word in self.MAKE if not word.startswith(("transfer=", "data.reader._target_="))]
+        done = train(*words, "data.reader._target_=lab_of_data.make_without_test", "model=ae")
+
+        assert done.code == 0, done.err
+        assert set(done.result["metrics"]) == {"val/mse"}
 
     def test_its_identity_is_open_where_only_reading_tells(self, train, run_train):
         done = run_train("--identity", *self.MAKE)

@@ -131,8 +131,12 @@ def _look(reader: Mapping[str, Any], read: Read | None, data_dir: Path, cache_di
         return Contents({})
     if read is None:
         return None
-    splits: tuple[Split, Split] = ("train", "test")
-    return Contents({split: checksum_of(read(split)) for split in splits}, of_files=False)
+    train = read("train")
+    names = hashlib.sha256("\0".join(train.class_names).encode()).hexdigest()[:DIGITS]
+    checksums = {"train": checksum_of(train), "class_names": names}
+    if train.has_test:
+        checksums["test"] = checksum_of(read("test"))
+    return Contents(checksums, of_files=False)
 
 
 def _files_named(reader: Mapping[str, Any], data_dir: Path) -> ImageFiles:
