@@ -233,3 +233,16 @@ def test_so_it_is_with_two_processes_which_test_it_later(run_train, trial, tmp_p
     assert done.returncode == 0, done.stderr
     assert metrics_of_test(directory) == {"test/mse"}
     assert "untested" not in directory.result()
+
+
+def test_a_result_that_only_claims_to_be_untested_is_no_traceback(run_train, trial):
+    directory = trial(*PRETRAINING)
+    directory.write_result({"status": "finished", "untested": True, "metrics": {}, "timing": 3})
+
+    assert run_train(*PRETRAINING).code == 0
+    directory.write_result(
+        {"status": "finished", "untested": True, "metrics": {}, "counts": {}, "timing": {"seconds": "long"}}
+    )
+
+    assert run_train(*PRETRAINING).code == 0
+    assert metrics_of_test(directory) == {"test/mse"}

@@ -48,7 +48,8 @@ class Record:
 
     def keep_training_of(self, earlier: dict[str, Any]) -> None:
         """Keep what a run that is only tested now has said of its training. earlier: its result.json."""
-        self._since -= earlier["timing"]["seconds"]
+        seconds = earlier["timing"].get("seconds")
+        self._since -= seconds if isinstance(seconds, int | float) else 0.0
         with self._writing:
             self.content |= {key: earlier[key] for key in ("metrics", "counts", "timing", UNTESTED)}
 

@@ -13,7 +13,9 @@ UNTESTED = "untested"
 
 
 def is_untested(result: dict[str, Any]) -> bool:
-    return result.get(UNTESTED) is True
+    """Tell whether a result.json, which anybody may have written, is that of a run which a search has finished."""
+    says = all(isinstance(result.get(part), dict) for part in ("metrics", "counts", "timing"))
+    return says and result.get(UNTESTED) is True
 
 
 def is_left_to_test(directory: RunDirectory, job: Job) -> bool:
