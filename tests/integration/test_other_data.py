@@ -70,9 +70,9 @@ def folder(tmp_path):
     return write_pets(tmp_path / "images")
 
 
-def write_pets(root, count=10, seed=0):
+def write_pets(root, count=10, seed=0, size=16):
     for place, split in enumerate(("train", "test")):
-        write_class_folder(root / split, {"cat": count, "dog": count}, size=16, seed=seed + place)
+        write_class_folder(root / split, {"cat": count, "dog": count}, size=size, seed=seed + place)
     return root
 
 
@@ -562,3 +562,19 @@ class TestStoreOfBefore:
         (before.parent / ".data" / "0123456789abcdef.json.gz").write_bytes(b"?")
 
         assert train(*self.WORDS).run != before
+
+    def test_a_class_folder_that_has_lost_an_image_is_other_data(self, train, tmp_path):
+        root = write_pets(tmp_path / "data" / "cifar10", size=32)
+        words = (*AE, "data=cifar10", "data.classes=2")
+        run = train(*words).run
+        earlier = run.rename(run.with_name(run.name.rpartition("-")[0]))
+        files = {
+            path.relative_to(root.parent).as_posix(): [path.stat().st_size, path.stat().st_mtime_ns]
+            for path in sorted(root.rglob("*.png"))
+        }
+        (run.parent / ".data" / "fedcba9876543210.json.gz").write_bytes(gzip.compress(json.dumps(files).encode()))
+        (earlier / "data.json").write_text(json.dumps({"images": "0", "files": "fedcba9876543210", "contents": None}))
+        assert train(*words).run == earlier
+        (root / "train" / "cat" / "0003.png").unlink()
+
+        assert train(*words).run != earlier
