@@ -24,7 +24,7 @@ from aetransfer.assemble import Model, make_data, make_encoder, make_model, make
 from aetransfer.callbacks.progress import Throughput
 from aetransfer.config.compose import checked, composed
 from aetransfer.config.schema import Job
-from aetransfer.data.images import Images
+from aetransfer.data.examples import Examples
 from aetransfer.models.autoencoder import AutoEncoder
 from aetransfer.models.optimisers import configure
 from aetransfer.runs.directory import RunDirectory
@@ -41,11 +41,11 @@ CASES = {
 }
 
 
-def random_images(job: Job) -> Images:
+def random_images(job: Job) -> Examples:
     """Make a training set of the job's shape; what is in the pixels makes no difference to speed."""
     shape = (IMAGES, job.data.channels, job.data.image_size, job.data.image_size)
     images = torch.randint(0, 256, shape, dtype=torch.uint8)
-    return Images(images, torch.arange(IMAGES) % 10, tuple("abcdefghij"))
+    return Examples(images, torch.arange(IMAGES) % 10, names=tuple("abcdefghij"))
 
 
 def fresh_model(job: Job) -> Model:

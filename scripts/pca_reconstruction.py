@@ -7,13 +7,13 @@ import sys
 
 from sklearn.decomposition import PCA
 
-from aetransfer.data.idx import read_mnist
+from aetransfer.data.readers.idx import read_mnist
 
 
 def main() -> None:
     if len(sys.argv) < 2:
         sys.exit(f"usage: {sys.argv[0]} DATA_DIR [COMPONENTS ...]")
-    train, test = (read_mnist(sys.argv[1], split).images.flatten(1).numpy() / 255 for split in ("train", "test"))
+    train, test = (read_mnist(sys.argv[1], split).inputs.flatten(1).numpy() / 255 for split in ("train", "test"))
     for components in map(int, sys.argv[2:] or ["128"]):
         pca = PCA(components, svd_solver="covariance_eigh").fit(train)
         error = ((pca.inverse_transform(pca.transform(test)) - test) ** 2).mean()

@@ -17,7 +17,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aetransfer.data.images import Images
+from aetransfer.data.examples import Examples
 from aetransfer.networks.encoder import Encoder
 
 IDX_FILES = (
@@ -29,11 +29,11 @@ IDX_FILES = (
 CIFAR10_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
-def make_images(count: int, *, channels: int = 1, size: int = 8, classes: int = 4, seed: int = 0) -> Images:
+def make_images(count: int, *, channels: int = 1, size: int = 8, classes: int = 4, seed: int = 0) -> Examples:
     """Noise, whose labels go round the classes: any two images differ."""
     generator = torch.Generator().manual_seed(seed)
     pixels = torch.randint(256, (count, channels, size, size), generator=generator, dtype=torch.uint8)
-    return Images(pixels, torch.arange(count) % classes, tuple(f"class{n}" for n in range(classes)))
+    return Examples(pixels, torch.arange(count) % classes, names=tuple(f"class{n}" for n in range(classes)))
 
 
 def idx_bytes(array: np.ndarray) -> bytes:

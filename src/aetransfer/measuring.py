@@ -32,7 +32,7 @@ from aetransfer.transfer.preprocessing import preprocessing_beside
 log = logging.getLogger(__name__)
 
 DOWNLOADED = {
-    f"aetransfer.data.{name}"
+    f"aetransfer.data.readers.{name}"
     for name in ("idx.read_mnist", "idx.read_fashion_mnist", "cifar.read_cifar10", "cifar.read_cifar100")
 }
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import settings
 
 from aetransfer.data import decoding
-from aetransfer.data.folder import read_folder
-from aetransfer.data.images import Images
+from aetransfer.data.examples import Examples
+from aetransfer.data.readers.folder import read_folder
 from tests.made import write_class_folder
 
 settings.register_profile("patient", deadline=None)
@@ -36,7 +36,7 @@ def pets(root: Path) -> dict[str, np.ndarray]:
     return written
 
 
-def read(root: Path, split: str = "train", image_size: int = 8) -> Images:
+def read(root: Path, split: str = "train", image_size: int = 8) -> Examples:
     return read_folder(str(root), split, image_size, str(root.parent / "cache"))
 
 

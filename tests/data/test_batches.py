@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from aetransfer.data.batches import Augment, Epochs, Plan, Preparation, ResidentBatches, Share, StreamedBatches, take
-from aetransfer.data.images import Images, to_channels
+from aetransfer.data.examples import Examples, to_channels
 from tests.made import make_images
 
 CPU = torch.device("cpu")
@@ -27,7 +27,7 @@ epoch_numbers = st.integers(0, 10_000)
 
 
 def resident(
-    images: Images,
+    images: Examples,
     *,
     shuffle: bool = True,
     augment: Augment | None = None,
@@ -44,8 +44,8 @@ def resident(
     if augment is None:
         augment = BOTH if shuffle else Augment()
     return ResidentBatches(
-        images.images,
-        images.labels,
+        images.inputs,
+        images.targets,
         prepare=prepare,
         epochs=Epochs(len(images), shuffle, augment, seed, epoch_images),
         epoch=lambda: epoch,
@@ -57,9 +57,11 @@ def resident(
     )
 
 
-def numbered(count: int) -> Images:
+def numbered(count: int) -> Examples:
     """Images whose labels are their numbers, so that a batch says whom it holds."""
-    return Images(torch.zeros(count, 1, 4, 4, dtype=torch.uint8), torch.arange(count), tuple(map(str, range(count))))
+    return Examples(
+        torch.zeros(count, 1, 4, 4, dtype=torch.uint8), torch.arange(count), names=tuple(map(str, range(count)))
+    )
 
 
 def seen(batches: ResidentBatches) -> list[int]:
@@ -151,8 +153,8 @@ def test_evaluation_keeps_the_order_and_the_pixels_in_every_epoch() -> None:
     images = make_images(20)
     for epoch in (0, 1):
         pixels, labels = everything(resident(images, shuffle=False, epoch=epoch))
-        assert torch.equal(labels, images.labels)
-        assert torch.equal(pixels, images.images.float() / 255)
+        assert torch.equal(labels, images.targets)
+        assert torch.equal(pixels, images.inputs.float() / 255)
 
 
 @given(seeds, epoch_numbers)
@@ -206,7 +208,7 @@ def slow_take(images: Tensor, plan: Plan, crop_padding: int) -> np.ndarray:
 def test_crops_and_flips_are_what_a_loop_over_the_images_makes_of_them(
     count: int, size: int, channels: int, crop_padding: int, flip: bool, seed: int, data: st.DataObject
 ) -> None:
-    images = make_images(count, channels=channels, size=size, seed=seed).images
+    images = make_images(count, channels=channels, size=size, seed=seed).inputs
     plan = Epochs(count, True, Augment(crop_padding, flip), seed).plan(data.draw(epoch_numbers))
     padded = Preparation(channels, pad=0)(images, crop_padding)
     np.testing.assert_array_equal(take(padded, plan, size).numpy(), slow_take(images, plan, crop_padding))
@@ -214,7 +216,7 @@ def test_crops_and_flips_are_what_a_loop_over_the_images_makes_of_them(
 
 def test_every_image_has_a_crop_and_a_flip_of_its_own() -> None:
     ramp = torch.arange(1, 65, dtype=torch.uint8).view(1, 1, 8, 8)
-    same = Images(ramp.repeat(400, 1, 1, 1), torch.zeros(400, dtype=torch.int64), ("ramp",))
+    same = Examples(ramp.repeat(400, 1, 1, 1), torch.zeros(400, dtype=torch.int64), names=("ramp",))
     ((pixels, *_),) = resident(same, batch_size=400)
 
     padded = np.pad(ramp[0, 0].numpy(), 2)
@@ -237,7 +239,7 @@ def test_batches_are_float32_between_0_and_1_of_the_asked_channels_and_size(
     channels: int, present: int, pad: int
 ) -> None:
     images = make_images(10, channels=present)
-    images.images[0], images.images[1] = 0, 255
+    images.inputs[0], images.inputs[1] = 0, 255
     pixels, labels = everything(resident(images, prepare=Preparation(channels, pad)))
     assert pixels.shape == (10, channels, 8 + 2 * pad, 8 + 2 * pad)
     assert pixels.dtype == torch.float32
@@ -249,7 +251,7 @@ def test_batches_are_float32_between_0_and_1_of_the_asked_channels_and_size(
 def test_padding_is_a_black_border_around_the_untouched_image() -> None:
     images = make_images(6)
     pixels, _ = everything(resident(images, shuffle=False, prepare=Preparation(1, pad=2)))
-    assert torch.equal(pixels[:, :, 2:-2, 2:-2], images.images.float() / 255)
+    assert torch.equal(pixels[:, :, 2:-2, 2:-2], images.inputs.float() / 255)
     pixels[:, :, 2:-2, 2:-2] = 0
     assert not pixels.any()
 
@@ -262,17 +264,17 @@ def test_streamed_batches_are_those_from_memory_to_the_bit(
     tmp_path: Path, shuffle: bool, present: int, channels: int, pad: int, rank: int, world_size: int
 ) -> None:
     stored = make_images(60, channels=present)
-    np.save(tmp_path / "images.npy", stored.images.numpy())
+    np.save(tmp_path / "images.npy", stored.inputs.numpy())
     mapped = torch.from_numpy(np.load(tmp_path / "images.npy", mmap_mode="c"))
     positions = torch.arange(5, 60, 2)
-    used = Images(stored.images[positions], stored.labels[positions], stored.class_names)
+    used = Examples(stored.inputs[positions], stored.targets[positions], names=stored.names)
     prepare = Preparation(channels, pad)
     from_memory = resident(
         used, shuffle=shuffle, epoch=3, batch_size=5, prepare=prepare, rank=rank, world_size=world_size
     )
     streamed = StreamedBatches(
         mapped,
-        stored.labels,
+        stored.targets,
         positions=positions,
         prepare=prepare,
         epochs=from_memory.epochs,
@@ -291,7 +293,7 @@ def test_streamed_batches_are_those_from_memory_to_the_bit(
 
 
 def test_grey_is_pillows_grey_to_within_one() -> None:
-    colours = make_images(50, channels=3, size=32).images
+    colours = make_images(50, channels=3, size=32).inputs
     ours = to_channels(colours, 1)
     assert ours.shape == (50, 1, 32, 32)
     for colour, grey in zip(colours, ours, strict=True):
@@ -300,7 +302,7 @@ def test_grey_is_pillows_grey_to_within_one() -> None:
 
 
 def test_grey_repeated_into_three_channels_is_grey_again() -> None:
-    grey = make_images(20).images
+    grey = make_images(20).inputs
     coloured = to_channels(grey, 3)
     assert coloured.shape == (20, 3, 8, 8)
     assert torch.equal(to_channels(coloured, 1), grey)

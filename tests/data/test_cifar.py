@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from torchvision import datasets
 
-from aetransfer.data.cifar import read_cifar10, read_cifar100
-from aetransfer.data.images import Images
+from aetransfer.data.examples import Examples
+from aetransfer.data.readers.cifar import read_cifar10, read_cifar100
 from aetransfer.errors import UserError
 from tests.made import CIFAR10_NAMES, md5, names_in, real_data, write_cifar_batches, write_image
 
 CIFAR10_FILES = [name for name, _ in (*datasets.CIFAR10.train_list, *datasets.CIFAR10.test_list)] + ["batches.meta"]
 
 
-def read10(root: Path, split: str = "train") -> Images:
+def read10(root: Path, split: str = "train") -> Examples:
     return read_cifar10(str(root), split, str(root / "cache"))
 
 
@@ -37,9 +37,9 @@ def test_the_official_cifar10_batches_are_read_as_they_were_written(
 ) -> None:
     pixels, labels = write_cifar_batches(tmp_path, monkeypatch)[split]
     read = read10(tmp_path, split)
-    np.testing.assert_array_equal(read.images.numpy(), pixels)
-    np.testing.assert_array_equal(read.labels.numpy(), labels)
-    assert read.class_names == CIFAR10_NAMES
+    np.testing.assert_array_equal(read.inputs.numpy(), pixels)
+    np.testing.assert_array_equal(read.targets.numpy(), labels)
+    assert read.names == CIFAR10_NAMES
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
@@ -48,9 +48,9 @@ def test_the_official_cifar100_batches_are_read_with_their_fine_labels(
 ) -> None:
     pixels, labels = write_cifar_batches(tmp_path, monkeypatch, "CIFAR100")[split]
     read = read_cifar100(str(tmp_path), split)
-    np.testing.assert_array_equal(read.images.numpy(), pixels)
-    np.testing.assert_array_equal(read.labels.numpy(), labels)
-    assert len(read.class_names) == 100
+    np.testing.assert_array_equal(read.inputs.numpy(), pixels)
+    np.testing.assert_array_equal(read.targets.numpy(), labels)
+    assert len(read.names) == 100
 
 
 def test_class_folders_give_the_same_images_labels_and_names_as_the_official_batches(
@@ -64,10 +64,10 @@ def test_class_folders_give_the_same_images_labels_and_names_as_the_official_bat
 
     for split in written:
         official, folders = read10(tmp_path / "official", split), read10(tmp_path / "folders", split)
-        by_class = official.labels.argsort(stable=True)
-        np.testing.assert_array_equal(folders.images.numpy(), official.images[by_class].numpy())
-        np.testing.assert_array_equal(folders.labels.numpy(), official.labels[by_class].numpy())
-        assert folders.class_names == official.class_names
+        by_class = official.targets.argsort(stable=True)
+        np.testing.assert_array_equal(folders.inputs.numpy(), official.inputs[by_class].numpy())
+        np.testing.assert_array_equal(folders.targets.numpy(), official.targets[by_class].numpy())
+        assert folders.names == official.names
 
 
 def test_the_official_batches_come_before_class_folders_beside_them(
@@ -75,7 +75,7 @@ def test_the_official_batches_come_before_class_folders_beside_them(
 ) -> None:
     pixels, _ = write_cifar_batches(tmp_path, monkeypatch)["train"]
     write_image(tmp_path / "cifar10" / "train" / "cat" / "0.png", np.zeros((32, 32, 3), np.uint8))
-    np.testing.assert_array_equal(read10(tmp_path).images.numpy(), pixels)
+    np.testing.assert_array_equal(read10(tmp_path).inputs.numpy(), pixels)
 
 
 @pytest.mark.parametrize("name", CIFAR10_FILES)
@@ -120,9 +120,9 @@ def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_an_absent_cifar10_is_downloaded(tmp_path: Path, archive: Path) -> None:
-    assert read10(tmp_path / "new").images.shape == (50, 3, 32, 32)
+    assert read10(tmp_path / "new").inputs.shape == (50, 3, 32, 32)
     archive.unlink()
-    assert read10(tmp_path / "new", "test").images.shape == (10, 3, 32, 32)
+    assert read10(tmp_path / "new", "test").inputs.shape == (10, 3, 32, 32)
 
 
 def test_an_archive_with_a_wrong_checksum_is_refused_and_leaves_nothing_behind(tmp_path: Path, archive: Path) -> None:
@@ -151,6 +151,6 @@ def test_the_real_cifar10_has_as_many_images_of_each_class(tmp_path: Path) -> No
     root = real_data()
     for split, each in (("train", 5000), ("test", 1000)):
         read = read_cifar10(root, split, str(tmp_path))
-        assert read.images.shape == (10 * each, 3, 32, 32)
-        assert read.labels.bincount().tolist() == [each] * 10
-        assert read.class_names == CIFAR10_NAMES
+        assert read.inputs.shape == (10 * each, 3, 32, 32)
+        assert read.targets.bincount().tolist() == [each] * 10
+        assert read.names == CIFAR10_NAMES

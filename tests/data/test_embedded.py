@@ -7,22 +7,22 @@ import pytest
 import torch
 from sklearn.datasets import load_digits, load_sample_images
 
-from aetransfer.data.embedded import read_digits, read_photo_digits
-from aetransfer.data.images import Images
+from aetransfer.data.examples import Examples
+from aetransfer.data.readers.embedded import read_digits, read_photo_digits
 
-Reader = Callable[[str], Images]
+Reader = Callable[[str], Examples]
 
 
 @pytest.mark.parametrize(("read", "channels"), [(read_digits, 1), (read_photo_digits, 3)])
 @pytest.mark.parametrize(("split", "count"), [("train", 1437), ("test", 360)])
 def test_every_split_has_its_stated_size(read: Reader, channels: int, split: str, count: int) -> None:
     images = read(split)
-    assert images.images.shape == (count, channels, 32, 32)
-    assert images.class_names == tuple("0123456789")
+    assert images.inputs.shape == (count, channels, 32, 32)
+    assert images.names == tuple("0123456789")
 
 
 def test_the_test_split_has_as_many_of_each_digit_and_train_has_the_others() -> None:
-    train, test = read_digits("train").labels.bincount(), read_digits("test").labels.bincount()
+    train, test = read_digits("train").targets.bincount(), read_digits("test").targets.bincount()
     assert test.tolist() == [36] * 10
     assert (train + test).tolist() == np.bincount(load_digits().target).tolist()
 
@@ -31,17 +31,17 @@ def test_the_test_split_has_as_many_of_each_digit_and_train_has_the_others() -> 
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_a_second_reading_is_the_same_to_the_pixel(read: Reader, split: str) -> None:
     first, second = read(split), read(split)
-    assert torch.equal(first.images, second.images)
-    assert torch.equal(first.labels, second.labels)
+    assert torch.equal(first.inputs, second.inputs)
+    assert torch.equal(first.targets, second.targets)
 
 
 def test_no_digit_is_in_both_splits_and_none_is_lost() -> None:
-    train, test = (set(map(bytes, read_digits(split).images.numpy())) for split in ("train", "test"))
+    train, test = (set(map(bytes, read_digits(split).inputs.numpy())) for split in ("train", "test"))
     assert len(train | test) == 1437 + 360
 
 
 def test_a_digit_fills_the_range_of_a_byte() -> None:
-    pixels = read_digits("train").images
+    pixels = read_digits("train").inputs
     assert pixels.min() == 0
     assert pixels.max() == 255
 
@@ -50,14 +50,14 @@ def test_the_digits_are_upright_and_carry_their_own_labels() -> None:
     """Shrunk again, an image is nearest to a digit of scikit-learn's that has its label."""
     originals = load_digits()
     images = read_digits("test")
-    shrunk = torch.nn.functional.avg_pool2d(images.images.float(), 4).flatten(1)
+    shrunk = torch.nn.functional.avg_pool2d(images.inputs.float(), 4).flatten(1)
     nearest = torch.cdist(shrunk, torch.from_numpy(originals.data).float() * 255 / 16).argmin(1)
-    assert np.array_equal(originals.target[nearest.numpy()], images.labels.numpy())
+    assert np.array_equal(originals.target[nearest.numpy()], images.targets.numpy())
 
 
 def test_a_photo_digit_has_the_label_and_place_of_its_digit() -> None:
     for split in ("train", "test"):
-        assert torch.equal(read_photo_digits(split).labels, read_digits(split).labels)
+        assert torch.equal(read_photo_digits(split).targets, read_digits(split).targets)
 
 
 def find_patches(image: np.ndarray, digit: np.ndarray, photos: np.ndarray) -> list[tuple[int, int, int]]:
@@ -76,7 +76,7 @@ def test_photo_digits_are_digit_minus_patch_and_the_patches_of_train_and_test_ar
     photos = np.stack(load_sample_images().images)
     lefts: dict[str, list[int]] = {}
     for split in ("train", "test"):
-        digits, blended = read_digits(split).images.numpy(), read_photo_digits(split).images.numpy()
+        digits, blended = read_digits(split).inputs.numpy(), read_photo_digits(split).inputs.numpy()
         patches = [find_patches(blended[row], digits[row], photos) for row in range(0, len(digits), 40)]
         assert all(patches), "an image is no |digit - patch|"
         assert {which for found in patches for which, _, _ in found} == {0, 1}

@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from aetransfer.data.folder import read_folder
-from aetransfer.data.images import Images
+from aetransfer.data.examples import Examples
+from aetransfer.data.readers.folder import read_folder
 from aetransfer.errors import UserError
 from tests.data.conftest import forbid_decoding, read
 from tests.made import names_in, stack, write_class_folder, write_image
@@ -26,10 +26,10 @@ def refused(root: Path, split: str = "train") -> str:
     return str(caught.value)
 
 
-def labelled(images: Images) -> list[tuple[bytes, str]]:
+def labelled(images: Examples) -> list[tuple[bytes, str]]:
     """Each image's bytes and its class's name."""
-    names = [images.class_names[label] for label in images.labels]
-    return list(zip(map(bytes, images.images.numpy()), names, strict=True))
+    names = [images.names[label] for label in images.targets]
+    return list(zip(map(bytes, images.inputs.numpy()), names, strict=True))
 
 
 def read_alone(root: Path, pixels: Image.Image, name: str = "only.png", image_size: int = 8) -> torch.Tensor:
@@ -37,23 +37,23 @@ def read_alone(root: Path, pixels: Image.Image, name: str = "only.png", image_si
     for split in ("train", "test"):
         (root / split / "thing").mkdir(parents=True)
         pixels.save(root / split / "thing" / name)
-    return read(root, image_size=image_size).images[0]
+    return read(root, image_size=image_size).inputs[0]
 
 
 def test_images_of_the_right_size_are_read_unchanged_in_the_order_of_their_paths(
     root: Path, pets: dict[str, np.ndarray]
 ) -> None:
     images = read(root)
-    assert torch.equal(images.images, stack(pets.values()))
-    assert images.labels.tolist() == [0] * 7 + [1] * 5
-    assert images.class_names == ("cat", "dog")
+    assert torch.equal(images.inputs, stack(pets.values()))
+    assert images.targets.tolist() == [0] * 7 + [1] * 5
+    assert images.names == ("cat", "dog")
 
 
 def test_the_test_folder_is_the_test_split(root: Path, pets: dict[str, np.ndarray]) -> None:
     expected = write_class_folder(root / "test", {"cat": 2, "dog": 2}, seed=1)
     images = read(root, "test")
-    assert torch.equal(images.images, stack(expected.values()))
-    assert images.labels.tolist() == [0, 0, 1, 1]
+    assert torch.equal(images.inputs, stack(expected.values()))
+    assert images.targets.tolist() == [0, 0, 1, 1]
 
 
 @pytest.mark.parametrize("image_size", [4, 8, 20])
@@ -61,7 +61,7 @@ def test_every_image_comes_out_at_the_asked_size(root: Path, image_size: int) ->
     for number, shape in enumerate([(8, 8), (3, 5), (30, 11), (1, 1)]):
         write_image(root / "train" / "cat" / f"{number}.png", np.full((*shape, 3), 77, np.uint8))
     write_class_folder(root / "test", {"cat": 1})
-    images = read(root, image_size=image_size).images
+    images = read(root, image_size=image_size).inputs
     assert images.shape == (4, 3, image_size, image_size)
     assert (images == 77).all()
 
@@ -94,14 +94,14 @@ def test_hidden_files_and_folders_are_no_images_and_no_classes(root: Path, pets:
     (root / "train" / "cat" / ".DS_Store").write_bytes(b"no image")
     (root / "train" / ".cache").mkdir()
     (root / "train" / "notes.txt").write_text("no class")
-    assert torch.equal(read(root).images, stack(pets.values()))
-    assert read(root).class_names == ("cat", "dog")
+    assert torch.equal(read(root).inputs, stack(pets.values()))
+    assert read(root).names == ("cat", "dog")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="only POSIX has file names that are no text")
 def test_a_file_name_that_is_no_text_is_still_a_file_name(root: Path, pets: dict[str, np.ndarray]) -> None:
     (root / "train" / "cat" / "0000.png").rename(root / "train" / "cat" / os.fsdecode(b"0000-caf\xe9.png"))
-    assert torch.equal(read(root).images, stack(pets.values()))
+    assert torch.equal(read(root).inputs, stack(pets.values()))
 
 
 def break_image(path: Path, damage: str) -> None:
@@ -197,8 +197,8 @@ class TestWithoutATestFolder:
 
     def test_a_fifth_of_each_class_is_set_aside(self, root: Path, only_train: dict[str, np.ndarray]) -> None:
         train, test = read(root), read(root, "test")
-        assert test.labels.bincount().tolist() == [4, 2, 1]
-        assert train.labels.bincount().tolist() == [16, 8, 1]
+        assert test.targets.bincount().tolist() == [4, 2, 1]
+        assert train.targets.bincount().tolist() == [16, 8, 1]
         found = [*labelled(train), *labelled(test)]
         names = [path.split("/")[0] for path in only_train]
         assert sorted(found) == sorted(zip(map(bytes, stack(only_train.values()).numpy()), names, strict=True))
@@ -209,10 +209,10 @@ class TestWithoutATestFolder:
         assert told == ("pets has no test folder: 7 of its 32 images are set aside as test.",)
 
     def test_the_same_images_are_set_aside_at_every_start(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        first = {split: read(root, split).images.clone() for split in ("train", "test")}
+        first = {split: read(root, split).inputs.clone() for split in ("train", "test")}
         forbid_decoding(monkeypatch)
         for split, expected in first.items():
-            assert torch.equal(read(root, split).images, expected)
+            assert torch.equal(read(root, split).inputs, expected)
 
     def test_a_test_folder_that_comes_later_is_used_and_frees_the_images_set_aside(
         self, root: Path, cache: Path, only_train: dict[str, np.ndarray]
@@ -220,23 +220,23 @@ class TestWithoutATestFolder:
         for split in ("train", "test"):
             read(root, split)
         expected = write_class_folder(root / "test", {"cat": 1, "dog": 1, "emu": 1}, seed=1)
-        assert torch.equal(read(root, "test").images, stack(expected.values()))
-        assert torch.equal(read(root).images, stack(only_train.values()))
+        assert torch.equal(read(root, "test").inputs, stack(expected.values()))
+        assert torch.equal(read(root).inputs, stack(only_train.values()))
         assert len(names_in(cache)) == 2
 
     def test_a_class_of_one_image_stays_in_train_for_the_validation_cut_to_refuse(self, root: Path) -> None:
         write_class_folder(root / "train", {"yak": 1})
-        assert read(root).labels.bincount().tolist() == [16, 8, 1, 1]
+        assert read(root).targets.bincount().tolist() == [16, 8, 1, 1]
 
     def test_classes_of_one_image_leave_nothing_to_set_aside(self, root: Path) -> None:
         other = root.parent / "few"
         write_class_folder(other / "train", {"cat": 1, "dog": 1})
-        assert read(other).labels.tolist() == [0, 1]
+        assert read(other).targets.tolist() == [0, 1]
 
     def test_a_broken_image_that_was_set_aside_is_named_where_the_training_images_are_read(
         self, root: Path, only_train: dict[str, np.ndarray]
     ) -> None:
-        aside = {bytes(image) for image in read(root, "test").images.numpy()}
+        aside = {bytes(image) for image in read(root, "test").inputs.numpy()}
         path = next(path for path, image in only_train.items() if bytes(stack([image])[0].numpy()) in aside)
         break_image(root / "train" / path, "truncated")
         assert f"{root / 'train' / path} can't be read as an image" in refused(root, "train")

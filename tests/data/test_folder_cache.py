@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from aetransfer.data import decoding
-from aetransfer.data.folder import read_folder
+from aetransfer.data.readers.folder import read_folder
 from tests.data.conftest import forbid_decoding, read
 from tests.made import names_in, stack, write_class_folder, write_image
 
@@ -27,8 +27,8 @@ def test_a_second_start_decodes_nothing(
     forbid_decoding(monkeypatch)
     for split, expected in first.items():
         again = read(root, split)
-        assert torch.equal(again.images, expected.images)
-        assert torch.equal(again.labels, expected.labels)
+        assert torch.equal(again.inputs, expected.inputs)
+        assert torch.equal(again.targets, expected.targets)
 
 
 def test_who_has_read_the_training_images_decodes_no_test_image_after_the_training(
@@ -47,11 +47,11 @@ def test_sizes_and_folders_have_caches_of_their_own(
     write_class_folder(other / "test", {"cat": 1, "dog": 1}, seed=6)
     asked = [(root, 8), (root, 4), (other, 8)]
     cache = str(root.parent / "cache")
-    first = [read_folder(str(place), "train", size, cache).images for place, size in asked]
+    first = [read_folder(str(place), "train", size, cache).inputs for place, size in asked]
     assert [tuple(images.shape) for images in first] == [(12, 3, 8, 8), (12, 3, 4, 4), (6, 3, 8, 8)]
     forbid_decoding(monkeypatch)
     for (place, size), expected in zip(asked, first, strict=True):
-        assert torch.equal(read_folder(str(place), "train", size, cache).images, expected)
+        assert torch.equal(read_folder(str(place), "train", size, cache).inputs, expected)
 
 
 @pytest.mark.parametrize("name", ["pets", "pets [2024]", "v1.0"])
@@ -81,7 +81,7 @@ def test_a_changed_folder_is_decoded_again_into_the_only_cache_of_its_split_that
         path.rename(path.with_name("9999.png"))
         written["cat/9999.png"] = written.pop("cat/0001.png")
 
-    assert torch.equal(read(root).images, stack(written[path] for path in sorted(written)))
+    assert torch.equal(read(root).inputs, stack(written[path] for path in sorted(written)))
     after = caches(cache, "train")
     assert len(caches(cache, "test")) == 1
     assert len(before) == len(after) == 1
@@ -94,24 +94,24 @@ def test_a_renamed_image_is_read_in_its_new_place_even_where_all_are_of_one_size
             path = root / split / "cat" / f"{number}.bmp"
             write_image(path, np.full((8, 8, 3), number, np.uint8))
             os.utime(path, ns=(1, 1))
-    assert read(root).images[:, 0, 0, 0].tolist() == [0, 1, 2]
+    assert read(root).inputs[:, 0, 0, 0].tolist() == [0, 1, 2]
     (root / "train" / "cat" / "0.bmp").rename(root / "train" / "cat" / "9.bmp")
-    assert read(root).images[:, 0, 0, 0].tolist() == [1, 2, 0]
+    assert read(root).inputs[:, 0, 0, 0].tolist() == [1, 2, 0]
 
 
 def test_a_new_training_image_leaves_the_cache_of_the_test_split_alone(
     root: Path, pets: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = read(root, "test").images
+    expected = read(root, "test").inputs
     write_image(root / "train" / "cat" / "new.png", np.zeros((8, 8, 3), np.uint8))
     read(root, "train")
     forbid_decoding(monkeypatch)
-    assert torch.equal(read(root, "test").images, expected)
+    assert torch.equal(read(root, "test").inputs, expected)
 
 
 def test_what_is_done_to_the_images_in_memory_does_not_reach_the_cache(root: Path, pets: dict[str, np.ndarray]) -> None:
-    read(root).images.zero_()
-    assert torch.equal(read(root).images, stack(pets.values()))
+    read(root).inputs.zero_()
+    assert torch.equal(read(root).inputs, stack(pets.values()))
 
 
 def test_two_readers_at_once_leave_one_whole_cache(
@@ -128,10 +128,10 @@ def test_two_readers_at_once_leave_one_whole_cache(
     monkeypatch.setattr(decoding, "_decode", wait_then_decode)
     with ThreadPoolExecutor(2) as pool:
         for images in pool.map(read, [root, root]):
-            assert torch.equal(images.images, stack(pets.values()))
+            assert torch.equal(images.inputs, stack(pets.values()))
     assert len(caches(cache, "train")) == len(caches(cache, "test")) == 1
     forbid_decoding(monkeypatch)
-    assert torch.equal(read(root).images, stack(pets.values()))
+    assert torch.equal(read(root).inputs, stack(pets.values()))
 
 
 @pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt])
@@ -154,4 +154,4 @@ def test_a_reader_that_dies_while_decoding_leaves_nothing_that_is_later_read(
         with pytest.raises(failure):
             read(root)
     assert names_in(cache) == set()
-    assert torch.equal(read(root).images, stack(pets.values()))
+    assert torch.equal(read(root).inputs, stack(pets.values()))

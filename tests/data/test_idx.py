@@ -14,8 +14,8 @@ import pytest
 import torch
 from torchvision import datasets
 
-from aetransfer.data import idx
-from aetransfer.data.idx import read_fashion_mnist, read_mnist
+from aetransfer.data.readers import idx
+from aetransfer.data.readers.idx import read_fashion_mnist, read_mnist
 from aetransfer.errors import UserError
 from tests.made import IDX_FILES, idx_bytes, md5, names_in, real_data, write_idx
 
@@ -51,24 +51,24 @@ def refused(root: Path, split: str = "train") -> str:
 def test_what_was_written_is_read_raw_or_gzipped(tmp_path: Path, raw: Path, split: str, prefix: str, gz: bool) -> None:
     written = write_idx(raw, gz=gz)
     read = read_mnist(str(tmp_path), split)
-    np.testing.assert_array_equal(read.images.squeeze(1).numpy(), written[f"{prefix}-images-idx3-ubyte"])
-    np.testing.assert_array_equal(read.labels.numpy(), written[f"{prefix}-labels-idx1-ubyte"])
-    assert read.images.shape[1:] == (1, 28, 28)
-    assert read.class_names == tuple("0123456789")
+    np.testing.assert_array_equal(read.inputs.squeeze(1).numpy(), written[f"{prefix}-images-idx3-ubyte"])
+    np.testing.assert_array_equal(read.targets.numpy(), written[f"{prefix}-labels-idx1-ubyte"])
+    assert read.inputs.shape[1:] == (1, 28, 28)
+    assert read.names == tuple("0123456789")
 
 
 def test_a_raw_file_may_stand_beside_gzipped_siblings(tmp_path: Path, raw: Path) -> None:
     written = write_idx(raw, gz=True)
     (raw / TRAIN_LABELS).write_bytes(gzip.decompress((raw / f"{TRAIN_LABELS}.gz").read_bytes()))
     (raw / f"{TRAIN_LABELS}.gz").unlink()
-    np.testing.assert_array_equal(read_mnist(str(tmp_path), "train").labels.numpy(), written[TRAIN_LABELS])
+    np.testing.assert_array_equal(read_mnist(str(tmp_path), "train").targets.numpy(), written[TRAIN_LABELS])
 
 
 def test_fashion_mnist_has_the_format_of_mnist_and_names_of_its_own(tmp_path: Path) -> None:
     written = write_idx(tmp_path / "FashionMNIST" / "raw")
     read = read_fashion_mnist(str(tmp_path), "test")
-    np.testing.assert_array_equal(read.images.squeeze(1).numpy(), written[TEST_IMAGES])
-    assert read.class_names == tuple(datasets.FashionMNIST.classes)
+    np.testing.assert_array_equal(read.inputs.squeeze(1).numpy(), written[TEST_IMAGES])
+    assert read.names == tuple(datasets.FashionMNIST.classes)
 
 
 @pytest.mark.parametrize("name", IDX_FILES)
@@ -233,7 +233,7 @@ def test_a_changed_raw_fashion_mnist_file_is_not_read_where_its_gz_lies_beside_i
     for name, array in written.items():
         (folder / name).write_bytes(idx_bytes(np.zeros_like(array)))
     read = read_fashion_mnist(str(tmp_path), "train")
-    np.testing.assert_array_equal(read.images.squeeze(1).numpy(), written[TRAIN_IMAGES])
+    np.testing.assert_array_equal(read.inputs.squeeze(1).numpy(), written[TRAIN_IMAGES])
 
 
 def test_the_published_checksums_of_fashion_mnist_are_those_that_torchvision_downloads_by() -> None:
@@ -305,7 +305,7 @@ def test_an_absent_mnist_is_downloaded_once(tmp_path: Path, mirror: Path, monkey
     monkeypatch.setattr(datasets.MNIST, "mirrors", [UNREACHABLE])
     second = read_mnist(str(tmp_path / "new"), "train")
     assert len(first) == 20
-    torch.testing.assert_close(second.images, first.images, rtol=0, atol=0)
+    torch.testing.assert_close(second.inputs, first.inputs, rtol=0, atol=0)
 
 
 def test_a_download_with_a_wrong_checksum_is_refused_and_leaves_nothing_behind(tmp_path: Path, mirror: Path) -> None:
@@ -336,5 +336,5 @@ def test_the_real_mnist_has_its_published_counts() -> None:
     }
     for split, expected in counts.items():
         read = read_mnist(real_data(), split)
-        assert read.images.shape == (sum(expected), 1, 28, 28)
-        assert read.labels.bincount().tolist() == expected
+        assert read.inputs.shape == (sum(expected), 1, 28, 28)
+        assert read.targets.bincount().tolist() == expected

@@ -11,9 +11,9 @@ import pytest
 import torch
 from PIL import Image, TiffImagePlugin
 
-from aetransfer.data.folder import read_folder
-from aetransfer.data.images import Images
+from aetransfer.data.examples import Examples
 from aetransfer.data.loose import LooseImages
+from aetransfer.data.readers.folder import read_folder
 from aetransfer.data.reading import full_range
 from aetransfer.errors import UserError
 from tests.data.conftest import forbid_decoding
@@ -61,16 +61,16 @@ def folder_of(root: Path, train: dict[str, bytes], test: dict[str, bytes] | None
     return root
 
 
-def read(root: Path, split: str = "train", **how: Any) -> Images:
+def read(root: Path, split: str = "train", **how: Any) -> Examples:
     return read_folder(str(root), split, SIZE, str(root.parent / "cache"), **how)
 
 
-def grey(images: Images) -> np.ndarray:
+def grey(images: Examples) -> np.ndarray:
     """(N, H, W) of images whose three channels are the same."""
-    assert torch.equal(images.images[:, 0], images.images[:, 1]) and torch.equal(
-        images.images[:, 0], images.images[:, 2]
+    assert torch.equal(images.inputs[:, 0], images.inputs[:, 1]) and torch.equal(
+        images.inputs[:, 0], images.inputs[:, 2]
     )
-    return images.images[:, 0].numpy().astype(int)
+    return images.inputs[:, 0].numpy().astype(int)
 
 
 def colour(values: np.ndarray) -> np.ndarray:
@@ -344,18 +344,18 @@ def test_a_second_start_opens_no_image_and_says_the_same(tmp_path: Path, monkeyp
     forbid_decoding(monkeypatch)
     for split, expected in first.items():
         again = read(root, split)
-        assert torch.equal(again.images, expected.images)
+        assert torch.equal(again.inputs, expected.inputs)
         assert (again.reading, again.notes) == (expected.reading, expected.notes)
 
 
 def test_each_setting_has_a_cache_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = folder_of(tmp_path / "things", {"0.gif": several("GIF"), "1.png": drawn("RGBA"), "2.png": of(WIDE * 16)})
     settings = [{"frame": 0}, {"frame": 1}, {"frame": 0, "background": 0}, {"frame": 0, "value_range": (0, 9999)}]
-    first = [read(root, **how).images for how in settings]
+    first = [read(root, **how).inputs for how in settings]
     assert not any(torch.equal(first[0], other) for other in first[1:])
     forbid_decoding(monkeypatch)
     for how, expected in zip(settings, first, strict=True):
-        assert torch.equal(read(root, **how).images, expected)
+        assert torch.equal(read(root, **how).inputs, expected)
 
 
 def test_another_range_of_the_training_images_decodes_the_test_images_again(tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from aetransfer.data.batches import Augment
-from aetransfer.data.cifar import read_cifar10
-from aetransfer.data.images import Images
+from aetransfer.data.examples import Examples
 from aetransfer.data.module import ImageDataModule, Loader
+from aetransfer.data.readers.cifar import read_cifar10
 from aetransfer.data.split import cut
 from aetransfer.errors import UserError
 from tests.data.conftest import forbid_decoding
@@ -28,11 +28,11 @@ TRAIN, TEST = make_images(200), make_images(40, seed=1)
 class Recorder:
     """A reader that remembers which splits it was asked for."""
 
-    def __init__(self, train: Images = TRAIN, test: Images = TEST) -> None:
+    def __init__(self, train: Examples = TRAIN, test: Examples = TEST) -> None:
         self.splits = {"train": train, "test": test}
         self.asked: list[str] = []
 
-    def __call__(self, split: str) -> Images:
+    def __call__(self, split: str) -> Examples:
         self.asked.append(split)
         return self.splits[split]
 
@@ -104,7 +104,7 @@ def test_testing_alone_does_not_read_the_training_images() -> None:
     module.setup("test")
     assert reader.asked == ["test"]
     assert module.count("test") == 40
-    assert module.class_names == TEST.class_names
+    assert module.class_names == TEST.names
 
 
 def test_train_and_validation_share_the_training_images_and_test_has_all_of_its_own() -> None:
@@ -112,8 +112,8 @@ def test_train_and_validation_share_the_training_images_and_test_has_all_of_its_
     parts = {part: set(map(bytes, everything(loader)[0].numpy())) for part, loader in loaders(module).items()}
     assert {part: len(images) for part, images in parts.items()} == {"train": 180, "val": 20, "test": 40}
     assert parts["train"].isdisjoint(parts["val"])
-    assert parts["train"] | parts["val"] == set(map(bytes, (TRAIN.images.float() / 255).numpy()))
-    assert parts["test"] == set(map(bytes, (TEST.images.float() / 255).numpy()))
+    assert parts["train"] | parts["val"] == set(map(bytes, (TRAIN.inputs.float() / 255).numpy()))
+    assert parts["test"] == set(map(bytes, (TEST.inputs.float() / 255).numpy()))
 
 
 @pytest.mark.parametrize("labels_per_class", [1, 10, 45])
@@ -135,12 +135,12 @@ def test_pixel_statistics_are_those_of_the_padded_training_images(
     channels: int, pad: int, count: int, present: int
 ) -> None:
     images = make_images(count, channels=present, size=4)
-    images.images[:, 0] //= 2
+    images.inputs[:, 0] //= 2
     module = fitted(reader=Recorder(images), image_size=4, channels=channels, pad=pad, labels_per_class=40)
-    rows, _ = cut(images.labels, images.class_names, val_fraction=0.1, labels_per_class=40, train_fraction=None, seed=0)
+    rows, _ = cut(images.targets, images.names, val_fraction=0.1, labels_per_class=40, train_fraction=None, seed=0)
     assert module.count("train") == len(rows)
 
-    pixels = images.images[rows].numpy()
+    pixels = images.inputs[rows].numpy()
     if channels == 1 and present == 3:
         pixels = np.round(np.einsum("nchw,c->nhw", pixels, [0.299, 0.587, 0.114]))[:, None]
     pixels = np.pad(np.broadcast_to(pixels, (len(rows), channels, 4, 4)), ((0, 0), (0, 0), (pad, pad), (pad, pad)))
@@ -151,7 +151,7 @@ def test_pixel_statistics_are_those_of_the_padded_training_images(
 
 def test_pixel_statistics_cover_more_images_than_one_chunk() -> None:
     images = make_images(4999, size=4)
-    images.images[2500:] //= 4
+    images.inputs[2500:] //= 4
     module = fitted(reader=Recorder(images), image_size=4, val_fraction=0.01)
     pixels = everything(module.train_dataloader())[0].double()
     mean, deviation = module.pixel_statistics()
@@ -164,7 +164,7 @@ def test_pixel_statistics_are_those_of_float64_to_the_last_digit_of_float32(
     shade: Callable[[Tensor], Tensor],
 ) -> None:
     noise = make_images(4999, channels=3, size=4)
-    images = Images(shade(noise.images), noise.labels, noise.class_names)
+    images = Examples(shade(noise.inputs), noise.targets, names=noise.names)
     module = fitted(reader=Recorder(images), image_size=4, channels=3, pad=1)
     pixels = module.images_at("train", torch.arange(module.count("train"))).mul(255).round().double() / 255
     mean, deviation = module.pixel_statistics()
@@ -173,7 +173,7 @@ def test_pixel_statistics_are_those_of_float64_to_the_last_digit_of_float32(
 
 
 def test_images_without_any_contrast_have_a_deviation_that_can_be_divided_by() -> None:
-    flat = Images(torch.full_like(TRAIN.images, 128), TRAIN.labels, TRAIN.class_names)
+    flat = Examples(torch.full_like(TRAIN.inputs, 128), TRAIN.targets, names=TRAIN.names)
     _, deviation = fitted(reader=Recorder(flat)).pixel_statistics()
     assert deviation.item() > 0
 
@@ -264,7 +264,7 @@ def test_another_seed_trains_on_other_images_in_another_order() -> None:
 
 
 def test_another_seed_augments_otherwise() -> None:
-    same = Images(TRAIN.images[:1].repeat(200, 1, 1, 1), TRAIN.labels, TRAIN.class_names)
+    same = Examples(TRAIN.inputs[:1].repeat(200, 1, 1, 1), TRAIN.targets, names=TRAIN.names)
     first, second = (fitted(reader=Recorder(same), seed=seed, augment=Augment(2, True)) for seed in (0, 1))
     assert not torch.equal(everything(first.train_dataloader())[0], everything(second.train_dataloader())[0])
 
@@ -275,7 +275,7 @@ def test_a_reader_hands_over_its_own_validation_and_no_seed_changes_it(caplog: p
         modules = [fitted(reader=reader, seed=seed) for seed in (0, 1)]
     for module in modules:
         assert (module.count("train"), module.count("val")) == (150, 50)
-        assert torch.equal(module.images_at("val", torch.arange(50)), TRAIN.images[150:].float() / 255)
+        assert torch.equal(module.images_at("val", torch.arange(50)), TRAIN.inputs[150:].float() / 255)
     assert caplog.messages[:3] == [
         "Fifty of them were drawn by hand.",
         "Validation: the data's own 50 images for every seed; data.val_fraction does not apply.",
@@ -295,10 +295,10 @@ def test_a_reader_hands_over_its_own_validation_and_no_seed_changes_it(caplog: p
         (torch.tensor([0, 0]), "has positions twice: give each once"),
         (torch.tensor([0.0]), "is no tensor \\(V,\\) of torch.int64"),
         (torch.zeros(200, dtype=torch.bool), "is no tensor \\(V,\\) of torch.int64"),
-        (torch.arange(200), "some of its 200 training images, but not all"),
-        (torch.tensor([200]), "some of its 200 training images, but not all"),
-        (torch.tensor([-1]), "some of its 200 training images, but not all"),
-        (torch.arange(0), "some of its 200 training images, but not all"),
+        (torch.arange(200), "some of its 200 training examples, but not all"),
+        (torch.tensor([200]), "some of its 200 training examples, but not all"),
+        (torch.tensor([-1]), "some of its 200 training examples, but not all"),
+        (torch.arange(0), "some of its 200 training examples, but not all"),
     ],
 )
 def test_positions_that_can_be_no_validation_are_a_sentence(validation: Tensor, fault: str) -> None:
@@ -340,19 +340,19 @@ def test_a_second_start_on_the_60_000_images_of_cifar10_decodes_none_and_measure
 
 def test_a_class_is_told_by_its_name_in_both_splits_of_a_reader() -> None:
     images = make_images(40)
-    turned = Images(images.images, 3 - images.labels, images.class_names[::-1])
+    turned = Examples(images.inputs, 3 - images.targets, names=images.names[::-1])
     module = make_module(lambda split: images if split == "train" else turned)
     module.setup("fit")
     module.setup("test")
 
     (_, labels), *_ = module.in_order("test", 40, torch.device("cpu"))
-    assert torch.equal(labels, images.labels)
-    assert module.class_names == images.class_names
+    assert torch.equal(labels, images.targets)
+    assert module.class_names == images.names
 
 
 def test_splits_of_other_class_names_are_refused() -> None:
     images = make_images(40)
-    other = Images(images.images, images.labels, ("class0", "class1", "class2", "klass3"))
+    other = Examples(images.inputs, images.targets, names=("class0", "class1", "class2", "klass3"))
     module = make_module(lambda split: images if split == "train" else other)
     module.setup("fit")
 

@@ -13,7 +13,7 @@ from sklearn.covariance import LedoitWolf
 
 from aetransfer.assemble import architecture_of, make_data, make_encoder, make_model
 from aetransfer.config.measures import Representation
-from aetransfer.data.images import Images
+from aetransfer.data.examples import Examples
 from aetransfer.evaluation.representation import representation
 from aetransfer.evaluation.similarity import MinibatchCKA, hsic1
 from aetransfer.evaluation.subject import Subject
@@ -121,7 +121,7 @@ def class_by_class(count):
     """Grey images, as a folder has them: all of a class, then all of the next, which is brighter."""
     labels = torch.arange(4).repeat_interleave(count // 4)
     noise = torch.randint(0, 60, (count, 1, 32, 32), generator=torch.Generator().manual_seed(0))
-    return Images((noise + 60 * labels.view(-1, 1, 1, 1)).to(torch.uint8), labels, tuple("abcd"))
+    return Examples((noise + 60 * labels.view(-1, 1, 1, 1)).to(torch.uint8), labels, names=tuple("abcd"))
 
 
 def similarities(subject, **settings):

@@ -276,7 +276,7 @@ def test_a_target_outside_the_allowed_packages_is_refused_before_anything_is_imp
 
 
 CONV4 = "aetransfer.networks.conv4"
-READER = "aetransfer.data.embedded.read_digits"
+READER = "aetransfer.data.readers.embedded.read_digits"
 GRID = "aetransfer.callbacks.images.ReconstructionGrid"
 BAD_TARGETS = [
     ("encoder._target_=aetransfer.networks.conv4.Conv5", f"_target_: {CONV4} has no Conv5 (did you mean Conv4)."),

@@ -11,8 +11,8 @@ from aetransfer import predict, stages
 from aetransfer.config.compose import checked, composed
 from aetransfer.config.schema import EvaluationRequest
 from aetransfer.data.class_names import as_word, places_of
-from aetransfer.data.folder import read_folder
-from aetransfer.data.images import Images
+from aetransfer.data.examples import Examples
+from aetransfer.data.readers.folder import read_folder
 from aetransfer.errors import UserError
 from tests.integration.conftest import assert_refused, job_of
 from tests.made import write_image
@@ -52,7 +52,7 @@ def run(tmp_path_factory):
 def turned(**arguments):
     """Read class folders with their classes in the order of their last letters, not of their first."""
     images = read_folder(**arguments)
-    return Images(images.images, 1 - images.labels, images.class_names[::-1])
+    return Examples(images.inputs, 1 - images.targets, names=images.names[::-1])
 
 
 def accuracy(done):

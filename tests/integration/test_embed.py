@@ -13,7 +13,7 @@ from PIL import Image
 
 import aetransfer
 from aetransfer import embed, predict
-from aetransfer.data.embedded import read_digits
+from aetransfer.data.readers.embedded import read_digits
 from aetransfer.inference.table import Table
 from tests.faults import Fault
 from tests.integration.conftest import DATA_SETS, TINY_PRETRAINING, assert_refused
@@ -37,7 +37,7 @@ def features(path):
 def write_digits(folder):
     """Write the embedded test digits as they are: folder/<class>/<row>.png."""
     split = read_digits("test")
-    for row, (image, label) in enumerate(zip(split.images, split.labels, strict=True)):
+    for row, (image, label) in enumerate(zip(split.inputs, split.targets, strict=True)):
         (folder / str(int(label))).mkdir(parents=True, exist_ok=True)
         Image.fromarray(image[0].numpy()).save(folder / str(int(label)) / f"{row:03}.png")
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from aetransfer.data import contents
-from aetransfer.data.images import Images
+from aetransfer.data.examples import Examples
 from aetransfer.errors import UserError
 from aetransfer.models.autoencoder import AutoEncoder
 from tests.commands import TorchlessProcess
@@ -29,24 +29,24 @@ FOLDER = ("data=image_folder", "data.augment.crop_padding=0")
 OWN_READER = """
 import numpy as np
 import torch
-from aetransfer.data.images import Images
+from aetransfer.data.examples import Examples
 
 
 def read(split, root):
     with np.load(root) as arrays:
-        return Images(torch.from_numpy(arrays[f"{{split}}_x"]), torch.from_numpy(arrays[f"{{split}}_y"]), ("a", "b"))
+        return Examples(torch.from_numpy(arrays[f"{{split}}_x"]), torch.from_numpy(arrays[f"{{split}}_y"]), names=("a", "b"))
 
 
 def make(split, brightness):
     rng = np.random.default_rng(0 if split == "train" else 1)
     pixels = rng.integers(100, size=(20, 1, 16, 16)) + {factor}
-    return Images(torch.from_numpy(pixels.astype(np.uint8)), torch.arange(20) % 2, ("a", "b"))
+    return Examples(torch.from_numpy(pixels.astype(np.uint8)), torch.arange(20) % 2, names=("a", "b"))
 
 
 def make_without_test(split, brightness):
     assert split == "train", split
     made = make(split, brightness)
-    return Images(made.images, made.labels, made.class_names, has_test=False)
+    return Examples(made.inputs, made.targets, names=made.names, has_test=False)
 """
 
 
@@ -497,10 +497,10 @@ def test_an_image_that_is_truncated_or_unreadable_is_named(train, folder, monkey
 
 def test_a_large_training_split_is_compared_by_evenly_spaced_images():
     images = make_images(100)
-    quarter = images.images.numel() // 4
-    changed = images.images.clone()
+    quarter = images.inputs.numel() // 4
+    changed = images.inputs.clone()
     changed[4] += 1
-    other = Images(changed, images.labels, images.class_names)
+    other = Examples(changed, images.targets, names=images.names)
 
     assert contents.checksum_of(other, quarter) != contents.checksum_of(images, quarter)
     changed[4] -= 1

@@ -332,7 +332,7 @@ def test_black_images_are_said_before_training(run_train, tmp_path):
 
 READER = """
 import torch
-from aetransfer.data.images import Images
+from aetransfer.data.examples import Examples
 
 def read(split, kind):
     pixels, labels = torch.randint(256, (8, 1, 16, 16), dtype=torch.uint8), torch.arange(8) % 2
@@ -340,18 +340,22 @@ def read(split, kind):
         pixels = pixels / 255
     if kind == "a third class":
         labels = labels + 1
-    return None if kind == "nothing" else Images(pixels, labels, ("a", "b"))
+    return None if kind == "nothing" else Examples(pixels, labels, names=("a", "b"))
 """
 
 
 @pytest.mark.parametrize(
     ("kind", "sentence"),
     [
-        ("floats", "A reader's images are torch.float32: give torch.uint8, 0 to 255."),
-        ("a third class", "A reader's labels go from 1 to 2, but it has 2 class_names: give 0 to 1."),
+        (
+            "floats",
+            "The train inputs are (8, 1, 16, 16) of torch.float32: this version trains on images of 1 or 3 channels, "
+            "(N, 1, height, width) of torch.uint8.",
+        ),
+        ("a third class", "A reader's targets go from 1 to 2, but it has 2 names: give 0 to 1."),
         (
             "nothing",
-            "The reader gives NoneType for the train split: it has to return an aetransfer.data.images.Images.",
+            "The reader gives NoneType for the train split: it has to return an aetransfer.data.examples.Examples.",
         ),
     ],
 )

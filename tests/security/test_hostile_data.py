@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 from torchvision import datasets
 
-from aetransfer.data.cifar import read_cifar10, read_cifar100
-from aetransfer.data.folder import read_folder
-from aetransfer.data.idx import read_mnist
+from aetransfer.data.readers.cifar import read_cifar10, read_cifar100
+from aetransfer.data.readers.folder import read_folder
+from aetransfer.data.readers.idx import read_mnist
 from aetransfer.errors import UserError
 from tests.data.test_idx import serving
 from tests.made import IDX_FILES, md5, names_in, write_cifar_batches, write_class_folder, write_idx
@@ -78,7 +78,7 @@ def read(pets):
 
 @pytest.mark.parametrize("poison", ["pickle", "objects", "zip", "empty", "others"])
 def test_a_poisoned_cache_runs_nothing_and_is_decoded_again(pets, marker, poison):
-    expected = read(pets).images.clone()
+    expected = read(pets).inputs.clone()
     (cache,) = (pets.parent / "cache").glob("pets-train-*")
     cache.unlink()
     with cache.open("wb") as file:
@@ -92,7 +92,7 @@ def test_a_poisoned_cache_runs_nothing_and_is_decoded_again(pets, marker, poison
             case "others":
                 np.save(file, np.zeros((1, 3, 8, 8), np.uint8))
 
-    assert (read(pets).images == expected).all()
+    assert (read(pets).inputs == expected).all()
 
 
 def test_a_cache_that_is_a_link_is_replaced_and_not_written_through(pets, tmp_path):

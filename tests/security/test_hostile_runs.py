@@ -82,7 +82,7 @@ def test_what_a_config_would_watch_or_write_is_left_out_of_an_evaluation(run_eva
 def test_a_config_says_nowhere_where_images_are_decoded_to_or_downloaded(run_evaluate, run, marker):
     config = yaml.safe_load((run / "config.yaml").read_text())
     reader = {
-        "_target_": "aetransfer.data.folder.read_folder",
+        "_target_": "aetransfer.data.readers.folder.read_folder",
         "root": str(run),
         "image_size": 32,
         "cache_dir": str(marker),

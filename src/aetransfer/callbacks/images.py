@@ -20,7 +20,7 @@ WORST = 0.5
 
 
 class ReconstructionGrid(PictureOfEpochs, LookAtTheTest):
-    """Images, their reconstructions and how far each pixel is off, in three rows by turns.
+    """Examples, their reconstructions and how far each pixel is off, in three rows by turns.
 
     While it trains, of fixed validation images; at the final test, once, of fixed test images.
     """

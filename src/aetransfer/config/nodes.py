@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from aetransfer.config.looking import only_looks
+from aetransfer.config.old_names import todays
 
 
 def no_bool(value: Any) -> Any:
@@ -89,7 +90,7 @@ class Target(Node):
     """A node that is built by calling `_target_` with its other keys."""
 
     model_config = ConfigDict(extra="allow")
-    target: str = Field(alias="_target_")
+    target: Annotated[str, AfterValidator(todays)] = Field(alias="_target_")
 
 
 class Callback(Target):

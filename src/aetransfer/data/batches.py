@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from aetransfer.data.images import to_channels
+from aetransfer.data.examples import to_channels
 from aetransfer.data.seeds import mixed_seed
 
 

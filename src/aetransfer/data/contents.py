@@ -18,13 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aetransfer.config.old_names import oldest
 from aetransfer.data.image_files import ImageFiles
 from aetransfer.data.locations import files_below, files_of
 from aetransfer.errors import UserError
 from aetransfer.runs.files import replace_file
 
 if TYPE_CHECKING:
-    from aetransfer.data.images import Images, Split
+    from aetransfer.data.examples import Examples, Split
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ MANY_BYTES = 1 << 28
 DIGITS = 16
 OURS = "aetransfer.data."
 
-Read = Callable[["Split"], "Images"]
+Read = Callable[["Split"], "Examples"]
 
 # A command of many jobs looks at its data once; `again` looks once more.
 _known: dict[str, "Contents"] = {}
@@ -108,16 +109,16 @@ def is_place(key: str, value: Any) -> bool:
     return key in ("root", "cache_dir") or "/" in value or Path(value).suffix != ""
 
 
-def checksum_of(images: "Images", most_bytes: int | None = None) -> str:
-    """Return a CRC-32 of decoded images and their labels, 8 hexadecimal digits.
+def checksum_of(examples: "Examples", most_bytes: int | None = None) -> str:
+    """Return a CRC-32 of inputs and their classes, 8 hexadecimal digits.
 
-    most_bytes: of a larger set so many evenly spaced images are looked at, as make up this.
+    most_bytes: of a larger set so many evenly spaced examples are looked at, as make up this.
     """
-    pixels = images.images
-    step = 1 if most_bytes is None else max(1, pixels.numel() // most_bytes)
-    checksum = zlib.crc32(images.labels.contiguous().numpy().data)
-    for first in range(0, len(pixels), 4096 * step):
-        checksum = zlib.crc32(pixels[first : first + 4096 * step : step].contiguous().numpy().data, checksum)
+    inputs = examples.inputs
+    step = 1 if most_bytes is None else max(1, inputs.numel() // most_bytes)
+    checksum = zlib.crc32(examples.labels.contiguous().numpy().data)
+    for first in range(0, len(inputs), 4096 * step):
+        checksum = zlib.crc32(inputs[first : first + 4096 * step : step].contiguous().numpy().data, checksum)
     return f"{checksum:08x}"
 
 
@@ -132,7 +133,7 @@ def _look(reader: Mapping[str, Any], read: Read | None, data_dir: Path, cache_di
     if read is None:
         return None
     train = read("train")
-    names = hashlib.sha256("\0".join(train.class_names).encode()).hexdigest()[:DIGITS]
+    names = hashlib.sha256("\0".join(train.names).encode()).hexdigest()[:DIGITS]
     checksums = {"train": checksum_of(train), "class_names": names}
     if train.has_test:
         checksums["test"] = checksum_of(read("test"))
@@ -206,7 +207,7 @@ def _unreadable(path: str, error: Exception) -> UserError:
 
 def _stored_at(reader: Mapping[str, Any], cache_dir: Path) -> Path:
     places = {key: str(Path(value).absolute()) for key, value in reader.items() if is_place(key, value)}
-    text = json.dumps([str(reader["_target_"]), places], sort_keys=True)
+    text = json.dumps([oldest(str(reader["_target_"])), places], sort_keys=True)
     return cache_dir / f"checksums-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
 
 

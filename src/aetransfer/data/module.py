@@ -11,7 +11,7 @@ from torch import Tensor
 
 from aetransfer.data.batches import Augment, Batch, Epochs, Preparation, ResidentBatches, StreamedBatches
 from aetransfer.data.class_names import listed
-from aetransfer.data.images import Images, Split, as_images, sameness
+from aetransfer.data.examples import Examples, Split, as_examples, check_images, sameness
 from aetransfer.data.reading import Reading
 from aetransfer.data.split import cut, more_than_asked
 from aetransfer.errors import UserError
@@ -25,9 +25,9 @@ Loader = ResidentBatches | StreamedBatches
 NO_AUGMENT = Augment()
 
 
-def _relabelled(images: Images, names: tuple[str, ...], places: Sequence[int]) -> Images:
+def _relabelled(images: Examples, names: tuple[str, ...], places: Sequence[int]) -> Examples:
     """Return the images with their labels n as `places[n]`, of the classes `names`."""
-    return replace(images, labels=torch.tensor(places)[images.labels], class_names=names)
+    return replace(images, targets=torch.tensor(places)[images.labels], names=names)
 
 
 def data_of(trainer: Trainer) -> "ImageDataModule":
@@ -45,7 +45,7 @@ class ImageDataModule(LightningDataModule):
 
     def __init__(
         self,
-        reader: Callable[..., Images],
+        reader: Callable[..., Examples],
         *,
         image_size: int,
         channels: int,
@@ -75,7 +75,7 @@ class ImageDataModule(LightningDataModule):
         self.augment, self.max_bytes, self.workers, self.seed = augment, max_memory_gb * 1e9, workers, seed
         self.labels, self.classifies = labels, classifies
         self.notes: list[str] = []
-        self._read: dict[Split, Images] = {}
+        self._read: dict[Split, Examples] = {}
         self._names: tuple[str, ...] = ()
         self._taken_as: tuple[tuple[str, ...], Sequence[int]] | None = None
         self._positions: dict[Part, Tensor] = {}
@@ -93,28 +93,28 @@ class ImageDataModule(LightningDataModule):
             self._cut(self._read["train"])
             log.info("%s", self.used)
 
-    def _cut(self, images: Images) -> None:
-        if self.labels_per_class is not None and not images.class_names:
+    def _cut(self, images: Examples) -> None:
+        if self.labels_per_class is not None and not images.names:
             raise UserError(
                 f"data.labels_per_class={self.labels_per_class} counts images of a class, and these have no labels: "
                 "take data.train_fraction."
             )
         self._positions["train"], self._positions["val"] = cut(
             images.labels,
-            images.class_names,
+            images.names,
             val_fraction=self.val_fraction,
             labels_per_class=self.labels_per_class,
             train_fraction=self.train_fraction,
             seed=self.seed,
             validation=images.validation,
-            every_class=self.classifies and bool(images.class_names),
+            every_class=self.classifies and bool(images.names),
         )
         count = self.count("val")
         if images.validation is not None:
             self._note(f"Validation: the data's own {count:,} images for every seed; data.val_fraction does not apply.")
         elif why := more_than_asked(count, self.val_fraction, len(images)):
             self._note(f"Validation: {count:,} of {len(images):,} images ({why}).")
-        if said := sameness(images.images, self._positions["train"]):
+        if said := sameness(images.inputs, self._positions["train"]):
             log.warning("%s: look at the files, and at how they are read.", said)
 
     def _open(self, split: Split) -> None:
@@ -122,23 +122,24 @@ class ImageDataModule(LightningDataModule):
             return
         if split == "test":
             self.check_test()
-        images = as_images(self.reader(split=split), split)
+        images = as_examples(self.reader(split=split), split)
         if self.labels == "none":
-            images = replace(images, labels=torch.zeros_like(images.labels), class_names=())
-        if images.images.shape[2:] != (self.image_size, self.image_size):
-            height, width = images.images.shape[2:]
+            images = replace(images, targets=None, names=())
+        check_images(images, split)
+        if images.inputs.shape[2:] != (self.image_size, self.image_size):
+            height, width = images.inputs.shape[2:]
             raise UserError(
                 f"The {split} images are {height}x{width}, but data.image_size={self.image_size}: correct it."
             )
-        own = self._names = self._names or images.class_names
-        if images.class_names != own:
+        own = self._names = self._names or images.names
+        if images.names != own:
             # A class is told by its name in every split.
-            if not set(images.class_names) <= set(own):
+            if not set(images.names) <= set(own):
                 raise UserError(
-                    f"The {split} images are of the classes {listed(images.class_names)}, but the other split's are "
+                    f"The {split} images are of the classes {listed(images.names)}, but the other split's are "
                     f"{listed(own)}: give both the same class names."
                 )
-            images = _relabelled(images, own, [own.index(name) for name in images.class_names])
+            images = _relabelled(images, own, [own.index(name) for name in images.names])
         if not self._read:  # the second split that is read would say it again
             for note in images.notes:
                 self._note(note)
@@ -187,7 +188,7 @@ class ImageDataModule(LightningDataModule):
         }
 
     @property
-    def training_split(self) -> Images:
+    def training_split(self) -> Examples:
         """What the reader gave, before validation is cut out of it."""
         return self._read["train"]
 
@@ -198,7 +199,7 @@ class ImageDataModule(LightningDataModule):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        return next(iter(self._read.values())).class_names
+        return next(iter(self._read.values())).names
 
     def count(self, part: Part) -> int:
         """Images that `part` really uses, after the validation cut and the label subset; 0 for a test split that is
@@ -211,7 +212,7 @@ class ImageDataModule(LightningDataModule):
         # training images took four seconds.
         counts = torch.zeros(self.prepare.channels, 256, dtype=torch.int64)
         for rows in self._positions["train"].split(2048):
-            batch = self.prepare(self._read["train"].images[rows])
+            batch = self.prepare(self._read["train"].inputs[rows])
             counts += torch.stack([channel.flatten().bincount(minlength=256) for channel in batch.unbind(1)])
         shares = counts.double() / counts.sum(1, keepdim=True)
         values = torch.arange(256, dtype=torch.float64) / 255
@@ -225,7 +226,7 @@ class ImageDataModule(LightningDataModule):
 
     def images_at(self, part: Part, places: Tensor) -> Tensor:
         """Return a part's images by their places in it (N,) int64, (N, channels, S, S) float32 in [0, 1]."""
-        images = self._read["test" if part == "test" else "train"].images[self._positions[part][places]]
+        images = self._read["test" if part == "test" else "train"].inputs[self._positions[part][places]]
         return self.prepare(images).float() / 255
 
     def in_order(
@@ -248,7 +249,7 @@ class ImageDataModule(LightningDataModule):
         if shuffled_by is not None:
             positions = positions[torch.randperm(len(positions), generator=shuffled_by)]
         for rows in positions.split(batch_size):
-            images = self.prepare(source.images[rows].to(device)).float() / 255
+            images = self.prepare(source.inputs[rows].to(device)).float() / 255
             yield images, source.labels[rows].to(device)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
@@ -290,9 +291,9 @@ class ImageDataModule(LightningDataModule):
             common["first"] = lambda: trainer.fit_loop.batch_idx + 1
             common["steps"] = lambda: (trainer.accumulate_grad_batches, int(trainer.num_training_batches))
         if self._resident_bytes(epochs) <= self.max_bytes:
-            return ResidentBatches(source.images[positions], source.labels[positions], **common)
+            return ResidentBatches(source.inputs[positions], source.labels[positions], **common)
         log.info("%s: %d images exceed data.max_memory_gb and are streamed.", part, len(positions))
-        return StreamedBatches(source.images, source.labels, positions=positions, workers=self.workers, **common)
+        return StreamedBatches(source.inputs, source.labels, positions=positions, workers=self.workers, **common)
 
     def _resident_bytes(self, epochs: Epochs) -> int:
         side = self.image_size + 2 * (self.prepare.pad + epochs.augment.crop_padding)

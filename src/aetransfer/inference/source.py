@@ -12,7 +12,7 @@ from torch import Tensor
 from aetransfer.config.instantiate import bind
 from aetransfer.config.requests import ImagesRequest
 from aetransfer.config.schema import Data
-from aetransfer.data.images import Images
+from aetransfer.data.examples import as_examples, check_images
 from aetransfer.data.loose import LooseImages
 from aetransfer.data.preprocess import ASSUMED, Preprocess
 from aetransfer.data.reading import other_range, remark
@@ -93,13 +93,15 @@ def _of_loose(loose: LooseImages, preprocess: Preprocess, batch_size: int) -> It
 
 def _of_data(data: Data, request: ImagesRequest, preprocess: Preprocess) -> Source:
     warn_of_changes(Path(request.run).expanduser(), data, request.paths, request.allow)
-    split: Images = bind(data.reader, "reader", request.allow, later=["split"])(split=request.split)
+    read = bind(data.reader, "reader", request.allow, later=["split"])
+    split = as_examples(read(split=request.split), request.split)
+    check_images(split, request.split)
     if said := other_range(split.reading, preprocess.reading):
         log.warning("%s.", said)
     for note in split.notes:
         log.info("%s", printable(note))
     own = set() if split.validation is None else set(split.validation.tolist())
-    labelled = bool(split.class_names) and data.labels != "none"
+    labelled = bool(split.names) and data.labels != "none"
     width = len(str(len(split)))
 
     def batches() -> Iterator[Batch]:
@@ -107,8 +109,8 @@ def _of_data(data: Data, request: ImagesRequest, preprocess: Preprocess) -> Sour
             rows = range(first, min(first + request.batch_size, len(split)))
             yield Batch(
                 [f"{'val' if row in own else request.split}/{row:0{width}}" for row in rows],
-                [split.class_names[split.labels[row]] if labelled else "" for row in rows],
-                split.images[rows.start : rows.stop],
+                [split.names[split.labels[row]] if labelled else "" for row in rows],
+                split.inputs[rows.start : rows.stop],
                 [],
             )
 

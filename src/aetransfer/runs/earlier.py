@@ -14,7 +14,7 @@ from aetransfer.transfer.settle import pretraining_of
 
 # Class folders are not among those whose runs are found: their images may be read otherwise today.
 READ_AS_BEFORE = {
-    f"aetransfer.data.{name}"
+    f"aetransfer.data.readers.{name}"
     for name in (
         *("embedded.read_digits", "embedded.read_photo_digits", "idx.read_mnist", "idx.read_fashion_mnist"),
         *("cifar.read_cifar10", "cifar.read_cifar100"),

@@ -17,7 +17,7 @@ from aetransfer.data.contents import Contents, contents_of, is_ours, is_place
 from aetransfer.errors import UserError
 
 if TYPE_CHECKING:
-    from aetransfer.data.images import Images, Split
+    from aetransfer.data.examples import Examples, Split
 
 # Of the trainer's settings beyond Training, those that change a transfer's numbers.
 HARDWARE = ("accelerator", "devices", "num_nodes", "deterministic")
@@ -90,11 +90,11 @@ def at_root(data: Data) -> str:
     return f" in {root}" if root else ""
 
 
-def _read(data: Data, allow: Sequence[str], split: "Split") -> "Images":
+def _read(data: Data, allow: Sequence[str], split: "Split") -> "Examples":
     # It imports the reader's module, and torch.
-    from aetransfer.data.images import as_images
+    from aetransfer.data.examples import as_examples
 
-    return as_images(bind(data.reader, "reader", allow, later=["split"])(split=split), split)
+    return as_examples(bind(data.reader, "reader", allow, later=["split"])(split=split), split)
 
 
 def _data_digests(job: Job) -> list[str]:

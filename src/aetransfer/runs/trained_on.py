@@ -8,7 +8,7 @@ from pathlib import Path
 
 from aetransfer.config.schema import Data, Job, Paths
 from aetransfer.data.contents import Contents, checksum_of
-from aetransfer.data.images import Images
+from aetransfer.data.examples import Examples
 from aetransfer.errors import UserError
 from aetransfer.runs.checkpoints import ContinuationError
 from aetransfer.runs.directory import RunDirectory
@@ -23,7 +23,7 @@ SHOWN = 3
 MOST_BYTES = 1 << 30
 
 
-def note_data(directory: RunDirectory, job: Job, images: Images) -> None:
+def note_data(directory: RunDirectory, job: Job, images: Examples) -> None:
     """Write down what a run is begun on. images: its training split, as its reader gave it.
 
     A data set of 60,000 files has a list of two megabytes, so runs share it.
@@ -38,7 +38,7 @@ def note_data(directory: RunDirectory, job: Job, images: Images) -> None:
     replace_file(directory.data, json.dumps(noted) + "\n")
 
 
-def check_data(directory: RunDirectory, job: Job, images: Images) -> None:
+def check_data(directory: RunDirectory, job: Job, images: Examples) -> None:
     """Raise ContinuationError where a run's training images are read as others than when it was begun.
 
     Their files are the same, or the run would have another name: a reader, or a library, has changed.

@@ -17,8 +17,8 @@ import torch
 from aetransfer.data.class_folders import FolderContents, Labels, Listing, list_folder
 from aetransfer.data.decoding import decoded
 from aetransfer.data.duplicates import Part, duplicates
+from aetransfer.data.examples import Examples, Split
 from aetransfer.data.image_files import ImageFiles
-from aetransfer.data.images import Images, Split
 from aetransfer.data.reading import WHITE, Reading, remark, unused
 from aetransfer.data.split import more_than_asked, share_of, stratified_order
 from aetransfer.errors import UserError
@@ -36,7 +36,7 @@ def read_folder(
     background: int | None = None,
     value_range: tuple[float, float] | None = None,
     frame: int | None = None,
-) -> Images:
+) -> Examples:
     """Read a folder as (N, 3, image_size, image_size); an image is cropped to a square about its centre first.
 
     labels: None for class folders; see `list_folder`. background, value_range, frame: see
@@ -80,10 +80,10 @@ def read_folder(
         if test:
             sides.append(Part("test", test, images["test"].pixels.numpy()))
         notes += duplicates(sides)
-    return Images(
+    return Examples(
         images[split].pixels,
-        torch.from_numpy(listings[split].labels),
-        contents.class_names,
+        torch.from_numpy(listings[split].labels) if contents.class_names else None,
+        names=contents.class_names,
         reading=of_train.reading,
         notes=tuple(notes),
         validation=torch.arange(len(train), len(files["train"])) if val and split == "train" else None,

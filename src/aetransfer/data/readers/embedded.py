@@ -9,7 +9,7 @@ import torch
 from sklearn.datasets import load_digits, load_sample_images
 from torch.nn import functional as F
 
-from aetransfer.data.images import Images, Split
+from aetransfer.data.examples import Examples, Split
 from aetransfer.data.split import stratified_order
 
 SIZE = 32
@@ -19,7 +19,7 @@ DIGIT_NAMES = tuple(str(digit) for digit in range(10))
 PHOTO_COLUMNS = {"train": (0, 480), "test": (512, 640)}
 
 
-def read_digits(split: Split) -> Images:
+def read_digits(split: Split) -> Examples:
     """Read scikit-learn's digits scaled from 8x8 to 32x32: (1437 or 360, 1, 32, 32), the same split every time."""
     images, labels = load_digits(return_X_y=True)
     small = torch.from_numpy(images).float().view(-1, 1, 8, 8) * (255 / 16)
@@ -27,10 +27,10 @@ def read_digits(split: Split) -> Images:
     targets = torch.from_numpy(labels).long()
     test, train = _cut_test(targets)
     chosen = test if split == "test" else train
-    return Images(scaled[chosen], targets[chosen], DIGIT_NAMES)
+    return Examples(scaled[chosen], targets[chosen], names=DIGIT_NAMES)
 
 
-def read_photo_digits(split: Split) -> Images:
+def read_photo_digits(split: Split) -> Examples:
     """Read the digits blended into photographs: (1437 or 360, 3, 32, 32). Digits and photo regions don't overlap."""
     digits = read_digits(split)
     photos = np.stack(load_sample_images().images)  # (2, 427, 640, 3) uint8
@@ -41,8 +41,8 @@ def read_photo_digits(split: Split) -> Images:
     left = rng.integers(first, last - SIZE + 1, size=len(digits))
     windows = np.lib.stride_tricks.sliding_window_view(photos, (SIZE, SIZE), axis=(1, 2))
     patches = torch.from_numpy(windows[which, top, left])  # (N, 3, 32, 32)
-    blended = (digits.images.int() - patches.int()).abs().to(torch.uint8)
-    return Images(blended, digits.labels, DIGIT_NAMES)
+    blended = (digits.inputs.int() - patches.int()).abs().to(torch.uint8)
+    return Examples(blended, digits.targets, names=DIGIT_NAMES)
 
 
 def _cut_test(labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from aetransfer.data.download import fetch
-from aetransfer.data.images import Images, Split
+from aetransfer.data.examples import Examples, Split
 from aetransfer.data.locations import IDX_FILES, IDX_PREFIX, find_idx
 from aetransfer.errors import UserError
 
@@ -47,17 +47,17 @@ FASHION_NAMES = (
 )
 
 
-def read_mnist(root: str, split: Split) -> Images:
+def read_mnist(root: str, split: Split) -> Examples:
     """Read MNIST from root/MNIST/raw: (60000 or 10000, 1, 28, 28). Raises UserError naming the file at fault."""
     return _read(Path(root), "MNIST", split, DIGIT_NAMES, MNIST_MD5)
 
 
-def read_fashion_mnist(root: str, split: Split) -> Images:
+def read_fashion_mnist(root: str, split: Split) -> Examples:
     """Read Fashion-MNIST from root/FashionMNIST/raw, in MNIST's format. Raises UserError as `read_mnist`."""
     return _read(Path(root), "FashionMNIST", split, FASHION_NAMES, FASHION_MD5)
 
 
-def _read(root: Path, dataset: str, split: Split, class_names: tuple[str, ...], digests: dict[str, str]) -> Images:
+def _read(root: Path, dataset: str, split: Split, class_names: tuple[str, ...], digests: dict[str, str]) -> Examples:
     folder = root / dataset / "raw"
     if not any(_find(folder, name, digests) for name in IDX_FILES):
         fetch(dataset, root, folder, needs=f"{IDX_FILES[0]}[.gz] and its three siblings in {folder}")
@@ -69,15 +69,15 @@ def _read(root: Path, dataset: str, split: Split, class_names: tuple[str, ...], 
     if split == "train":
         # What is wrong with the test files is better known now than after the training.
         test = _read_split(folder, dataset, "test", class_names, digests)
-        if test.images.shape[2:] != images.images.shape[2:]:
-            sizes = ["x".join(map(str, part.images.shape[2:])) for part in (images, test)]
+        if test.inputs.shape[2:] != images.inputs.shape[2:]:
+            sizes = ["x".join(map(str, part.inputs.shape[2:])) for part in (images, test)]
             raise UserError(f"{folder}: the train images are {sizes[0]} and the t10k images {sizes[1]}, mixed up.")
     return images
 
 
 def _read_split(
     folder: Path, dataset: str, split: Split, class_names: tuple[str, ...], digests: dict[str, str]
-) -> Images:
+) -> Examples:
     prefix = IDX_PREFIX[split]
     images_path, images = _read_file(folder, f"{prefix}-images-idx3-ubyte", IMAGES_MAGIC, ndim=3, digests=digests)
     labels_path, labels = _read_file(folder, f"{prefix}-labels-idx1-ubyte", LABELS_MAGIC, ndim=1, digests=digests)
@@ -87,7 +87,7 @@ def _read_split(
         raise UserError(f"{labels_path} holds label {labels.max()}, but {dataset} has {len(class_names)} classes.")
     if len(images) == OFFICIAL_COUNT["test" if split == "train" else "train"]:
         raise UserError(f"{images_path} holds {len(images)} images: the train and the t10k files are swapped.")
-    return Images(torch.from_numpy(images).unsqueeze(1), torch.from_numpy(labels).long(), class_names)
+    return Examples(torch.from_numpy(images).unsqueeze(1), torch.from_numpy(labels).long(), names=class_names)
 
 
 def _find(folder: Path, name: str, digests: dict[str, str]) -> Path | None:

@@ -5,12 +5,12 @@ from pathlib import Path
 import torch
 
 from aetransfer.data.download import fetch
-from aetransfer.data.folder import read_folder
-from aetransfer.data.images import Images, Split
+from aetransfer.data.examples import Examples, Split
+from aetransfer.data.readers.folder import read_folder
 from aetransfer.errors import UserError
 
 
-def read_cifar10(root: str, split: Split, cache_dir: str) -> Images:
+def read_cifar10(root: str, split: Split, cache_dir: str) -> Examples:
     """Read CIFAR-10: (50000 or 10000, 3, 32, 32). Raises UserError naming the file that is at fault."""
     folders = Path(root) / "cifar10"
     if not (Path(root) / "cifar-10-batches-py").exists() and folders.is_dir():
@@ -18,12 +18,12 @@ def read_cifar10(root: str, split: Split, cache_dir: str) -> Images:
     return _read_official(Path(root), "CIFAR10", split, f" or class folders {folders}/{{train,test}}/<class>/*.png")
 
 
-def read_cifar100(root: str, split: Split) -> Images:
+def read_cifar100(root: str, split: Split) -> Examples:
     """Read CIFAR-100: (50000 or 10000, 3, 32, 32). Raises UserError naming the file that is at fault."""
     return _read_official(Path(root), "CIFAR100", split)
 
 
-def _read_official(root: Path, dataset: str, split: Split, or_else: str = "") -> Images:
+def _read_official(root: Path, dataset: str, split: Split, or_else: str = "") -> Examples:
     # Importing torchvision takes seconds, and class folders don't need it.
     from torchvision import datasets
     from torchvision.datasets.utils import check_integrity
@@ -41,4 +41,4 @@ def _read_official(root: Path, dataset: str, split: Split, or_else: str = "") ->
             raise UserError(f"{folder / name} is corrupt: its MD5 is not {digest}. Unpack the official archive again.")
     official = kind(root, train=split == "train")
     images = torch.from_numpy(official.data).permute(0, 3, 1, 2).contiguous()
-    return Images(images, torch.tensor(official.targets), tuple(official.classes))
+    return Examples(images, torch.tensor(official.targets), names=tuple(official.classes))

@@ -1,0 +1,211 @@
+"""The one form in which every reader hands over a data set."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from aetransfer.data.reading import Reading
+from aetransfer.errors import UserError
+from aetransfer.printable import in_utf8
+
+Split = Literal["train", "test"]
+
+# ITU-R BT.601 luma, the weights of Pillow's and torchvision's grey conversion.
+LUMA = (0.299, 0.587, 0.114)
+
+
+@dataclass(frozen=True)
+class Examples:
+    """A split, undecorated: no normalisation, no padding, no augmentation.
+
+    inputs: (N, *shape), N of 1 or more: uint8 images (N, C, H, W), or finite float32 arrays; may be a memory map.
+    targets: (N,) int64 classes in [0, len(names)); float32 values (N,) or (N, T); None where there are none. groups:
+    (N,) int64, what belongs together, such as the images of one patient; None where each stands for itself. names: of
+    the classes, or of the T values, in UTF-8, whatever the names of folders are, for they are written into many a
+    file. reading: how files became these bytes, of a reader that decodes image files; an encoder that is trained on
+    them reads the images it is shown later likewise. notes: what is left out and why, and what else a reader of the
+    results must know of the data, a sentence each.
+
+    Of the training split alone: validation, the positions (V,) int64 of the data's own validation examples among these,
+    None to have the program cut some out; has_test, whether there is a test split.
+
+    Raises UserError, which says what is wrong, for anything else.
+    """
+
+    inputs: Tensor
+    targets: Tensor | None = None
+    groups: Tensor | None = None
+    names: tuple[str, ...] = ()
+    reading: Reading | None = None
+    notes: tuple[str, ...] = ()
+    validation: Tensor | None = None
+    has_test: bool = True
+
+    def __post_init__(self) -> None:
+        if isinstance(self.names, list):
+            object.__setattr__(self, "names", tuple(self.names))
+        wrong = _wrong_inputs(self.inputs) or _wrong_targets(self.targets, len(self.inputs))
+        wrong = wrong or _wrong_names(self.names) or _unfit(self.names, self.targets)
+        wrong = wrong or _wrong_groups(self.groups, len(self.inputs))
+        if not wrong and self.validation is not None:
+            wrong = _wrong_positions(self.validation, len(self))
+        if wrong:
+            raise UserError(f"A reader's {wrong}.")
+        # The names of folders may be of no encoding.
+        object.__setattr__(self, "names", tuple(in_utf8(name) for name in self.names))
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    @property
+    def labels(self) -> Tensor:
+        """The classes (N,) int64, all 0 where there are no targets."""
+        return torch.zeros(len(self), dtype=torch.int64) if self.targets is None else self.targets
+
+
+def _wrong_inputs(inputs: Any) -> str | None:
+    if not isinstance(inputs, Tensor):
+        return f"inputs are {_kind(inputs)}: give a torch tensor, torch.from_numpy(array) of an array"
+    shape = tuple(inputs.shape)
+    if inputs.dtype not in (torch.uint8, torch.float32):
+        return f"inputs are {inputs.dtype}: give torch.uint8, images of 0 to 255, or torch.float32"
+    if inputs.ndim < 2:
+        return f"inputs are {shape}: give (N, ...), one after another"
+    if not inputs.numel():
+        return f"inputs are {shape}: give one example at least"
+    return _not_finite("inputs", inputs)
+
+
+def _wrong_targets(targets: Any, count: int) -> str | None:
+    if targets is None:
+        return None
+    if not isinstance(targets, Tensor):
+        return f"targets are {_kind(targets)}: give a torch tensor, torch.tensor(targets) of a list"
+    shape = tuple(targets.shape)
+    if targets.dtype not in (torch.int64, torch.float32):
+        return f"targets are {targets.dtype}: give torch.int64, targets.long(), of classes, or torch.float32 of values"
+    if targets.dtype == torch.int64 and shape != (count,):
+        return f"targets are {shape} for {count} inputs: give one class for each, ({count},)"
+    if len(shape) not in (1, 2) or len(targets) != count or not targets.numel():
+        return f"targets are {shape} for {count} inputs: give values for each, ({count},) or ({count}, T)"
+    return _not_finite("targets", targets)
+
+
+def _not_finite(what: str, values: Tensor) -> str | None:
+    if not values.is_floating_point():
+        return None
+    # In parts, for a memory map may be larger than the memory.
+    if all(bool(part.isfinite().all()) for part in values.split(1024)):
+        return None
+    return f"{what} have NaN or infinite values: leave those examples out, or put numbers in their place"
+
+
+def _wrong_names(names: Any) -> str | None:
+    if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
+        return f"names are {names!r:.80}: give a tuple of strings, empty where there are no targets"
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        return f"names have {twice!r} twice: give each a name of its own"
+    return None
+
+
+def _unfit(names: tuple[str, ...], targets: Tensor | None) -> str | None:
+    """Say where names are not those of the targets."""
+    if targets is None:
+        return f"names are {names!r:.80}, but it has no targets: give targets, or no names" if names else None
+    if targets.is_floating_point():
+        values = 1 if targets.ndim == 1 else targets.shape[1]
+        fits = len(names) in (0, values)
+        return None if fits else f"targets have {values} values each, but it has {len(names)} names: give one for each"
+    low, high = int(targets.min()), int(targets.max())
+    if not names:
+        return f"targets go from {low} to {high}, but it has no names: name the classes, or give no targets"
+    if low < 0 or high >= len(names):
+        return f"targets go from {low} to {high}, but it has {len(names)} names: give 0 to {len(names) - 1}"
+    return None
+
+
+def _wrong_groups(groups: Any, count: int) -> str | None:
+    if groups is None:
+        return None
+    if not isinstance(groups, Tensor) or groups.dtype != torch.int64 or tuple(groups.shape) != (count,):
+        return f"groups are no tensor ({count},) of torch.int64: give each input the number of its group"
+    return None
+
+
+def _wrong_positions(validation: Any, count: int) -> str | None:
+    if not isinstance(validation, Tensor) or validation.dtype != torch.int64 or validation.ndim != 1:
+        return "validation is no tensor (V,) of torch.int64: give the positions of these examples"
+    if len(validation.unique()) != len(validation):
+        return "validation has positions twice: give each once"
+    if not 0 < len(validation) < count or validation.min() < 0 or validation.max() >= count:
+        return (
+            f"validation should be some of its {count} training examples, but not all: its {len(validation)} positions "
+            "are not among them or leave none to train on"
+        )
+    return None
+
+
+def _kind(value: Any) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+
+
+def as_examples(given: Any, split: Split) -> Examples:
+    """Return what a reader gave for a split. Raises UserError for anything but Examples."""
+    if not isinstance(given, Examples):
+        raise UserError(
+            f"The reader gives {type(given).__name__} for the {split} split: it has to return an "
+            "aetransfer.data.examples.Examples."
+        )
+    return given
+
+
+def check_images(examples: Examples, split: Split) -> None:
+    """Raise UserError for anything but images, with classes or without targets."""
+    inputs, targets = examples.inputs, examples.targets
+    if inputs.dtype != torch.uint8 or inputs.ndim != 4 or inputs.shape[1] not in (1, 3):
+        raise UserError(
+            f"The {split} inputs are {tuple(inputs.shape)} of {inputs.dtype}: this version trains on images of 1 or 3 "
+            "channels, (N, 1, height, width) of torch.uint8."
+        )
+    if targets is not None and targets.is_floating_point():
+        raise UserError(
+            f"The {split} targets are {targets.dtype}: this version learns classes, (N,) of torch.int64; "
+            "data.labels=none forgets them."
+        )
+    if examples.groups is not None:
+        raise UserError(
+            f"The {split} inputs have groups, which this version does not keep together when it cuts validation out: "
+            "leave them out, or give a validation split of your own."
+        )
+
+
+def sameness(images: Tensor, rows: Tensor) -> str | None:
+    """Say in which way the images at `rows` (M,) int64 hold nothing to learn, None where they differ.
+
+    images: (N, C, H, W) uint8. Of a usual set a few hundred are looked at.
+    """
+    first = images[rows[0]]
+    same, flat = len(rows) > 1, True
+    for part in rows.split(256):
+        chosen = images[part]
+        same = same and bool((chosen == first).all())
+        flat = flat and bool((chosen == chosen[:, :, :1, :1]).all())
+        if not same and not flat:
+            return None
+    if same:
+        return f"All {len(rows):,} training images are the same{', and of one value' if flat else ''}"
+    return f"Each of the {len(rows):,} training images is of one value"
+
+
+def to_channels(images: Tensor, channels: int) -> Tensor:
+    """Convert (N, 1 or 3, H, W) uint8 images to `channels`: grey is repeated, colour becomes luma."""
+    present = images.shape[1]
+    if present == channels:
+        return images
+    if present == 1:
+        return images.expand(-1, channels, -1, -1)
+    weights = torch.tensor(LUMA, device=images.device).view(1, 3, 1, 1)
+    return (images * weights).sum(1, keepdim=True).round_().to(torch.uint8)

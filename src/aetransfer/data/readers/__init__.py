@@ -1,0 +1,1 @@
+"""The readers that come with the program, a file each: a split in, `Examples` out."""
