@@ -164,10 +164,8 @@ def real_data() -> str:
 class DropoutEncoder(Encoder):
     """An encoder of somebody's, which draws from torch's global generator."""
 
-    def __init__(self, *, in_channels: int, image_size: int, latent_dim: int) -> None:
-        super().__init__(
-            in_channels=in_channels, image_size=image_size, latent_dim=latent_dim, num_features=in_channels * 64
-        )
+    def __init__(self, *, input_shape: tuple[int, ...], latent_dim: int) -> None:
+        super().__init__(input_shape=input_shape, latent_dim=latent_dim, num_features=input_shape[0] * 64)
 
     def body(self, normalised: Tensor) -> Tensor:
         return F.dropout(F.adaptive_avg_pool2d(normalised, 8).flatten(1), 0.5, self.training)
@@ -176,10 +174,11 @@ class DropoutEncoder(Encoder):
 class TokenEncoder(Encoder):
     """An encoder of somebody's that has layers within layers: a class token of its own, and attention."""
 
-    def __init__(self, *, in_channels: int, image_size: int, latent_dim: int) -> None:
-        super().__init__(in_channels=in_channels, image_size=image_size, latent_dim=latent_dim, num_features=8)
+    def __init__(self, *, input_shape: tuple[int, ...], latent_dim: int) -> None:
+        super().__init__(input_shape=input_shape, latent_dim=latent_dim, num_features=8)
+        channels, size, _ = input_shape
         self.token = nn.Parameter(torch.randn(1, 1, 8))
-        self.patches = nn.Conv2d(in_channels, 8, image_size // 4, stride=image_size // 4)
+        self.patches = nn.Conv2d(channels, 8, size // 4, stride=size // 4)
         self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
 
     def body(self, normalised: Tensor) -> Tensor:

@@ -55,7 +55,7 @@ def make_data(data: Data, seed: int, allow: list[str], stage: Stage = "transfer"
 def architecture_of(job: Job) -> dict[str, Any]:
     """Return what `build` needs to make this job's encoder again: plain data that a checkpoint can carry."""
     node = job.encoder.model_dump(mode="json", by_alias=True)
-    return {**node, "in_channels": job.data.channels, "image_size": job.data.input_size}
+    return {**node, "input_shape": list(job.data.input_shape)}
 
 
 def make_encoder(job: Job) -> Encoder:

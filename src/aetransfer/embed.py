@@ -16,7 +16,7 @@ def main() -> None:
 
 def _request(config: DictConfig, overrides: list[str]) -> EmbedRequest:
     request = checked_request(config, overrides, EmbedRequest)
-    check_size(request, described_at(request.run, request.allow).architecture["image_size"])
+    check_size(request, described_at(request.run, request.allow).image[1])
     return request
 
 

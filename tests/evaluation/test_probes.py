@@ -175,7 +175,7 @@ def test_maps_are_averaged_to_the_largest_grid_that_fits(max_features, grid):
 @pytest.mark.parametrize(("batch_norm", "hidden"), [(False, []), (True, []), (True, [24])])
 def test_layers_are_the_networks_own_activations(batch_norm, hidden):
     torch.manual_seed(0)
-    encoder = Conv4(in_channels=1, image_size=16, latent_dim=6, widths=[4, 8], batch_norm=batch_norm, hidden=hidden)
+    encoder = Conv4(input_shape=(1, 16, 16), latent_dim=6, widths=[4, 8], batch_norm=batch_norm, hidden=hidden)
     encoder.eval()
     images = torch.rand(3, 1, 16, 16)
     outputs = encoder.layer_outputs(images)
@@ -192,7 +192,7 @@ def test_layers_are_the_networks_own_activations(batch_norm, hidden):
 
 
 def test_layers_have_the_numbers_that_a_transplant_counts():
-    encoder = TokenEncoder(in_channels=1, image_size=16, latent_dim=6)
+    encoder = TokenEncoder(input_shape=(1, 16, 16), latent_dim=6)
     images = torch.rand(3, 1, 16, 16)
     outputs = encoder.layer_outputs(images)
 

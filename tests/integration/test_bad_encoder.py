@@ -57,17 +57,17 @@ def without_architecture(path):
 
 
 def with_half_an_architecture(path):
-    save_file(load_file(path), path, metadata={"aetransfer-encoder-1": '{"in_channels": 1}'})
+    save_file(load_file(path), path, metadata={"aetransfer-encoder-1": '{"input_shape": [1, 32, 32]}'})
 
 
 def that_calls_something_else(path):
-    architecture = {"_target_": "os.system", "latent_dim": 8, "in_channels": 1, "image_size": 32}
+    architecture = {"_target_": "os.system", "latent_dim": 8, "input_shape": [1, 32, 32]}
     metadata = {"aetransfer-encoder-1": json.dumps(architecture)}
     save_file(load_file(path), path, metadata=metadata)
 
 
 def that_contradicts_the_schema(path):
-    architecture = {"_target_": "aetransfer.networks.conv4.Conv4", "latent_dim": -8, "in_channels": 1, "image_size": 32}
+    architecture = {"_target_": "aetransfer.networks.conv4.Conv4", "latent_dim": -8, "input_shape": [1, 32, 32]}
     metadata = {"aetransfer-encoder-1": json.dumps(architecture)}
     save_file(load_file(path), path, metadata=metadata)
 
@@ -76,7 +76,7 @@ BAD_ENCODERS = [
     (cut_short, "{} is truncated or no safetensors file (Error while deserializing header: incomplete metadata, file not fully covered)."),
     (of_another_program, "{} is no encoder of this program: its header does not say aetransfer-encoder-1."),
     (without_architecture, "{} is damaged: its header does not say which encoder it holds."),
-    (with_half_an_architecture, "{} is damaged: what it says of its encoder lacks the class or the size of its images."),
+    (with_half_an_architecture, "{} is damaged: what it says of its encoder lacks the class or the shape of its inputs."),
     (that_calls_something_else, f"_target_: os.system is outside the packages that the encoder of a config may come from ({ALLOWED['encoder']}): if it is yours, add allow=[os] to the command line."),
     (that_contradicts_the_schema, "encoder.latent_dim=-8 should be greater than 0."),
 ]  # fmt: skip

@@ -36,7 +36,7 @@ def test_exported_encoders_give_the_same_codes_for_any_number_of_images(run_trai
     program = torch.export.load(run / "encoder.pt2").module()
     session = onnxruntime.InferenceSession(run / "encoder.onnx", providers=["CPUExecutionProvider"])
     for count in (1, 5, 64):
-        images = torch.rand(count, encoder.in_channels, 32, 32, generator=torch.Generator().manual_seed(count))
+        images = torch.rand(count, *encoder.input_shape, generator=torch.Generator().manual_seed(count))
         with torch.inference_mode():
             codes = encoder(images).numpy()
             assert np.abs(program(images).numpy() - codes).max() <= 1e-4 * np.abs(codes).max()

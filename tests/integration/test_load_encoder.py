@@ -11,9 +11,10 @@ import pytest
 import torch
 
 import aetransfer
+from aetransfer import embed
 from aetransfer.errors import UserError
 from aetransfer.transfer.exported import write_encoder
-from tests.integration.conftest import TINY, TINY_PRETRAINING
+from tests.integration.conftest import TINY, TINY_PRETRAINING, assert_refused
 
 BRIEF = ("trainer.max_epochs=1", "trainer.limit_train_batches=3", "logger=none")
 
@@ -29,13 +30,13 @@ print(json.dumps([light, sorted(heavy & set(sys.modules)), list(codes.shape)]))
 """
 
 MY_ENCODER = """
-from torch import nn
+from math import prod
+
 from aetransfer.networks.encoder import Encoder
 
 class Flat(Encoder):
-    def __init__(self, *, in_channels, image_size, latent_dim):
-        size = in_channels * image_size**2
-        super().__init__(in_channels=in_channels, image_size=image_size, latent_dim=latent_dim, num_features=size)
+    def __init__(self, *, input_shape, latent_dim):
+        super().__init__(input_shape=input_shape, latent_dim=latent_dim, num_features=prod(input_shape))
 
     def body(self, normalised):
         return normalised.flatten(1)
@@ -77,11 +78,11 @@ def test_loading_leaves_the_callers_random_numbers_as_they_were(finished_pretrai
 @pytest.mark.parametrize(
     ("images", "sentence"),
     [
-        (torch.rand(2, 3, 32, 32), r"takes images of \(N, 1, 32, 32\), got \(2, 3, 32, 32\)"),
-        (torch.rand(1, 28, 28), r"takes images of \(N, 1, 32, 32\), got \(1, 28, 28\)"),
+        (torch.rand(2, 3, 32, 32), r"takes inputs of \(N, 1, 32, 32\), got \(2, 3, 32, 32\)"),
+        (torch.rand(1, 28, 28), r"takes inputs of \(N, 1, 32, 32\), got \(1, 28, 28\)"),
         (
             torch.zeros(2, 1, 32, 32, dtype=torch.uint8),
-            r"float images in \[0, 1\], got torch.uint8: divide bytes by 255",
+            r"floats, of images in \[0, 1\], got torch.uint8: divide an image's bytes by 255",
         ),
     ],
 )
@@ -100,8 +101,8 @@ def test_ones_own_encoder_is_built_where_its_package_is_allowed_and_only_there(t
     monkeypatch.syspath_prepend(tmp_path)
     import my_own_lab
 
-    architecture = {"_target_": "my_own_lab.Flat", "latent_dim": 3, "in_channels": 1, "image_size": 8}
-    encoder = my_own_lab.Flat(in_channels=1, image_size=8, latent_dim=3)
+    architecture = {"_target_": "my_own_lab.Flat", "latent_dim": 3, "input_shape": [1, 8, 8]}
+    encoder = my_own_lab.Flat(input_shape=(1, 8, 8), latent_dim=3)
     write_encoder(tmp_path / "encoder.safetensors", encoder, architecture)
     images = torch.rand(2, 1, 8, 8)
 
@@ -109,6 +110,23 @@ def test_ones_own_encoder_is_built_where_its_package_is_allowed_and_only_there(t
         aetransfer.load_encoder(tmp_path / "encoder.safetensors")
     loaded = aetransfer.load_encoder(tmp_path / "encoder.safetensors", allow=["my_own_lab"])
     assert torch.equal(loaded(images), encoder(images))
+
+
+def test_an_encoder_of_other_inputs_than_images_is_loaded_and_embeds_none(tmp_path, monkeypatch, command):
+    (tmp_path / "vector_lab.py").write_text(MY_ENCODER)
+    monkeypatch.syspath_prepend(tmp_path)
+    import vector_lab
+
+    path, encoder = tmp_path / "encoder.safetensors", vector_lab.Flat(input_shape=(5,), latent_dim=3)
+    write_encoder(path, encoder, {"_target_": "vector_lab.Flat", "latent_dim": 3, "input_shape": [5]})
+    loaded = aetransfer.load_encoder(path, allow=["vector_lab"])
+
+    assert torch.equal(loaded(torch.ones(2, 5)), encoder(torch.ones(2, 5)))
+    assert not hasattr(loaded, "preprocess")
+    assert_refused(
+        command(embed.main, f"run={path}", "allow=[vector_lab]", f"images={tmp_path}", f"out={tmp_path}/codes.csv"),
+        f"The encoder in {path} takes inputs of (5,), not square images, grey or in colour: choose another.",
+    )
 
 
 def snippet(card):
@@ -146,7 +164,7 @@ def test_what_the_card_says_of_the_input_is_what_the_encoder_does(finished_pretr
 
     assert described["normalisation"]["mean"] == encoder.normalise.mean.flatten().tolist()
     assert described["normalisation"]["deviation"] == encoder.normalise.deviation.flatten().tolist()
-    assert described["input"]["size"] == encoder.image_size == 32
+    assert described["input"]["shape"] == list(encoder.input_shape) == [1, 32, 32]
     assert described["latent_dim"] == encoder.latent_dim
 
 

@@ -13,22 +13,23 @@ WORDS = ("model=ae", "data=digits", "encoder.latent_dim=4", "trainer.max_epochs=
          "logger=none", "callbacks=none", "trainer.accelerator=cpu", "encoder._target_=lab_nets.blocks.Net", "allow=[lab_nets]",
          *(f"~encoder.{key}" for key in CONV4))  # fmt: skip
 NET = """
+from math import prod
+
 from torch import nn
 from aetransfer.networks.encoder import Encoder
 from {package}.layers import activation
 
 
 class Net(Encoder):
-    def __init__(self, *, in_channels, image_size, latent_dim):
-        super().__init__(in_channels=in_channels, image_size=image_size, latent_dim=latent_dim, num_features=8)
-        self.layers = nn.Sequential(nn.Conv2d(in_channels, 8, 3, stride=2), activation(), nn.AdaptiveAvgPool2d(1))
+    def __init__(self, *, input_shape, latent_dim):
+        super().__init__(input_shape=input_shape, latent_dim=latent_dim, num_features=8)
+        self.layers = nn.Sequential(nn.Conv2d(input_shape[0], 8, 3, stride=2), activation(), nn.AdaptiveAvgPool2d(1))
 
     def body(self, normalised):
         return self.layers(normalised).flatten(1)
 
     def make_decoder(self):
-        size, channels = self.image_size, self.in_channels
-        return nn.Sequential(nn.Linear(self.latent_dim, channels * size**2), nn.Unflatten(1, (channels, size, size)))
+        return nn.Sequential(nn.Linear(self.latent_dim, prod(self.input_shape)), nn.Unflatten(1, self.input_shape))
 """
 
 

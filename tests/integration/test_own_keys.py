@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from aetransfer import train
-from tests.integration.conftest import assert_refused
+from tests.integration.conftest import CONV4, assert_refused
 
 MY_LAB = """
 import functools
@@ -14,7 +14,11 @@ from elsewhere import Base
 raise ImportError("nothing imports this to make a suggestion")
 
 class Net:
-    def __init__(self, *, in_channels, image_size, latent_dim, width=8, depth=2):
+    def __init__(self, *, input_shape, latent_dim, width=8, depth=2):
+        pass
+
+class Earlier:
+    def __init__(self, *, in_channels, image_size, latent_dim):
         pass
 
 class Narrow(Net):
@@ -46,7 +50,7 @@ def my_lab(request, tmp_path, monkeypatch):
     else:
         (tmp_path / "my_lab").mkdir()
         (tmp_path / "my_lab" / "__init__.py").write_text(
-            "from .nets import Decorated, Foreign, Look, Narrow, Net, read\n"
+            "from .nets import Decorated, Earlier, Foreign, Look, Narrow, Net, read\n"
         )
         (tmp_path / "my_lab" / "nets.py").write_text(MY_LAB)
     monkeypatch.syspath_prepend(tmp_path)
@@ -61,7 +65,7 @@ def my_lab(request, tmp_path, monkeypatch):
         ([*NET, "encoder.dept=3"], "encoder.dept is no config key or group (did you mean encoder.depth)."),
         ([*NET, "encoder.latent_dmi=3"], "encoder.latent_dmi is no config key or group (did you mean encoder.latent_dim)."),
         ([*NET, "pretrain.encoder.wdith=3"], "pretrain.encoder.wdith is no config key or group (did you mean encoder.width)."),
-        ([*NET, "encoder.image_sise=3"], "encoder.image_sise is no config key or group (encoder takes latent_dim, width, depth)."),
+        ([*NET, "encoder.input_shap=3"], "encoder.input_shap is no config key or group (encoder takes latent_dim, width, depth)."),
         ([*NET, "encoder.width=3"], "encoder.width is in no file, but its class takes it: write +encoder.width=VALUE."),
         (["encoder._target_=my_lab.Narrow", "allow=[my_lab]", "encoder.wdith=3"], "encoder.wdith is no config key or group (did you mean encoder.width)."),
         (["encoder._target_=my_lab.Foreign", "allow=[my_lab]", "encoder.wdith=3"], "encoder.wdith is no config key or group."),
@@ -75,6 +79,15 @@ def my_lab(request, tmp_path, monkeypatch):
 )  # fmt: skip
 def test_a_key_is_suggested_from_the_class_at_hand(command, my_lab, words, sentence):
     assert_refused(command(train.main, "data=photo_digits", "data@pretrain.data=digits", *words), sentence)
+
+
+def test_a_class_that_is_written_for_an_earlier_version_is_told_what_to_write(command, my_lab):
+    removed = [f"~encoder.{key}" for key in CONV4]
+    assert_refused(
+        command(train.main, "data=digits", "model=ae", "encoder._target_=my_lab.Earlier", "allow=[my_lab]", *removed),
+        "my_lab.Earlier takes in_channels and image_size, which an encoder is no longer given: have it take "
+        "input_shape, which is (channels, height, width) of images, and hand that to super().__init__.",
+    )
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def make_classifier(freeze, **encoder):
 
 
 def make_arm(transfer, **encoder):
-    body = Conv4(in_channels=1, image_size=16, latent_dim=6, widths=[4, 8], **encoder)
+    body = Conv4(input_shape=(1, 16, 16), latent_dim=6, widths=[4, 8], **encoder)
     return Classifier(
         body,
         Head(6, 3),
@@ -84,7 +84,7 @@ def test_an_encoder_that_is_trained_gets_gradients():
 @pytest.mark.parametrize("mode", [None, True, False])
 def test_a_frozen_layer_leaves_the_layers_within_it_in_their_mode(mode):
     transfer = Transfer(name="transplant_frozen", weights="transplanted", encoder="transplant_frozen", transplanted=3)
-    encoder = TokenEncoder(in_channels=1, image_size=16, latent_dim=6)
+    encoder = TokenEncoder(input_shape=(1, 16, 16), latent_dim=6)
     model = Classifier(
         encoder,
         Head(6, 3),

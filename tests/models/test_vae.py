@@ -19,7 +19,7 @@ CPU = torch.device("cpu")
 
 def make_vae(**settings):
     torch.manual_seed(0)
-    encoder = Conv4(in_channels=1, image_size=16, latent_dim=6, widths=[4, 8])
+    encoder = Conv4(input_shape=(1, 16, 16), latent_dim=6, widths=[4, 8])
     defaults = {"likelihood": "bernoulli", "sigma": None, "kl_weight": 1.0, "kl_warmup_epochs": 0, "kl_cycles": 1}
     defaults |= {"free_bits": 0.0}
     vae = VAE(

@@ -22,7 +22,7 @@ from aetransfer.networks.initialisation import he_
     full_size_width=st.sampled_from([None, 3]),
 )
 def test_a_decoder_gives_back_the_size_its_encoder_took(size, channels, **layers):
-    encoder = Conv4(in_channels=channels, image_size=size, latent_dim=5, **layers)
+    encoder = Conv4(input_shape=(channels, size, size), latent_dim=5, **layers)
     images = torch.rand(2, channels, size, size)
     codes = encoder(images)
 
@@ -32,7 +32,7 @@ def test_a_decoder_gives_back_the_size_its_encoder_took(size, channels, **layers
 
 def test_the_articles_network_has_1024_features_at_28_and_at_32_pixels_and_tells_them_apart():
     for size, other in ((28, 32), (32, 28)):
-        encoder = Conv4(in_channels=1, image_size=size)
+        encoder = Conv4(input_shape=(1, size, size))
         assert encoder.num_features == 1024
         with pytest.raises(ValueError, match=rf"\(N, 1, {size}, {size}\), got \(1, 1, {other}, {other}\)"):
             encoder(torch.rand(1, 1, other, other))
@@ -40,7 +40,7 @@ def test_the_articles_network_has_1024_features_at_28_and_at_32_pixels_and_tells
 
 @pytest.mark.parametrize(("kernel_size", "even"), [(3, False), (4, True)])
 def test_a_kernel_of_4_reaches_every_pixel_as_often_and_one_of_3_draws_a_checkerboard(kernel_size, even):
-    decoder = Conv4(in_channels=1, image_size=32, widths=[2, 2], kernel_size=kernel_size).make_decoder()
+    decoder = Conv4(input_shape=(1, 32, 32), widths=[2, 2], kernel_size=kernel_size).make_decoder()
     for layer in decoder.upsample:
         if isinstance(layer, nn.ConvTranspose2d):
             nn.init.ones_(layer.weight)
@@ -51,7 +51,7 @@ def test_a_kernel_of_4_reaches_every_pixel_as_often_and_one_of_3_draws_a_checker
 
 
 def test_hidden_layers_stand_between_the_maps_and_the_bottleneck():
-    encoder = Conv4(in_channels=1, image_size=32, hidden=[512], latent_dim=16)
+    encoder = Conv4(input_shape=(1, 32, 32), hidden=[512], latent_dim=16)
 
     assert encoder.dense[0].weight.shape == (512, 1024)
     assert encoder.bottleneck.weight.shape == (16, 512)
@@ -59,7 +59,7 @@ def test_hidden_layers_stand_between_the_maps_and_the_bottleneck():
 
 
 def test_full_size_maps_are_the_decoders_alone_and_the_pixels_heed_each_other_there():
-    plain, full = (Conv4(in_channels=1, image_size=16, widths=[4, 4], full_size_width=width) for width in (None, 6))
+    plain, full = (Conv4(input_shape=(1, 16, 16), widths=[4, 4], full_size_width=width) for width in (None, 6))
     decoder = full.make_decoder()
     maps = decoder.upsample[:-1](torch.rand(1, *decoder.smallest))
     maps.retain_grad()
@@ -75,7 +75,7 @@ def test_full_size_maps_are_the_decoders_alone_and_the_pixels_heed_each_other_th
 
 
 def test_normalisation_is_part_of_the_encoder():
-    encoder = Conv4(in_channels=3, image_size=16, widths=[4])
+    encoder = Conv4(input_shape=(3, 16, 16), widths=[4])
     images = torch.rand(64, 3, 16, 16) * 0.3 + 0.2
     encoder.normalise.set_statistics(images.mean((0, 2, 3)), images.std((0, 2, 3)))
     standardised = encoder.normalise(images)
@@ -97,7 +97,7 @@ def test_he_initialisation_keeps_the_scale_of_a_signal_through_the_decoder():
     torch.manual_seed(0)
     spread = {}
     for init in ("he", "torch"):
-        decoder = Conv4(in_channels=1, image_size=32, init=init).make_decoder()
+        decoder = Conv4(input_shape=(1, 32, 32), init=init).make_decoder()
         spread[init] = decoder(torch.randn(64, 128)).std().item()
 
     assert 0.3 < spread["he"] < 3

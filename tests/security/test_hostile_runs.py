@@ -162,7 +162,7 @@ def test_a_checkpoint_with_code_in_it_is_neither_evaluated_nor_resumed_from(
 def test_a_header_of_an_encoder_can_name_no_code_even_where_a_file_beside_it_allows_it(run_train, run, marker):
     path = run / "encoder.safetensors"
     for target in ("os.system", "aetransfer.runs.files.replace_file", "tests.made.DropoutEncoder"):
-        header = {"_target_": target, "latent_dim": 8, "in_channels": 3, "image_size": 32}
+        header = {"_target_": target, "latent_dim": 8, "input_shape": [3, 32, 32]}
         save_file(load_file(path), path, metadata={FORMAT: json.dumps(header)})
         change_config(run, allow=["os", "tests"])
         assert_refused(run_train(f"pretrain={run}", "data=photo_digits"), f"_target_: {target} is outside the packages")

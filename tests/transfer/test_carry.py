@@ -9,7 +9,7 @@ from aetransfer.transfer.carry import carry
 
 
 def make(**settings):
-    return Conv4(**({"in_channels": 1, "image_size": 16, "latent_dim": 6, "widths": [4, 8]} | settings))
+    return Conv4(**({"input_shape": (1, 16, 16), "latent_dim": 6, "widths": [4, 8]} | settings))
 
 
 def test_every_tensor_is_carried():
@@ -21,7 +21,7 @@ def test_every_tensor_is_carried():
 
 
 def test_an_inflated_encoder_answers_a_grey_image_as_before():
-    source, target = make(), make(in_channels=3)
+    source, target = make(), make(input_shape=(3, 16, 16))
     source.normalise.set_statistics(torch.tensor([0.3]), torch.tensor([0.2]))
     carry(source.state_dict(), target, "run")
     grey = torch.rand(5, 1, 16, 16)

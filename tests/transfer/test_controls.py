@@ -10,7 +10,7 @@ from aetransfer.transfer.controls import keep_moments_, shuffle_, transplant_
 
 def learnt():
     torch.manual_seed(1)
-    encoder = Conv4(in_channels=1, image_size=32, latent_dim=16, widths=[32, 64, 64], batch_norm=True)
+    encoder = Conv4(input_shape=(1, 32, 32), latent_dim=16, widths=[32, 64, 64], batch_norm=True)
     encoder.normalise.set_statistics(torch.tensor([0.3]), torch.tensor([0.2]))
     for module in encoder.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
@@ -58,7 +58,7 @@ def test_a_control_depends_on_its_seed_alone():
 @pytest.mark.parametrize("layers", [0, 2, 4])
 def test_a_transplant_keeps_the_first_layers_with_their_buffers_and_takes_the_rest_fresh(layers):
     before, after = learnt(), learnt()
-    fresh = Conv4(in_channels=1, image_size=32, latent_dim=16, widths=[32, 64, 64], batch_norm=True)
+    fresh = Conv4(input_shape=(1, 32, 32), latent_dim=16, widths=[32, 64, 64], batch_norm=True)
     torch.nn.init.ones_(fresh.bottleneck.bias)
     transplant_(after, fresh, layers)
 

@@ -8,7 +8,7 @@ the command line, by the user: no file that is loaded can allow itself anything.
 import difflib
 import importlib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 from typing import Any, Literal
@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from aetransfer.config.nodes import Node
-from aetransfer.config.signatures import declared, names_in
+from aetransfer.config.signatures import declared, names_in, parameters_of
 from aetransfer.config.values import wrong_value
 from aetransfer.errors import UserError
 
@@ -68,6 +68,8 @@ def check_node(node: Node, role: Role, allow: Sequence[str] = (), later: Sequenc
             raise _not_imported(target, f"No module named {module!r}")
         if name not in names:
             raise _has_no(module, name, names)
+    if role == "encoder":
+        _check_takes_shape(target, parameters_of(target, allow))
     if (found := declared(target)) is not None:
         _fitted(found.name, found.signature, keys, later)
     service = SERVICES.get(target.rpartition(".")[2]) if role == "logger" else None
@@ -113,7 +115,18 @@ def bind(node: Node | dict[str, Any], role: Role, allow: Sequence[str] = (), lat
     keys = node.as_written() if isinstance(node, Node) else dict(node)
     target = locate(keys.pop("_target_"), role, allow)
     name = f"{target.__module__}.{target.__qualname__}"
-    return partial(target, **_fitted(name, inspect.signature(target), keys, later))
+    signature = inspect.signature(target)
+    if role == "encoder":
+        _check_takes_shape(name, signature.parameters)
+    return partial(target, **_fitted(name, signature, keys, later))
+
+
+def _check_takes_shape(name: str, parameters: Collection[str]) -> None:
+    if "input_shape" not in parameters and {"in_channels", "image_size"} & set(parameters):
+        raise UserError(
+            f"{name} takes in_channels and image_size, which an encoder is no longer given: have it take input_shape, "
+            "which is (channels, height, width) of images, and hand that to super().__init__."
+        )
 
 
 def _fitted(name: str, signature: inspect.Signature, keys: dict[str, Any], later: Sequence[str]) -> dict[str, Any]:

@@ -92,6 +92,11 @@ class Data(Node):
         """Height and width of what the encoder sees, in pixels."""
         return self.image_size + 2 * self.pad
 
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """What the encoder takes: (channels, height, width)."""
+        return self.channels, self.input_size, self.input_size
+
     @model_validator(mode="after")
     def _one_subset(self) -> Self:
         if self.labels == "none" and self.labels_per_class is not None:

@@ -14,7 +14,7 @@ from pydantic import PositiveInt
 # Whose source is plain enough for this. Anybody else's class may have its arguments from a decorator.
 PACKAGES = ("aetransfer", "pytorch_lightning")
 # What a class or function is given beside the keys of its node, by the key that the node stands at.
-GIVEN_LATER = {"encoder": ("in_channels", "image_size"), "reader": ("split",)}
+GIVEN_LATER = {"encoder": ("input_shape",), "reader": ("split",)}
 # Annotations that need no import to be understood.
 PLAIN = {"int": int, "float": float, "bool": bool, "str": str, "PositiveInt": PositiveInt}
 

@@ -11,15 +11,16 @@ from aetransfer.transfer.loading import load_encoder
 
 def load(path: str, subject: Subject) -> Encoder:
     """Build and load an encoder. Raises UserError for a file that holds none, or one for images of another size."""
-    architecture = read_description(path).architecture
-    if architecture["image_size"] != subject.architecture["image_size"]:
-        size, own = architecture["image_size"], subject.architecture["image_size"]
+    _, size = read_description(path).image
+    _, own, _ = subject.job.data.input_shape
+    if size != own:
         raise UserError(f"{path} takes {size}x{size} images, but the run's encoder takes {own}x{own}: choose another.")
     return load_encoder(path, allow=subject.job.allow).to(subject.device)
 
 
 def fitted(images: Tensor, encoder: Encoder) -> Tensor:
     """Give an encoder the channels it takes: grey is repeated, colour averaged, which is what inflating undoes."""
-    if images.shape[1] == encoder.in_channels:
+    channels = encoder.input_shape[0]
+    if images.shape[1] == channels:
         return images
-    return images.mean(1, keepdim=True) if encoder.in_channels == 1 else images.expand(-1, encoder.in_channels, -1, -1)
+    return images.mean(1, keepdim=True) if channels == 1 else images.expand(-1, channels, -1, -1)

@@ -1,6 +1,6 @@
 """A small classifier trained here, whose features compare images: the net of fid_own."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -19,9 +19,9 @@ LEARNING_RATE = 1e-3
 class FeatureNet(torch.nn.Module):
     """Images (N, C, S, S) in [0, 1] to features (N, 64), which a linear layer reads classes from."""
 
-    def __init__(self, channels: int, image_size: int, classes: int) -> None:
+    def __init__(self, input_shape: Sequence[int], classes: int) -> None:
         super().__init__()
-        self.encoder = Conv4(in_channels=channels, image_size=image_size, latent_dim=FEATURES, widths=WIDTHS)
+        self.encoder = Conv4(input_shape=input_shape, latent_dim=FEATURES, widths=WIDTHS)
         self.head = Head(FEATURES, classes, hidden=())
 
     def forward(self, images: Tensor) -> Tensor:
@@ -38,7 +38,7 @@ def train_feature_net(data: ImageDataModule, device: torch.device, *, epochs: in
     images, labels = (torch.cat(parts) for parts in zip(*data.in_order("train", 1000, device), strict=True))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = FeatureNet(images.shape[1], images.shape[2], len(data.class_names))
+        net = FeatureNet(images.shape[1:], len(data.class_names))
         net.encoder.normalise.set_statistics(*data.pixel_statistics())
         net.to(device)
         optimizer = torch.optim.Adam(net.parameters(), lr=LEARNING_RATE)

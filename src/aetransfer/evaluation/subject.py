@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from aetransfer.config.instantiate import build
 from aetransfer.config.schema import Job
 from aetransfer.data.module import ImageDataModule, Part
 from aetransfer.errors import UserError
@@ -16,6 +15,7 @@ from aetransfer.models.vae import VAE
 from aetransfer.networks.encoder import Encoder
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.sweeps.collect import moved
+from aetransfer.transfer.loading import build_encoder
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,7 @@ class Subject:
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            encoder = build(self.architecture, "encoder", self.job.allow)
-        assert isinstance(encoder, Encoder)
+            encoder = build_encoder(self.architecture, self.job.allow)
         self.open("train")
         encoder.normalise.set_statistics(*self.data.pixel_statistics())
         return encoder.eval().to(self.device)

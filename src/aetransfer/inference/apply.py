@@ -39,7 +39,7 @@ class Applied:
 def apply(request: ImagesRequest, encoder: Encoder, network: Callable[[Tensor], Tensor]) -> Applied:
     """Apply `network` to the request's images, prepared for `encoder`.
 
-    network: from (n, in_channels, S, S) in [0, 1] to (n, D). Raises UserError where no image can be read.
+    network: from (n, C, S, S) in [0, 1] to (n, D). Raises UserError where no image can be read.
     """
     source = source_of(request, encoder)
     device = next(encoder.parameters()).device

@@ -35,18 +35,16 @@ def checked_request(config: DictConfig, overrides: list[str], schema: type[Reque
     return request.model_copy(update={"images": images, "out": out})
 
 
-def check_size(request: ImagesRequest, image_size: int) -> None:
-    """Raise UserError where images of the size that the encoder takes can't be had."""
+def check_size(request: ImagesRequest, taken: int) -> None:
+    """Raise UserError where images can't be had of the size that the encoder takes."""
     if request.data is None:
-        if request.pad is not None and 2 * request.pad >= image_size:
-            raise UserError(
-                f"pad={request.pad} leaves nothing of the {image_size}x{image_size} pixels that the encoder takes."
-            )
+        if request.pad is not None and 2 * request.pad >= taken:
+            raise UserError(f"pad={request.pad} leaves nothing of the {taken}x{taken} pixels that the encoder takes.")
         return
     size = request.data.input_size
-    if size != image_size:
+    if size != taken:
         raise UserError(
-            f"The encoder takes {image_size}x{image_size} images, but {request.data.name} gives {size}x{size}: set "
+            f"The encoder takes {taken}x{taken} images, but {request.data.name} gives {size}x{size}: set "
             "data.pad or data.image_size to fit."
         )
 

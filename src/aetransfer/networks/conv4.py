@@ -10,7 +10,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from aetransfer.networks.decoder import ConvDecoder, halved_sizes
+from aetransfer.networks.decoder import ConvDecoder, halved_sizes, square
 from aetransfer.networks.encoder import Encoder
 from aetransfer.networks.initialisation import he_
 
@@ -21,8 +21,7 @@ class Conv4(Encoder):
     def __init__(
         self,
         *,
-        in_channels: int,
-        image_size: int,
+        input_shape: Sequence[int],
         latent_dim: int = 128,
         widths: Sequence[int] = (32, 64, 128, 256),
         hidden: Sequence[int] = (),
@@ -31,22 +30,19 @@ class Conv4(Encoder):
         full_size_width: int | None = None,
         init: Literal["he", "torch"] = "he",
     ) -> None:
-        """hidden: widths of fully connected ReLU layers between the flattened maps and the bottleneck.
+        """input_shape: of square images, (channels, S, S). Raises ValueError for others.
+
+        hidden: widths of fully connected ReLU layers between the flattened maps and the bottleneck.
 
         full_size_width: of the decoder alone, see there.
         """
-        flat = widths[-1] * halved_sizes(image_size, len(widths), kernel_size)[-1] ** 2
-        super().__init__(
-            in_channels=in_channels,
-            image_size=image_size,
-            latent_dim=latent_dim,
-            num_features=hidden[-1] if hidden else flat,
-        )
+        channels, size = square(input_shape)
+        flat = widths[-1] * halved_sizes(size, len(widths), kernel_size)[-1] ** 2
+        super().__init__(input_shape=input_shape, latent_dim=latent_dim, num_features=hidden[-1] if hidden else flat)
         self.widths, self.hidden, self.kernel_size = tuple(widths), tuple(hidden), kernel_size
         self.batch_norm, self.full_size_width, self.init = batch_norm, full_size_width, init
         self.convolutions = nn.Sequential()
-        channels = [in_channels, *widths]
-        for before, after in pairwise(channels):
+        for before, after in pairwise([channels, *widths]):
             self.convolutions.append(nn.Conv2d(before, after, kernel_size, stride=2, padding=1))
             if batch_norm:
                 self.convolutions.append(nn.BatchNorm2d(after))
@@ -63,8 +59,7 @@ class Conv4(Encoder):
 
     def make_decoder(self) -> ConvDecoder:
         return ConvDecoder(
-            out_channels=self.in_channels,
-            image_size=self.image_size,
+            output_shape=self.input_shape,
             latent_dim=self.latent_dim,
             widths=self.widths,
             hidden=self.hidden,

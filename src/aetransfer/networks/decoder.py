@@ -9,19 +9,27 @@ from torch import Tensor, nn
 from aetransfer.networks.initialisation import he_
 
 
-def halved_sizes(image_size: int, halvings: int, kernel_size: int = 3) -> list[int]:
+def square(shape: Sequence[int]) -> tuple[int, int]:
+    """Return channels and size of a square image's shape. Raises ValueError for another shape."""
+    match shape:
+        case [channels, height, width] if height == width:
+            return channels, height
+    raise ValueError(f"it takes square images, (channels, S, S), not {tuple(shape)}")
+
+
+def halved_sizes(size: int, halvings: int, kernel_size: int = 3) -> list[int]:
     """Sizes of a square map before and after each stride-2 convolution of padding 1: [32, 16, 8, 4, 2].
 
     kernel_size: 3 rounds the half of an odd size up, 4 rounds it down.
     """
-    sizes = [image_size]
+    sizes = [size]
     for _ in range(halvings):
         sizes.append((sizes[-1] + 4 - kernel_size) // 2)
     return sizes
 
 
 class ConvDecoder(nn.Module):
-    """Codes (N, latent_dim) to logits (N, out_channels, image_size, image_size).
+    """Codes (N, latent_dim) to logits (N, *output_shape), of square images.
 
     It returns logits: what turns them into pixels belongs to the likelihood. Each transposed convolution returns to the
     very size its mirror image started from (28 comes back as 28, not as 32).
@@ -30,8 +38,7 @@ class ConvDecoder(nn.Module):
     def __init__(
         self,
         *,
-        out_channels: int,
-        image_size: int,
+        output_shape: Sequence[int],
         latent_dim: int,
         widths: Sequence[int] = (32, 64, 128, 256),
         hidden: Sequence[int] = (),
@@ -40,7 +47,9 @@ class ConvDecoder(nn.Module):
         full_size_width: int | None = None,
         init: Literal["he", "torch"] = "he",
     ) -> None:
-        """widths, hidden: the encoder's, from its input on; they are mirrored here.
+        """output_shape: (channels, S, S). Raises ValueError for others.
+
+        widths, hidden: the encoder's, from its input on; they are mirrored here.
 
         full_size_width: that many maps of the image's own size, from which a 3x3 convolution draws the logits. Without
         them the last transposed convolution does, from maps of half the size.
@@ -49,7 +58,8 @@ class ConvDecoder(nn.Module):
         a checkerboard (Odena et al. 2016); of 4, each is reached from 4.
         """
         super().__init__()
-        sizes = halved_sizes(image_size, len(widths), kernel_size)
+        out_channels, size = square(output_shape)
+        sizes = halved_sizes(size, len(widths), kernel_size)
         self.smallest = (widths[-1], sizes[-1], sizes[-1])
         dims = [latent_dim, *reversed(hidden), widths[-1] * sizes[-1] ** 2]
         self.dense = nn.Sequential()

@@ -4,7 +4,7 @@ A new encoder subclasses `Encoder`, passes the size of its body's output to `sup
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,47 +13,54 @@ from aetransfer.networks.decoder import ConvDecoder
 
 
 class Normalise(nn.Module):
-    """Standardise images per channel. The statistics are buffers, so they travel with the encoder."""
+    """Standardise inputs (N, *input_shape) per channel, the first axis of the shape.
+
+    The statistics are buffers, so they travel with the encoder.
+    """
 
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, input_shape: Sequence[int]) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(channels, 1, 1))
-        self.register_buffer("deviation", torch.ones(channels, 1, 1))
+        channels, *rest = input_shape
+        self.register_buffer("mean", torch.zeros(channels, *(1 for _ in rest)))
+        self.register_buffer("deviation", torch.ones(channels, *(1 for _ in rest)))
 
     def set_statistics(self, mean: Tensor, deviation: Tensor) -> None:
-        """Set both from (channels,) tensors, in units of pixel values in [0, 1]."""
+        """Set both from (channels,) tensors, in the inputs' units: of images, pixel values in [0, 1]."""
         assert mean.shape == deviation.shape == self.mean.shape[:1], (mean.shape, self.mean.shape)
-        self.mean.copy_(mean.view(-1, 1, 1))
-        self.deviation.copy_(deviation.view(-1, 1, 1))
+        self.mean.copy_(mean.view_as(self.mean))
+        self.deviation.copy_(deviation.view_as(self.deviation))
 
-    def forward(self, images: Tensor) -> Tensor:
-        return (images - self.mean) / self.deviation
+    def forward(self, inputs: Tensor) -> Tensor:
+        return (inputs - self.mean) / self.deviation
 
 
 class Encoder(nn.Module, ABC):
-    """Images (N, in_channels, image_size, image_size) in [0, 1] to codes (N, latent_dim)."""
+    """Inputs (N, *input_shape), of images floats in [0, 1], to codes (N, latent_dim)."""
 
-    # `aetransfer.load_encoder` sets it: an image file or a PIL image to (in_channels, image_size, image_size).
+    # `aetransfer.load_encoder` sets it for encoders of images: an image file or a PIL image to input_shape.
     preprocess: Callable[..., Tensor]
 
-    def __init__(self, *, in_channels: int, image_size: int, latent_dim: int, num_features: int) -> None:
-        """`num_features`: length of what `body` returns for an image."""
+    def __init__(self, *, input_shape: Sequence[int], latent_dim: int, num_features: int) -> None:
+        """input_shape: of one input; of images (channels, height, width).
+
+        num_features: length of what `body` returns for an input.
+        """
         super().__init__()
-        self.in_channels, self.image_size = in_channels, image_size
+        self.input_shape = tuple(input_shape)
         self.latent_dim, self.num_features = latent_dim, num_features
-        self.normalise = Normalise(in_channels)
+        self.normalise = Normalise(self.input_shape)
         self.bottleneck = nn.Linear(num_features, latent_dim)
 
     @abstractmethod
     def body(self, normalised: Tensor) -> Tensor:
-        """Map standardised images (N, in_channels, image_size, image_size) to (N, num_features)."""
+        """Map standardised inputs (N, *input_shape) to (N, num_features)."""
 
     def make_decoder(self) -> nn.Module:
-        """Return a module from codes (N, latent_dim) to logits (N, in_channels, image_size, image_size)."""
-        return ConvDecoder(out_channels=self.in_channels, image_size=self.image_size, latent_dim=self.latent_dim)
+        """Return a module from codes (N, latent_dim) to logits (N, *input_shape). This one is for square images."""
+        return ConvDecoder(output_shape=self.input_shape, latent_dim=self.latent_dim)
 
     def layers_from_input(self) -> list[list[nn.Module]]:
         """List what is trained, the bottleneck last: each layer with its normalisation.
@@ -72,19 +79,19 @@ class Encoder(nn.Module, ABC):
                 layers.append([module])
         return [*layers, [self.bottleneck]]
 
-    def layer_outputs(self, images: Tensor) -> dict[str, Tensor]:
+    def layer_outputs(self, inputs: Tensor) -> dict[str, Tensor]:
         """Return what each of `layers_from_input` hands on: layer1, layer2, ... and bottleneck, the code.
 
         A layer's output is that of the last module (normalisation, nonlinearity, pooling) called before the next layer.
         A layer that is never called, or has modules within it, has none: a class token, attention's projections.
-        images: (N, in_channels, image_size, image_size). Returns maps (N, C, H, W) or vectors (N, D).
+        inputs: (N, *input_shape). Returns maps (N, C, H, W) or vectors (N, D).
         """
         names = {layer[0]: f"layer{place}" for place, layer in enumerate(self.layers_from_input(), 1)}
         names[self.bottleneck] = "bottleneck"
         outputs: dict[str, Tensor] = {}
         current = ""
 
-        def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        def note(module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
             nonlocal current
             current = names.get(module, current)
             if current:
@@ -95,21 +102,23 @@ class Encoder(nn.Module, ABC):
         leaves = [module for module in self.modules() if not list(module.children()) and not isinstance(module, shapes)]
         hooks = [module.register_forward_hook(note) for module in leaves]
         try:
-            self(images)
+            self(inputs)
         finally:
             for hook in hooks:
                 hook.remove()
         return outputs
 
-    def features(self, images: Tensor) -> Tensor:
+    def features(self, inputs: Tensor) -> Tensor:
         """Return what the bottleneck reads, (N, num_features). Raises ValueError for another shape or dtype."""
-        channels, size = self.in_channels, self.image_size
-        # 28x28 and 32x32 both flatten to 1024 behind four strides, so nothing later would notice.
-        if images.shape[1:] != (channels, size, size):
-            raise ValueError(f"The encoder takes images of (N, {channels}, {size}, {size}), got {tuple(images.shape)}.")
-        if not images.is_floating_point():
-            raise ValueError(f"The encoder takes float images in [0, 1], got {images.dtype}: divide bytes by 255.")
-        return self.body(self.normalise(images))
+        # Images of 28x28 and 32x32 both flatten to 1024 behind four strides, so nothing later would notice.
+        if inputs.shape[1:] != self.input_shape:
+            expected = ", ".join(["N", *map(str, self.input_shape)])
+            raise ValueError(f"The encoder takes inputs of ({expected}), got {tuple(inputs.shape)}.")
+        if not inputs.is_floating_point():
+            raise ValueError(
+                f"The encoder takes floats, of images in [0, 1], got {inputs.dtype}: divide an image's bytes by 255."
+            )
+        return self.body(self.normalise(inputs))
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.bottleneck(self.features(images))
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.bottleneck(self.features(inputs))

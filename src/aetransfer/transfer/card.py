@@ -38,7 +38,7 @@ def write_cards(
     """
     description = {
         "architecture": job.encoder.model_dump(mode="json", by_alias=True),
-        "input": {"channels": encoder.in_channels, "size": encoder.image_size, "range": [0, 1]} | preprocessing.plain(),
+        "input": {"shape": list(encoder.input_shape), "range": [0, 1]} | preprocessing.plain(),
         "normalisation": {
             "mean": encoder.normalise.mean.flatten().tolist(),
             "deviation": encoder.normalise.deviation.flatten().tolist(),

@@ -14,7 +14,7 @@ def carry(state: dict[str, Tensor], encoder: Encoder, source: str | Path) -> Non
     source: where the state was read. Raises UserError naming it and each tensor that one of the two lacks or that has
     another shape.
     """
-    fitted = _inflated(state, encoder) if _channels(state) != encoder.in_channels else state
+    fitted = _inflated(state, encoder) if _channels(state) != encoder.input_shape[0] else state
     own = encoder.state_dict()
     complaints = [f"{key} is missing" for key in own if key not in fitted]
     complaints += [f"{key} is not in the encoder" for key in fitted if key not in own]
@@ -41,7 +41,7 @@ def _inflated(state: dict[str, Tensor], encoder: Encoder) -> dict[str, Tensor]:
     first = next((name for name, layer in encoder.named_modules() if isinstance(layer, nn.Conv2d)), None)
     if first is None:
         raise UserError("transfer.channels=inflate needs an encoder that begins with a convolution: choose grey.")
-    channels = encoder.in_channels
+    channels = encoder.input_shape[0]
     fitted = dict(state)
     for key in ("normalise.mean", "normalise.deviation"):
         if key in state:

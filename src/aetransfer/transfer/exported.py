@@ -35,13 +35,25 @@ PARTS = ("encoder", "decoder", "log_variance", "likelihood", "head")
 
 @dataclass(frozen=True)
 class Description:
-    """architecture: the encoder's node with in_channels and image_size. digest: the file's SHA-256, 16 digits of it.
-    preprocessing: of the images that it was trained on, None where neither the file nor a card beside it says so.
+    """architecture: the encoder's node with input_shape. digest: the file's SHA-256, 16 digits of it. preprocessing: of
+    the images that it was trained on, None where neither the file nor a card beside it says so.
     """
 
+    file: Path
     architecture: dict[str, Any]
     digest: str
     preprocessing: Preprocessing | None
+
+    @property
+    def image(self) -> tuple[int, int]:
+        """Channels and size of the images that the encoder takes. Raises UserError for one of other inputs."""
+        match self.architecture["input_shape"]:
+            case [1 | 3 as channels, height, width] if height == width:
+                return channels, height
+        raise UserError(
+            f"The encoder in {self.file} takes inputs of {tuple(self.architecture['input_shape'])}, not square images, "
+            "grey or in colour: choose another."
+        )
 
 
 def write_encoder(
@@ -71,12 +83,12 @@ def read_description(path: str) -> Description:
     else:
         architecture = read_checkpoint(file)["hyper_parameters"]["architecture"]
     preprocessing = preprocessing or preprocessing_beside(file)
-    if preprocessing is not None and 2 * preprocessing.pad >= architecture["image_size"]:
+    size = architecture["input_shape"][-1]
+    if preprocessing is not None and 2 * preprocessing.pad >= size:
         raise UserError(
-            f"{file} is damaged: of the {architecture['image_size']} pixels that it takes, {preprocessing.pad} on each "
-            "side would be padding."
+            f"{file} is damaged: of the {size} pixels that it takes, {preprocessing.pad} on each side would be padding."
         )
-    return Description(architecture, hashlib.sha256(file.read_bytes()).hexdigest()[:16], preprocessing)
+    return Description(file, architecture, hashlib.sha256(file.read_bytes()).hexdigest()[:16], preprocessing)
 
 
 def read_state(path: str) -> "dict[str, Tensor]":
@@ -145,9 +157,13 @@ def _checksum(header: dict[str, Any]) -> str:
 def _complete(architecture: Any, shapes: Mapping[str, Sequence[int]], file: Path) -> dict[str, Any]:
     """Return the architecture where it says what it must, and claims nothing that the file's tensors belie."""
     match architecture:
-        case {"_target_": str(), "in_channels": 1 | 3 as channels, "image_size": int(), **sizes}:
-            if list(shapes.get("normalise.mean", [channels]))[:1] != [channels]:
-                raise UserError(f"{file} is damaged: it says in_channels={channels}, and its tensors have others.")
+        # As earlier versions wrote it.
+        case {"in_channels": channels, "image_size": size, **others}:
+            architecture = {**others, "input_shape": [channels, size, size]}
+    match architecture:
+        case {"_target_": str(), "input_shape": [_, *_] as shape, **sizes} if all(map(_is_size, shape)):
+            if list(shapes.get("normalise.mean", shape))[:1] != shape[:1]:
+                raise UserError(f"{file} is damaged: it says input_shape={shape}, and its tensors have other channels.")
             largest = max((side for shape in shapes.values() for side in shape), default=0)
             for key in ("latent_dim", "widths", "hidden"):
                 claimed = sizes.get(key, 0)
@@ -155,7 +171,11 @@ def _complete(architecture: Any, shapes: Mapping[str, Sequence[int]], file: Path
                 if any(isinstance(side, int) and side > largest for side in each):
                     raise UserError(f"{file} is damaged: it says {key}={claimed}, and none of its tensors is so large.")
             return architecture
-    raise UserError(f"{file} is damaged: what it says of its encoder lacks the class or the size of its images.")
+    raise UserError(f"{file} is damaged: what it says of its encoder lacks the class or the shape of its inputs.")
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def read_checkpoint(file: Path) -> dict[str, Any]:
@@ -174,8 +194,8 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
                     f"{file} holds weights that are of no model of this program ({', '.join(strange[:3])}"
                     f"{', ...' if len(strange) > 3 else ''}): it is another program's, or another version's."
                 )
-            encoder = {key.removeprefix("encoder."): value.shape for key, value in state.items()}
-            _complete(architecture, encoder, file)
+            shapes = {key.removeprefix("encoder."): value.shape for key, value in state.items()}
+            content["hyper_parameters"]["architecture"] = _complete(architecture, shapes, file)
             return content
     raise UserError(f"{file} is no checkpoint of this program: it does not say which encoder it holds.")
 

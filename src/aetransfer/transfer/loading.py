@@ -17,7 +17,8 @@ from aetransfer.transfer.preprocessing import Preprocessing
 
 def build_encoder(architecture: dict[str, Any], allow: Sequence[str]) -> Encoder:
     """Build an encoder with fresh weights. Raises UserError where `_target_` may not be called or is no Encoder."""
-    encoder = build(architecture, "encoder", allow)
+    shape = tuple(architecture["input_shape"])
+    encoder = build({**architecture, "input_shape": shape}, "encoder", allow)
     if not isinstance(encoder, Encoder):
         raise UserError(f"_target_: {architecture['_target_']} is no aetransfer.networks.encoder.Encoder: subclass it.")
     return encoder
@@ -29,11 +30,11 @@ def load_encoder(path: str | Path, *, allow: Sequence[str] = ()) -> Encoder:
     path: a finished run's directory, its encoder.safetensors or one of its checkpoints. allow: packages, beside this
     one, that the encoder's class may come from (`["my_lab"]`).
 
-    The module takes float images (N, in_channels, image_size, image_size) in [0, 1], which it normalises itself, and
+    The module takes float inputs (N, *input_shape), images (N, C, S, S) in [0, 1], which it normalises itself, and
     returns codes (N, latent_dim), of a VAE the posterior's mean; its method `features` returns what the bottleneck
-    reads, (N, num_features). Images of another shape or dtype raise ValueError; values outside [0, 1] are not noticed.
-    `encoder.preprocess(image)` makes such an image of a file or of what PIL.Image.open gave, as the training images
-    were made: (in_channels, image_size, image_size).
+    reads, (N, num_features). Inputs of another shape or dtype raise ValueError; values outside [0, 1] are not noticed.
+    `encoder.preprocess(image)` makes such an image (C, S, S) of a file or of what PIL.Image.open gave, as the training
+    images were made; an encoder of other inputs has none.
 
     Raises UserError for a file that is missing, damaged or of another program, or a class outside the allowed packages.
     """
@@ -43,12 +44,14 @@ def load_encoder(path: str | Path, *, allow: Sequence[str] = ()) -> Encoder:
     with torch.random.fork_rng(devices=[]):
         encoder = build_encoder(described.architecture, allow)
     carry(read_state(str(path)), encoder, path)
-    stored = described.preprocessing or Preprocessing()
-    encoder.preprocess = Preprocess(
-        channels=encoder.in_channels,
-        image_size=encoder.image_size,
-        pad=stored.pad,
-        reading=stored.reading,
-        assumed=described.preprocessing is None,
-    )
+    if len(encoder.input_shape) == 3:
+        channels, size = described.image
+        stored = described.preprocessing or Preprocessing()
+        encoder.preprocess = Preprocess(
+            channels=channels,
+            image_size=size,
+            pad=stored.pad,
+            reading=stored.reading,
+            assumed=described.preprocessing is None,
+        )
     return encoder.eval()

@@ -51,7 +51,7 @@ def write_portable(encoder: Encoder, kind: Format, folder: Path) -> tuple[Path, 
 
 def _images(encoder: Encoder, count: int) -> Tensor:
     generator = torch.Generator().manual_seed(count)
-    return torch.rand(count, encoder.in_channels, encoder.image_size, encoder.image_size, generator=generator)
+    return torch.rand(count, *encoder.input_shape, generator=generator)
 
 
 def _write_program(encoder: Encoder, path: Path) -> None:

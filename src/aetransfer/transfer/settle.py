@@ -145,7 +145,8 @@ def _settle_given(job: Job, given: GivenEncoder, overrides: list[str]) -> Job:
     assert job.transfer is not None
     described = read_description(given.path)
     architecture = dict(described.architecture)
-    channels, size = architecture.pop("in_channels"), architecture.pop("image_size")
+    channels, size = described.image
+    del architecture["input_shape"]
     _check_encoder(architecture, job, given.path, overrides)
     if channels != job.data.channels:
         match job.transfer.channels:
