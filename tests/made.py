@@ -188,6 +188,40 @@ class TokenEncoder(Encoder):
         return attended[:, 0]
 
 
+class Residual(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1), nn.BatchNorm2d(channels), nn.Dropout(0.1)
+        )
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return (maps + self.inner(maps)).relu()
+
+
+class ResidualEncoder(Encoder):
+    """An encoder of somebody's, whose layers are a stem, two residual blocks and the bottleneck."""
+
+    def __init__(self, *, input_shape: tuple[int, ...], latent_dim: int) -> None:
+        super().__init__(input_shape=input_shape, latent_dim=latent_dim, num_features=4)
+        self.stem = nn.Sequential(nn.Conv2d(input_shape[0], 4, 4, stride=4), nn.BatchNorm2d(4), nn.ReLU())
+        self.first, self.second = Residual(4), Residual(4)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+
+    def body(self, normalised: Tensor) -> Tensor:
+        return self.pool(self.second(self.first(self.stem(normalised)))).flatten(1)
+
+    def layers_from_input(self) -> list[list[nn.Module]]:
+        return [[self.stem], [self.first], [self.second], [self.bottleneck]]
+
+
+class Unlayered(ResidualEncoder):
+    """The same, with a block that is in no layer."""
+
+    def layers_from_input(self) -> list[list[nn.Module]]:
+        return [[self.stem], [self.first], [self.bottleneck]]
+
+
 class Watcher(Callback):
     """A callback of somebody's: it writes down what it was built with where its first place says, an epoch a line."""
 

@@ -1,6 +1,7 @@
 """The arms: what is carried, what is frozen, and what stays as it was to the last byte."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -190,6 +191,26 @@ def test_a_gradual_arm_reaches_layers_that_are_within_one_that_it_has_not_reache
     assert {key for key, value in source.items() if not torch.equal(last[f"encoder.{key}"], value)} == {
         *("attention.out_proj.weight", "attention.out_proj.bias", "bottleneck.weight", "bottleneck.bias"),
     }
+
+
+def test_blocks_that_an_encoder_lists_as_its_layers_are_carried_and_frozen_whole(run_train):
+    words = with_encoder("ResidualEncoder", *TINY)
+    done = run_train(*words, "data=digits", "transfer=transplant_frozen", "transfer.transplanted=2")
+    assert done.code == 0, done.err
+    source, trained = load_file(Path(done.result["source"]) / "encoder.safetensors"), done.encoder
+
+    changed = {key.partition(".")[0] for key, value in source.items() if not torch.equal(trained[key], value)}
+    assert changed == {"second", "bottleneck"}
+
+
+def test_layers_that_leave_parameters_out_are_refused_before_anything_is_trained(run_train):
+    done = run_train(*with_encoder("Unlayered", *TINY), "transfer=transplant", "transfer.transplanted=2")
+
+    assert_refused(
+        done,
+        "tests.made.Unlayered.layers_from_input: second.inner.0.weight is in no layer: list the module that has it, or "
+        "one around that.",
+    )
 
 
 def test_how_much_is_transplanted_makes_another_run(run_train):

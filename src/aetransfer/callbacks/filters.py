@@ -53,7 +53,8 @@ class FirstLayerFilters(LookAtTheTest):
 def first_filters(model: LightningModule) -> Tensor | None:
     """Return a copy of the first convolution's weights (N, 1 or 3, H, W) on the CPU; None where there are none such."""
     assert isinstance(model.encoder, Encoder)
-    weight = getattr(model.encoder.layers_from_input()[0][0], "weight", None)
+    first = next(module for module in model.encoder.modules_of_layers()[0] if list(module.parameters(recurse=False)))
+    weight = getattr(first, "weight", None)
     if not isinstance(weight, Tensor) or weight.ndim != 4 or weight.shape[1] not in (1, 3):
         return None
     return weight.detach().to("cpu", torch.float32, copy=True)

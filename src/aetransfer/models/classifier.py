@@ -32,12 +32,12 @@ class Classifier(LightningModule):
         super().__init__()
         self.encoder, self.head = encoder, head
         self.freeze_encoder, self.transfer, self.optimizer_config = transfer.freezes, transfer, optimizer
-        # Modules within them are layers of their own, which may be trained.
+        # Other modules within them are of other layers, which may be trained.
         self.frozen_layers: list[nn.Module] = []
         if self.freeze_encoder:
             encoder.requires_grad_(False)
         if transfer.encoder == "transplant_frozen":
-            kept = encoder.layers_from_input()[: transfer.transplanted]
+            kept = encoder.modules_of_layers()[: transfer.transplanted]
             self.frozen_layers = [module for layer in kept for module in layer]
             for module in self.frozen_layers:
                 for parameter in module.parameters(recurse=False):
@@ -63,7 +63,7 @@ class Classifier(LightningModule):
     def _freeze_for_epoch(self) -> None:
         """Freeze what a gradual arm has not reached in this epoch: a function of the epoch, so a resume finds it."""
         if self.transfer.encoder == "gradual":
-            layers, epochs = self.encoder.layers_from_input(), self.trainer.max_epochs or 1
+            layers, epochs = self.encoder.modules_of_layers(), self.trainer.max_epochs or 1
             reached = layers_reached(self.trainer.current_epoch, epochs, len(layers), self.transfer.unfrozen_by)
             self.frozen_layers = [module for layer in layers[: len(layers) - reached] for module in layer]
             self.train()
@@ -104,7 +104,7 @@ class Classifier(LightningModule):
         rate, decay = self.optimizer_config.encoder_lr or self.optimizer_config.lr, self.transfer.layer_decay
         if decay == 1:
             return {"encoder": (self.encoder.parameters(), rate)}
-        layers = self.encoder.layers_from_input()
+        layers = self.encoder.modules_of_layers()
         return {
             f"encoder_{place}": (
                 [parameter for module in layer for parameter in module.parameters(recurse=False)],

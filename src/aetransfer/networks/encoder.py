@@ -4,6 +4,7 @@ A new encoder subclasses `Encoder`, passes the size of its body's output to `sup
 """
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import torch
@@ -63,10 +64,10 @@ class Encoder(nn.Module, ABC):
         return ConvDecoder(output_shape=self.input_shape, latent_dim=self.latent_dim)
 
     def layers_from_input(self) -> list[list[nn.Module]]:
-        """List what is trained, the bottleneck last: each layer with its normalisation.
+        """List the layers, the bottleneck last; unless overridden, every module with parameters of its own is one.
 
-        Of each module only the parameters and buffers that are its own belong to the layer: modules within it, as those
-        of an encoder that has a class token, are listed by themselves.
+        A normalisation belongs to the layer before it. An override may list modules that hold others, as the stages of
+        a residual network: see `modules_of_layers`, which is what the arms go by.
         """
         layers: list[list[nn.Module]] = []
         for module in self.modules():
@@ -79,28 +80,60 @@ class Encoder(nn.Module, ABC):
                 layers.append([module])
         return [*layers, [self.bottleneck]]
 
+    def modules_of_layers(self) -> list[list[nn.Module]]:
+        """Return the layers with all that belongs to them: a module goes with the nearest listed one that it is within.
+
+        Of each module only its own parameters and buffers count. The input's normalisation belongs to no layer, nor
+        does what has no parameters (dropout) in a module whose parts are all listed by themselves. Raises ValueError
+        for a layer that is no list of modules, a module that is in two places, and parameters that are in no layer.
+        """
+        layers = self.layers_from_input()
+        for place, layer in enumerate(layers, 1):
+            if not isinstance(layer, list) or not layer or not all(isinstance(each, nn.Module) for each in layer):
+                raise ValueError(f"layer {place} is no list of modules")
+        apart = {self.normalise, *(module for layer in layers for module in layer)}
+        whole = [[each for module in layer for each in _with_parts(module, apart)] for layer in layers]
+        found = Counter(module for layer in whole for module in layer)
+        if twice := [name for name, module in self.named_modules() if found[module] > 1]:
+            raise ValueError(f"{twice[0] or 'the encoder itself'} is listed twice, or within two listed modules")
+        held = {parameter for module in found for parameter in module.parameters(recurse=False)}
+        if missing := [name for name, parameter in self.named_parameters() if parameter not in held]:
+            raise ValueError(f"{missing[0]} is in no layer: list the module that has it, or one around that")
+        return whole
+
     def layer_outputs(self, inputs: Tensor) -> dict[str, Tensor]:
         """Return what each of `layers_from_input` hands on: layer1, layer2, ... and bottleneck, the code.
 
-        A layer's output is that of the last module (normalisation, nonlinearity, pooling) called before the next layer.
-        A layer that is never called, or has modules within it, has none: a class token, attention's projections.
+        The output of a listed module with others that belong to it is its own. Any other layer's is that of the last
+        module (normalisation, nonlinearity, pooling) called before the next layer. A layer that is never called by
+        itself has none: a class token, attention's projections.
         inputs: (N, *input_shape). Returns maps (N, C, H, W) or vectors (N, D).
         """
-        names = {layer[0]: f"layer{place}" for place, layer in enumerate(self.layers_from_input(), 1)}
+        layers = self.layers_from_input()
+        names = {module: f"layer{place}" for place, layer in enumerate(layers, 1) for module in layer}
         names[self.bottleneck] = "bottleneck"
+        apart = {self.normalise, *names}
+        parts = {module: _with_parts(module, apart)[1:] for module in names if module is not self}
+        within = {part for each in parts.values() for part in each}
+        starts = {layer[0] for layer in layers}
         outputs: dict[str, Tensor] = {}
         current = ""
 
         def note(module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
             nonlocal current
-            current = names.get(module, current)
+            if module in starts or parts.get(module) or not current:
+                current = names.get(module, current)
             if current:
                 outputs[current] = output
+            if parts.get(module):
+                current = ""
 
         # What changes the shape alone would hide that a layer made maps; an empty Sequential has no children either.
         shapes = (nn.Flatten, nn.Sequential, nn.Identity)
         leaves = [module for module in self.modules() if not list(module.children()) and not isinstance(module, shapes)]
-        hooks = [module.register_forward_hook(note) for module in leaves]
+        noted = [module for module in leaves if module not in within]
+        noted += [module for module, inner in parts.items() if inner]
+        hooks = [module.register_forward_hook(note) for module in noted]
         try:
             self(inputs)
         finally:
@@ -122,3 +155,13 @@ class Encoder(nn.Module, ABC):
 
     def forward(self, inputs: Tensor) -> Tensor:
         return self.bottleneck(self.features(inputs))
+
+
+def _with_parts(module: nn.Module, apart: set[nn.Module]) -> list[nn.Module]:
+    """Return a module and those within it but not within one that stands apart; it alone if they have no parameters."""
+    inner = [part for child in module.children() if child not in apart for part in _below(child, apart)]
+    return [module, *inner] if any(list(part.parameters(recurse=False)) for part in inner) else [module]
+
+
+def _below(module: nn.Module, apart: set[nn.Module]) -> list[nn.Module]:
+    return [module, *(part for child in module.children() if child not in apart for part in _below(child, apart))]

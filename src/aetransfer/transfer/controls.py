@@ -37,7 +37,7 @@ def transplant_(encoder: Encoder, fresh: Encoder, layers: int) -> None:
     Buffers go with their layer; the input's statistics stay the carried ones. Yosinski et al. 2014, section 2. Raises
     UserError for more layers than there are.
     """
-    own, others = encoder.layers_from_input(), fresh.layers_from_input()
+    own, others = encoder.modules_of_layers(), fresh.modules_of_layers()
     if layers > len(own):
         raise UserError(f"transfer.transplanted={layers}, but the encoder has {len(own)} layers: lower it.")
     with torch.no_grad():

@@ -16,11 +16,18 @@ from aetransfer.transfer.preprocessing import Preprocessing
 
 
 def build_encoder(architecture: dict[str, Any], allow: Sequence[str]) -> Encoder:
-    """Build an encoder with fresh weights. Raises UserError where `_target_` may not be called or is no Encoder."""
+    """Build an encoder with fresh weights.
+
+    Raises UserError where `_target_` may not be called, is no Encoder, or does not list its layers as it should.
+    """
     shape = tuple(architecture["input_shape"])
     encoder = build({**architecture, "input_shape": shape}, "encoder", allow)
     if not isinstance(encoder, Encoder):
         raise UserError(f"_target_: {architecture['_target_']} is no aetransfer.networks.encoder.Encoder: subclass it.")
+    try:
+        encoder.modules_of_layers()
+    except ValueError as error:
+        raise UserError(f"{architecture['_target_']}.layers_from_input: {error}.") from error
     return encoder
 
 
