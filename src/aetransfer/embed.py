@@ -3,11 +3,15 @@
 Exits with 0, with 1 where nothing was written, with 2 where some images could not be read and the others were written.
 """
 
+import logging
+
 from omegaconf import DictConfig
 
 from aetransfer import command_line
 from aetransfer.config.requests import EmbedRequest
 from aetransfer.inference.request import check_size, checked_request, described_at
+
+log = logging.getLogger(__name__)
 
 
 def main() -> None:
@@ -29,6 +33,8 @@ def _embed(config: DictConfig, overrides: list[str]) -> None:
 
     with memory_for(request):
         encoder = load_encoder(request.run, allow=request.allow)
+        if request.layer == "bottleneck" and "bottleneck" in encoder.untrained:
+            log.warning("The bottleneck was not trained: codes are random projections of what layer=features gives.")
         to_device(encoder, request.accelerator)
         applied = apply(request, encoder, encoder.features if request.layer == "features" else encoder)
         columns = [f"feature_{place}" for place in range(applied.values.shape[1])]

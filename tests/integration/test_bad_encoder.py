@@ -6,6 +6,7 @@ import pickle
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from aetransfer import stages
@@ -72,12 +73,21 @@ def that_contradicts_the_schema(path):
     save_file(load_file(path), path, metadata=metadata)
 
 
+def that_names_an_untrained_part_it_does_not_have(path):
+    with safe_open(path, framework="pt") as opened:
+        header = json.loads(opened.metadata()["aetransfer-encoder-1"])
+    del header["checksum"]
+    metadata = {"aetransfer-encoder-1": json.dumps(header | {"untrained": ["bottleneck", "decoder"]})}
+    save_file(load_file(path), path, metadata=metadata)
+
+
 BAD_ENCODERS = [
     (cut_short, "{} is truncated or no safetensors file (Error while deserializing header: incomplete metadata, file not fully covered)."),
     (of_another_program, "{} is no encoder of this program: its header does not say aetransfer-encoder-1."),
     (without_architecture, "{} is damaged: its header does not say which encoder it holds."),
     (with_half_an_architecture, "{} is damaged: what it says of its encoder lacks the class or the shape of its inputs."),
     (that_calls_something_else, f"_target_: os.system is outside the packages that the encoder of a config may come from ({ALLOWED['encoder']}): if it is yours, add allow=[os] to the command line."),
+    (that_names_an_untrained_part_it_does_not_have, "{} is damaged: it says that ['bottleneck', 'decoder'] of its encoder is untrained, and there is no such part."),
     (that_contradicts_the_schema, "encoder.latent_dim=-8 should be greater than 0."),
 ]  # fmt: skip
 
@@ -194,6 +204,21 @@ def test_every_model_consists_of_the_parts_that_a_checkpoint_may_have(words):
     state = make_model(job, make_encoder(job), classes=10).state_dict()
 
     assert {key.partition(".")[0] for key in state} <= set(PARTS)
+
+
+@pytest.mark.parametrize("said", [("head",), "bottleneck", [3]])
+def test_a_checkpoint_with_an_untrained_part_that_is_none_of_its_encoder_is_refused(
+    run_train, finished, tmp_path, said
+):
+    path = tmp_path / "best.ckpt"
+    content = torch.load(finished / "checkpoints" / "best.ckpt", weights_only=True)
+    content["hyper_parameters"]["untrained"] = said
+    torch.save(content, path)
+
+    assert_refused(
+        run_train(f"pretrain={path}", TINY[0], *TINY[6:]),
+        f"{path} is damaged: it says that {said!r} of its encoder is untrained, and there is no such part.",
+    )
 
 
 def test_a_truncated_checkpoint_is_refused(run_train, tmp_path):

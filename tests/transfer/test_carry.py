@@ -20,6 +20,16 @@ def test_every_tensor_is_carried():
     assert all(torch.equal(value, source.state_dict()[key]) for key, value in target.state_dict().items())
 
 
+def test_a_part_that_the_source_left_untrained_stays_as_it_is():
+    source, target = make(), make(input_shape=(3, 16, 16))
+    fresh = {key: value.clone() for key, value in target.state_dict().items()}
+    carry(source.state_dict(), target, "run", ["bottleneck"])
+
+    same = {key for key, value in target.state_dict().items() if torch.equal(value, fresh[key])}
+    assert {"bottleneck.weight", "bottleneck.bias"} <= same
+    assert torch.equal(target.convolutions[2].weight, source.convolutions[2].weight)
+
+
 def test_an_inflated_encoder_answers_a_grey_image_as_before():
     source, target = make(), make(input_shape=(3, 16, 16))
     source.normalise.set_statistics(torch.tensor([0.3]), torch.tensor([0.2]))

@@ -43,6 +43,8 @@ class Encoder(nn.Module, ABC):
 
     # `aetransfer.load_encoder` sets it for encoders of images: an image file or a PIL image to input_shape.
     preprocess: Callable[..., Tensor]
+    # It sets this as well: names of submodules that training left as they began.
+    untrained: tuple[str, ...] = ()
 
     def __init__(self, *, input_shape: Sequence[int], latent_dim: int, num_features: int) -> None:
         """input_shape: of one input; of images (channels, height, width).

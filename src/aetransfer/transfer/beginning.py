@@ -1,22 +1,28 @@
 """The encoder that a transfer begins with."""
 
 import copy
+import logging
 
 from aetransfer.config.schema import Transfer
 from aetransfer.networks.encoder import Encoder
 from aetransfer.transfer.carry import carry
 from aetransfer.transfer.controls import keep_moments_, shuffle_, transplant_
-from aetransfer.transfer.exported import read_state
+from aetransfer.transfer.exported import read_description, read_state
+
+log = logging.getLogger(__name__)
 
 
 def begin_(encoder: Encoder, source: str, transfer: Transfer, seed: int) -> None:
     """Carry a source into an encoder with fresh weights, in place, and take from it what the arm leaves out.
 
-    source: a run's directory, checkpoint or exported encoder. Raises UserError for one that is damaged or of another
-    architecture, or more transplanted layers than there are.
+    Parts that the source left untrained stay fresh. source: a run's directory, checkpoint or exported encoder. Raises
+    UserError for one that is damaged or of another architecture, or more transplanted layers than there are.
     """
     fresh = copy.deepcopy(encoder)
-    carry(read_state(source), encoder, source)
+    untrained = read_description(source).untrained
+    carry(read_state(source), encoder, source, untrained)
+    if untrained:
+        log.info("%s starts fresh: %s did not train it.", ", ".join(untrained), source)
     strip_(encoder, fresh, transfer, seed)
 
 

@@ -4,7 +4,7 @@ Both say what the encoder takes, where it comes from, its numbers, and what thos
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,10 +31,12 @@ def write_cards(
     facts: dict[str, Any],
     class_names: tuple[str, ...],
     preprocessing: Preprocessing,
+    untrained: Sequence[str] = (),
 ) -> None:
     """Write both, atomically.
 
     facts: of the run, as `caveats` takes them. class_names: of its data, by label. preprocessing: of its images.
+    untrained: parts of the encoder that hold what they began with.
     """
     description = {
         "architecture": job.encoder.model_dump(mode="json", by_alias=True),
@@ -45,6 +47,7 @@ def write_cards(
         },
         "latent_dim": encoder.latent_dim,
         "num_features": encoder.num_features,
+        **({"untrained": list(untrained)} if untrained else {}),
         "run": {
             "name": directory.path.name,
             "identity": identity(job),

@@ -1,5 +1,6 @@
 """Setting an encoder's weights: exactly the source's, fitted to the target's number of channels."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -8,11 +9,11 @@ from aetransfer.errors import UserError
 from aetransfer.networks.encoder import Encoder
 
 
-def carry(state: dict[str, Tensor], encoder: Encoder, source: str | Path) -> None:
+def carry(state: dict[str, Tensor], encoder: Encoder, source: str | Path, untrained: Sequence[str] = ()) -> None:
     """Load every tensor of a source encoder into `encoder`, inflating a 1-channel input to the encoder's 3.
 
-    source: where the state was read. Raises UserError naming it and each tensor that one of the two lacks or that has
-    another shape.
+    source: where the state was read. untrained: submodules of `encoder` that stay as they are. Raises UserError naming
+    the source and each tensor that one of the two lacks or that has another shape.
     """
     fitted = _inflated(state, encoder) if _channels(state) != encoder.input_shape[0] else state
     own = encoder.state_dict()
@@ -25,7 +26,8 @@ def carry(state: dict[str, Tensor], encoder: Encoder, source: str | Path) -> Non
     ]
     if complaints:
         raise UserError(f"The encoder in {source} is of another architecture: {'; '.join(complaints)}.")
-    encoder.load_state_dict(fitted)
+    fresh = {key: own[key] for key in own if key.startswith(tuple(f"{part}." for part in untrained))}
+    encoder.load_state_dict(fitted | fresh)
 
 
 def _channels(state: dict[str, Tensor]) -> int | None:

@@ -1,7 +1,8 @@
 """Encoders that kept their scale alone, or their first layers: what a reviewer asks to see beside a transfer.
 
 What is drawn is drawn tensor by tensor, of weights and biases alone: buffers (the input's statistics, those of a
-normalisation) stay.
+normalisation) stay. A part that the source left untrained comes here fresh, and is as random afterwards; a transplant
+leaves it as it was drawn, in whatever layer it is.
 """
 
 from collections.abc import Callable

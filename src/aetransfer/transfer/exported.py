@@ -8,7 +8,7 @@ import json
 import pickle
 import warnings
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from aetransfer.networks.encoder import Encoder
 
 FORMAT = "aetransfer-encoder-1"
-# A key of the header beside those of the architecture; older files lack it.
+# Keys of the header beside those of the architecture; a file may lack them. The second one is a checkpoint's, too.
 PREPROCESSING = "preprocessing"
+UNTRAINED = "untrained"
 # Of the header's other keys: tensors belie a wrong architecture, and nothing else would a wrong preprocessing.
 CHECKSUM = "checksum"
 # What a checkpoint's tensors belong to: the parts of the three models. Of what they measure none is kept.
@@ -36,13 +37,15 @@ PARTS = ("encoder", "decoder", "log_variance", "likelihood", "head")
 @dataclass(frozen=True)
 class Description:
     """architecture: the encoder's node with input_shape. digest: the file's SHA-256, 16 digits of it. preprocessing: of
-    the images that it was trained on, None where neither the file nor a card beside it says so.
+    the images that it was trained on, None where neither the file nor a card beside it says so. untrained: names of the
+    encoder's submodules that hold what they began with, as a pretext's that does not use the bottleneck.
     """
 
     file: Path
     architecture: dict[str, Any]
     digest: str
     preprocessing: Preprocessing | None
+    untrained: tuple[str, ...] = ()
 
     @property
     def image(self) -> tuple[int, int]:
@@ -57,14 +60,22 @@ class Description:
 
 
 def write_encoder(
-    path: Path, encoder: "Encoder", architecture: dict[str, Any], preprocessing: Preprocessing | None = None
+    path: Path,
+    encoder: "Encoder",
+    architecture: dict[str, Any],
+    preprocessing: Preprocessing | None = None,
+    untrained: Sequence[str] = (),
 ) -> None:
-    """Write an encoder's whole state to `path`, atomically. preprocessing: of the images that it was trained on."""
+    """Write an encoder's whole state to `path`, atomically. preprocessing, untrained: as in `Description`."""
     from safetensors.torch import save
 
     state = {key: value.detach().cpu().contiguous() for key, value in encoder.state_dict().items()}
     # One key: safetensors writes several in an order that changes, and the same encoder shall be the same file.
-    header = architecture if preprocessing is None else {**architecture, PREPROCESSING: preprocessing.plain()}
+    header = dict(architecture)
+    if preprocessing is not None:
+        header[PREPROCESSING] = preprocessing.plain()
+    if untrained:
+        header[UNTRAINED] = list(untrained)
     replace_file(path, save(state, metadata={FORMAT: json.dumps({**header, CHECKSUM: _checksum(header)})}))
 
 
@@ -79,16 +90,18 @@ def read_description(path: str) -> Description:
     file = _file(path)
     preprocessing = None
     if file.suffix == ".safetensors":
-        architecture, preprocessing = _header(file)
+        architecture, preprocessing, untrained = _header(file)
     else:
-        architecture = read_checkpoint(file)["hyper_parameters"]["architecture"]
+        said = read_checkpoint(file)["hyper_parameters"]
+        architecture, untrained = said["architecture"], said[UNTRAINED]
     preprocessing = preprocessing or preprocessing_beside(file)
     size = architecture["input_shape"][-1]
     if preprocessing is not None and 2 * preprocessing.pad >= size:
         raise UserError(
             f"{file} is damaged: of the {size} pixels that it takes, {preprocessing.pad} on each side would be padding."
         )
-    return Description(file, architecture, hashlib.sha256(file.read_bytes()).hexdigest()[:16], preprocessing)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    return Description(file, architecture, digest, preprocessing, untrained)
 
 
 def read_state(path: str) -> "dict[str, Tensor]":
@@ -99,7 +112,10 @@ def read_state(path: str) -> "dict[str, Tensor]":
 
         _header(file)
         return dict(load_file(file))
-    state = read_checkpoint(file)["state_dict"]
+    return _of_encoder(read_checkpoint(file)["state_dict"])
+
+
+def _of_encoder(state: "dict[str, Tensor]") -> "dict[str, Tensor]":
     return {key.removeprefix("encoder."): value for key, value in state.items() if key.startswith("encoder.")}
 
 
@@ -124,8 +140,8 @@ def _file(path: str) -> Path:
     return given
 
 
-def _header(file: Path) -> tuple[dict[str, Any], Preprocessing | None]:
-    """Return what an encoder's file says of its architecture and, if it is not too old, of its images."""
+def _header(file: Path) -> tuple[dict[str, Any], Preprocessing | None, tuple[str, ...]]:
+    """Return what an encoder's file says of its architecture, of its images if it is not too old, and as untrained."""
     try:
         with safe_open(file, framework="np") as opened:
             metadata = opened.metadata() or {}
@@ -142,12 +158,14 @@ def _header(file: Path) -> tuple[dict[str, Any], Preprocessing | None]:
     # The files of earlier versions have none.
     if checksum is not None and checksum != _checksum(architecture):
         raise UserError(f"{file} is damaged: what its header says has another checksum.")
-    said = architecture.pop(PREPROCESSING, None) if isinstance(architecture, dict) else None
+    said, untrained = None, None
+    if isinstance(architecture, dict):
+        said, untrained = architecture.pop(PREPROCESSING, None), architecture.pop(UNTRAINED, None)
     try:
         preprocessing = None if said is None else preprocessing_of(said)
     except (ValueError, AttributeError) as error:
         raise UserError(f"{file} is damaged: what its header says of its images is wrong ({error}).") from error
-    return _complete(architecture, shapes, file), preprocessing
+    return _complete(architecture, shapes, file), preprocessing, _untrained(untrained, shapes, file)
 
 
 def _checksum(header: dict[str, Any]) -> str:
@@ -174,12 +192,24 @@ def _complete(architecture: Any, shapes: Mapping[str, Sequence[int]], file: Path
     raise UserError(f"{file} is damaged: what it says of its encoder lacks the class or the shape of its inputs.")
 
 
+def _untrained(said: Any, tensors: Iterable[str], file: Path) -> tuple[str, ...]:
+    """Return the submodules that are said to be untrained, if the encoder's tensors are of such."""
+    names = [] if said is None else said
+    parts = {key[:end] for key in tensors for end, sign in enumerate(key) if sign == "."}
+    if isinstance(names, list | tuple) and all(isinstance(name, str) and name in parts for name in names):
+        return tuple(names)
+    raise UserError(f"{file} is damaged: it says that {said!r} of its encoder is untrained, and there is no such part.")
+
+
 def _is_size(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def read_checkpoint(file: Path) -> dict[str, Any]:
-    """Load a checkpoint of this program; nothing in the file is run. Raises UserError for any other file."""
+    """Load a checkpoint of this program; nothing in the file is run. Raises UserError for any other file.
+
+    Its hyper_parameters say `architecture` and `untrained` as `Description` does, whatever version wrote it.
+    """
     import torch
 
     content = loaded(file)
@@ -194,9 +224,12 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
                     f"{file} holds weights that are of no model of this program ({', '.join(strange[:3])}"
                     f"{', ...' if len(strange) > 3 else ''}): it is another program's, or another version's."
                 )
-            shapes = {key.removeprefix("encoder."): value.shape for key, value in state.items()}
-            content["hyper_parameters"]["architecture"] = _complete(architecture, shapes, file)
-            return content
+            shapes = {key: value.shape for key, value in _of_encoder(state).items()}
+            said = {
+                "architecture": _complete(architecture, shapes, file),
+                UNTRAINED: _untrained(content["hyper_parameters"].get(UNTRAINED), shapes, file),
+            }
+            return {**content, "hyper_parameters": {**content["hyper_parameters"], **said}}
     raise UserError(f"{file} is no checkpoint of this program: it does not say which encoder it holds.")
 
 

@@ -43,6 +43,9 @@ def load_encoder(path: str | Path, *, allow: Sequence[str] = ()) -> Encoder:
     `encoder.preprocess(image)` makes such an image (C, S, S) of a file or of what PIL.Image.open gave, as the training
     images were made; an encoder of other inputs has none.
 
+    `encoder.untrained` names the parts that its training left as they began, mostly none. Where that is "bottleneck"
+    (its pretext reads the features), codes are random projections of the features: what was learnt is `features`.
+
     Raises UserError for a file that is missing, damaged or of another program, or a class outside the allowed packages.
     """
     check_there_is(path)
@@ -51,6 +54,7 @@ def load_encoder(path: str | Path, *, allow: Sequence[str] = ()) -> Encoder:
     with torch.random.fork_rng(devices=[]):
         encoder = build_encoder(described.architecture, allow)
     carry(read_state(str(path)), encoder, path)
+    encoder.untrained = described.untrained
     if len(encoder.input_shape) == 3:
         channels, size = described.image
         stored = described.preprocessing or Preprocessing()
