@@ -112,20 +112,21 @@ def test_ones_own_encoder_is_built_where_its_package_is_allowed_and_only_there(t
     assert torch.equal(loaded(images), encoder(images))
 
 
-def test_an_encoder_of_other_inputs_than_images_is_loaded_and_embeds_none(tmp_path, monkeypatch, command):
+@pytest.mark.parametrize("shape", [(5,), (2, 4, 6)])
+def test_an_encoder_of_other_inputs_than_images_is_loaded_and_embeds_none(tmp_path, monkeypatch, command, shape):
     (tmp_path / "vector_lab.py").write_text(MY_ENCODER)
     monkeypatch.syspath_prepend(tmp_path)
     import vector_lab
 
-    path, encoder = tmp_path / "encoder.safetensors", vector_lab.Flat(input_shape=(5,), latent_dim=3)
-    write_encoder(path, encoder, {"_target_": "vector_lab.Flat", "latent_dim": 3, "input_shape": [5]})
+    path, encoder = tmp_path / "encoder.safetensors", vector_lab.Flat(input_shape=shape, latent_dim=3)
+    write_encoder(path, encoder, {"_target_": "vector_lab.Flat", "latent_dim": 3, "input_shape": list(shape)})
     loaded = aetransfer.load_encoder(path, allow=["vector_lab"])
 
-    assert torch.equal(loaded(torch.ones(2, 5)), encoder(torch.ones(2, 5)))
+    assert torch.equal(loaded(torch.ones(2, *shape)), encoder(torch.ones(2, *shape)))
     assert not hasattr(loaded, "preprocess")
     assert_refused(
         command(embed.main, f"run={path}", "allow=[vector_lab]", f"images={tmp_path}", f"out={tmp_path}/codes.csv"),
-        f"The encoder in {path} takes inputs of (5,), not square images, grey or in colour: choose another.",
+        f"The encoder in {path} takes inputs of {shape}, not square images, grey or in colour: choose another.",
     )
 
 

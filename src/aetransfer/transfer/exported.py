@@ -48,15 +48,21 @@ class Description:
     untrained: tuple[str, ...] = ()
 
     @property
+    def takes_images(self) -> bool:
+        """Whether its inputs are square images, grey or in colour."""
+        shape = self.architecture["input_shape"]
+        return len(shape) == 3 and shape[0] in (1, 3) and shape[1] == shape[2]
+
+    @property
     def image(self) -> tuple[int, int]:
         """Channels and size of the images that the encoder takes. Raises UserError for one of other inputs."""
-        match self.architecture["input_shape"]:
-            case [1 | 3 as channels, height, width] if height == width:
-                return channels, height
-        raise UserError(
-            f"The encoder in {self.file} takes inputs of {tuple(self.architecture['input_shape'])}, not square images, "
-            "grey or in colour: choose another."
-        )
+        shape = tuple(self.architecture["input_shape"])
+        if not self.takes_images:
+            raise UserError(
+                f"The encoder in {self.file} takes inputs of {shape}, not square images, grey or in colour: choose "
+                "another."
+            )
+        return shape[0], shape[1]
 
 
 def write_encoder(

@@ -55,7 +55,7 @@ def load_encoder(path: str | Path, *, allow: Sequence[str] = ()) -> Encoder:
         encoder = build_encoder(described.architecture, allow)
     carry(read_state(str(path)), encoder, path)
     encoder.untrained = described.untrained
-    if len(encoder.input_shape) == 3:
+    if described.takes_images:
         channels, size = described.image
         stored = described.preprocessing or Preprocessing()
         encoder.preprocess = Preprocess(
