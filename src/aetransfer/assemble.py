@@ -22,6 +22,8 @@ from aetransfer.config.nodes import Target
 from aetransfer.config.schema import Data, Job, Stage
 from aetransfer.data.batches import Augment
 from aetransfer.data.module import ImageDataModule
+from aetransfer.data.own_batches import OwnDataModule
+from aetransfer.data.reader import makes_module
 from aetransfer.errors import UserError
 from aetransfer.models.autoencoder import AutoEncoder
 from aetransfer.models.classifier import Classifier
@@ -45,11 +47,12 @@ def make_data(data: Data, seed: int, allow: list[str], stage: Stage = "transfer"
     """Build the data module; no file is opened before its `setup`. stage: a transfer asks more of its data."""
     settings = data.model_dump(exclude=OF_THE_READER | {"name", "digest", "classes", "augment"})
     augment = Augment(**data.augment.model_dump())
-    reader = bind(data.reader, "reader", allow, later=["split"])
+    reader = bind(data.reader, "reader", allow)
+    kind = OwnDataModule if makes_module(reader) else ImageDataModule
     if stage == "pretrain" and reader.keywords.get("labels", "classes") is None:
         # A source may have none; a reader whose config leaves that open is told so.
         reader = partial(reader, labels="inferred")
-    return ImageDataModule(reader, augment=augment, seed=seed, classifies=stage == "transfer", **settings)
+    return kind(reader, augment=augment, seed=seed, classifies=stage == "transfer", **settings)
 
 
 def architecture_of(job: Job) -> dict[str, Any]:

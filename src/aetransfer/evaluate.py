@@ -25,7 +25,7 @@ def _request(config: DictConfig, overrides: list[str]) -> EvaluationRequest:
     request = checked(config, EvaluationRequest)
     check_allow(request.allow, overrides)
     if request.data is not None:
-        check_node(request.data.reader, "reader", request.allow, later=["split"])
+        check_node(request.data.reader, "reader", request.allow)
     run = RunDirectory.existing(request.run)
     model = run.read_config().model.name
     if request.evaluation is not None:

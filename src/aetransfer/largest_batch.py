@@ -10,6 +10,8 @@ from aetransfer import logs
 from aetransfer.assemble import make_data, make_encoder, make_model, make_trainer
 from aetransfer.callbacks.progress import Throughput
 from aetransfer.config.schema import Job
+from aetransfer.data.own_batches import OwnDataModule
+from aetransfer.errors import UserError
 from aetransfer.runs.directory import RunDirectory
 
 
@@ -23,6 +25,8 @@ def largest_batch(job: Job, most: int) -> int:
     unwatched = job.trainer.model_copy(update={"progress": False})
     job = job.model_copy(update={"callbacks": {}, "logger": {}, "trainer": unwatched})
     data = make_data(job.data, job.seed, job.allow, job.stage)
+    if isinstance(data, OwnDataModule):
+        raise UserError(f"{job.data.name} makes its own batches, which can't be made larger from here.")
     data.setup("fit")
     model = make_model(job, make_encoder(job), len(data.class_names))
     most = min(most, data.count("train"))

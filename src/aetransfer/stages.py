@@ -148,6 +148,7 @@ def execute(
     logs.quiet_lightning()
     seed_everything(job.seed, verbose=False)
     data = make_data(job.data, job.seed, job.allow, job.stage)
+    data.check_processes(member.size)
     data.setup("fit")
     # Asking for the times of 60,000 files takes a second, which the processor has for other things.
     unchanged = ThreadPoolExecutor(1).submit(check_unchanged, directory, job) if member.rank == 0 else None

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from aetransfer.config.nodes import Node
-from aetransfer.config.signatures import declared, names_in, parameters_of
+from aetransfer.config.signatures import OFFERED, declared, names_in, parameters_of
 from aetransfer.config.values import wrong_value
 from aetransfer.errors import UserError
 
@@ -71,10 +71,15 @@ def check_node(node: Node, role: Role, allow: Sequence[str] = (), later: Sequenc
     if role == "encoder":
         _check_takes_shape(target, parameters_of(target, allow))
     if (found := declared(target)) is not None:
-        _fitted(found.name, found.signature, keys, later)
+        _fitted(found.name, found.signature, keys, (*later, *_offered(role, found.signature)))
     service = SERVICES.get(target.rpartition(".")[2]) if role == "logger" else None
     if service is not None and find_spec(service) is None:
         raise UserError(f"{target} needs {service}: pip install 'aetransfer[{service}]'.")
+
+
+def _offered(role: Role, signature: inspect.Signature) -> list[str]:
+    """Return what a target of a role is given because it asks for it."""
+    return [name for name in OFFERED.get(role, ()) if name in signature.parameters]
 
 
 def locate(target: str, role: Role, allow: Sequence[str] = ()) -> Callable[..., Any]:
@@ -118,7 +123,7 @@ def bind(node: Node | dict[str, Any], role: Role, allow: Sequence[str] = (), lat
     signature = inspect.signature(target)
     if role == "encoder":
         _check_takes_shape(name, signature.parameters)
-    return partial(target, **_fitted(name, signature, keys, later))
+    return partial(target, **_fitted(name, signature, keys, (*later, *_offered(role, signature))))
 
 
 def _check_takes_shape(name: str, parameters: Collection[str]) -> None:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from aetransfer.config.groups import choices_of, config_directory, groups_of
 from aetransfer.config.requests import EmbedRequest, ExportRequest, PredictRequest
 from aetransfer.config.schema import TAGS, EvaluationRequest, Job
-from aetransfer.config.signatures import GIVEN_LATER, PACKAGES, parameters_of
+from aetransfer.config.signatures import GIVEN_LATER, OFFERED, PACKAGES, parameters_of
 from aetransfer.config.values import wrong_value
 from aetransfer.errors import UserError
 from aetransfer.printable import printable
@@ -192,7 +192,8 @@ def _taken_at(key: str, composition: Composition) -> _Taken | None:
         place = ".".join(parts[:length])
         node = OmegaConf.select(config, place, throw_on_missing=False)
         if isinstance(node, DictConfig) and isinstance(target := node.get("_target_"), str):
-            later = GIVEN_LATER.get(parts[length - 1], ())
+            role = parts[length - 1]
+            later = (*GIVEN_LATER.get(role, ()), *OFFERED.get(role, ()))
             names = parameters_of(target, OmegaConf.select(config, "allow") or ())
             is_foreign = target.partition(".")[0] not in PACKAGES
             return _Taken(place, [name for name in names if name not in later], is_foreign)

@@ -14,7 +14,9 @@ from pydantic import PositiveInt
 # Whose source is plain enough for this. Anybody else's class may have its arguments from a decorator.
 PACKAGES = ("aetransfer", "pytorch_lightning")
 # What a class or function is given beside the keys of its node, by the key that the node stands at.
-GIVEN_LATER = {"encoder": ("input_shape",), "reader": ("split",)}
+GIVEN_LATER = {"encoder": ("input_shape",)}
+# What it is given where it asks for it and the node leaves it open.
+OFFERED = {"reader": ("split", "train")}
 # Annotations that need no import to be understood.
 PLAIN = {"int": int, "float": float, "bool": bool, "str": str, "PositiveInt": PositiveInt}
 

@@ -135,6 +135,8 @@ def _look(reader: Mapping[str, Any], read: Read | None, data_dir: Path, cache_di
     train = read("train")
     names = hashlib.sha256("\0".join(train.names).encode()).hexdigest()[:DIGITS]
     checksums = {"train": checksum_of(train), "class_names": names}
+    if train.validation is not None:
+        checksums["validation"] = hashlib.sha256(train.validation.numpy().tobytes()).hexdigest()[:DIGITS]
     if train.has_test:
         checksums["test"] = checksum_of(read("test"))
     return Contents(checksums, of_files=False)

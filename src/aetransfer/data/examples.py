@@ -152,16 +152,6 @@ def _kind(value: Any) -> str:
     return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
 
 
-def as_examples(given: Any, split: Split) -> Examples:
-    """Return what a reader gave for a split. Raises UserError for anything but Examples."""
-    if not isinstance(given, Examples):
-        raise UserError(
-            f"The reader gives {type(given).__name__} for the {split} split: it has to return an "
-            "aetransfer.data.examples.Examples."
-        )
-    return given
-
-
 def check_images(examples: Examples, split: Split) -> None:
     """Raise UserError for anything but images, with classes or without targets."""
     inputs, targets = examples.inputs, examples.targets

@@ -1,7 +1,7 @@
 """The LightningDataModule of every data set: a reader's images, cut, padded and batched on the training device."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -11,7 +11,8 @@ from torch import Tensor
 
 from aetransfer.data.batches import Augment, Batch, Epochs, Preparation, ResidentBatches, StreamedBatches
 from aetransfer.data.class_names import listed
-from aetransfer.data.examples import Examples, Split, as_examples, check_images, sameness
+from aetransfer.data.examples import Examples, Split, check_images, sameness
+from aetransfer.data.reader import read_split
 from aetransfer.data.reading import Reading
 from aetransfer.data.split import cut, more_than_asked
 from aetransfer.errors import UserError
@@ -45,7 +46,7 @@ class ImageDataModule(LightningDataModule):
 
     def __init__(
         self,
-        reader: Callable[..., Examples],
+        reader: Callable[..., Any],
         *,
         image_size: int,
         channels: int,
@@ -62,7 +63,7 @@ class ImageDataModule(LightningDataModule):
         labels: Literal["none"] | None = None,
         classifies: bool = False,
     ) -> None:
-        """`reader(split=...)` returns Images of image_size; see `aetransfer.data.split.cut` for the fractions.
+        """reader: see `aetransfer.data.reader.read_split`. For the fractions see `aetransfer.data.split.cut`.
 
         labels: none to forget those that there are. classifies: whether classes are learnt, so that each must be there
         to train on and to validate by.
@@ -122,7 +123,7 @@ class ImageDataModule(LightningDataModule):
             return
         if split == "test":
             self.check_test()
-        images = as_examples(self.reader(split=split), split)
+        images = read_split(self.reader, split)
         if self.labels == "none":
             images = replace(images, targets=None, names=())
         check_images(images, split)
@@ -168,6 +169,9 @@ class ImageDataModule(LightningDataModule):
         """Raise UserError where it is known that there is no test split."""
         if not self.has_test:
             raise UserError("These data have no test split: choose split=val.")
+
+    def check_processes(self, count: int) -> None:
+        """Raise UserError where so many processes can't share the batches: these are for any number."""
 
     @property
     def used(self) -> str:
@@ -256,7 +260,7 @@ class ImageDataModule(LightningDataModule):
         """Leave a batch where it is: it was made there."""
         return batch
 
-    def train_dataloader(self) -> Loader:
+    def train_dataloader(self) -> Iterable[Batch]:
         return self._loader("train", shuffle=True)
 
     def val_dataloader(self) -> Loader:

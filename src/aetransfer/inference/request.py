@@ -20,7 +20,7 @@ def checked_request(config: DictConfig, overrides: list[str], schema: type[Reque
     request = checked(config, schema)
     check_allow(request.allow, overrides)
     if request.data is not None:
-        check_node(request.data.reader, "reader", request.allow, later=["split"])
+        check_node(request.data.reader, "reader", request.allow)
     images, out = request.images, request.out.expanduser()
     if images is not None:
         images = images.expanduser()

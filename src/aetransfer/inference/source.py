@@ -12,9 +12,10 @@ from torch import Tensor
 from aetransfer.config.instantiate import bind
 from aetransfer.config.requests import ImagesRequest
 from aetransfer.config.schema import Data
-from aetransfer.data.examples import as_examples, check_images
+from aetransfer.data.examples import check_images
 from aetransfer.data.loose import LooseImages
 from aetransfer.data.preprocess import ASSUMED, Preprocess
+from aetransfer.data.reader import read_split
 from aetransfer.data.reading import other_range, remark
 from aetransfer.networks.encoder import Encoder
 from aetransfer.printable import printable
@@ -93,8 +94,7 @@ def _of_loose(loose: LooseImages, preprocess: Preprocess, batch_size: int) -> It
 
 def _of_data(data: Data, request: ImagesRequest, preprocess: Preprocess) -> Source:
     warn_of_changes(Path(request.run).expanduser(), data, request.paths, request.allow)
-    read = bind(data.reader, "reader", request.allow, later=["split"])
-    split = as_examples(read(split=request.split), request.split)
+    split = read_split(bind(data.reader, "reader", request.allow), request.split)
     check_images(split, request.split)
     if said := other_range(split.reading, preprocess.reading):
         log.warning("%s.", said)

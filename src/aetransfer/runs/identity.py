@@ -92,9 +92,9 @@ def at_root(data: Data) -> str:
 
 def _read(data: Data, allow: Sequence[str], split: "Split") -> "Examples":
     # It imports the reader's module, and torch.
-    from aetransfer.data.examples import as_examples
+    from aetransfer.data.reader import read_split
 
-    return as_examples(bind(data.reader, "reader", allow, later=["split"])(split=split), split)
+    return read_split(bind(data.reader, "reader", allow), split)
 
 
 def _data_digests(job: Job) -> list[str]:

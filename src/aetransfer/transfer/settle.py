@@ -88,10 +88,10 @@ def _nodes(job: Job) -> list[tuple[Node, Role, tuple[str, ...]]]:
     """List what is built from the config, each with the arguments that it gets beside its keys."""
     nodes: list[tuple[Node, Role, tuple[str, ...]]] = [
         (job.encoder, "encoder", GIVEN_LATER["encoder"]),
-        (job.data.reader, "reader", GIVEN_LATER["reader"]),
+        (job.data.reader, "reader", ()),
     ]
     if isinstance(job.pretrain, Pretraining):
-        nodes.append((job.pretrain.data.reader, "reader", GIVEN_LATER["reader"]))
+        nodes.append((job.pretrain.data.reader, "reader", ()))
     nodes += [(node, "callback", ()) for node in job.callbacks.values() if node is not None]
     return [*nodes, *((node, "logger", ()) for node in job.logger.values() if node is not None)]
 

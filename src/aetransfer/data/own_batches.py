@@ -1,0 +1,102 @@
+"""Training on the batches that somebody's LightningDataModule makes, and measuring as with any other data."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from pytorch_lightning import Trainer
+from pytorch_lightning.utilities.seed import isolate_rng
+
+from aetransfer.data.batches import Augment, Batch, Share
+from aetransfer.data.module import ImageDataModule
+from aetransfer.data.own_module import batches_of, examples_of_module, seed_all
+from aetransfer.data.seeds import mixed_seed
+from aetransfer.errors import UserError
+
+log = logging.getLogger(__name__)
+
+# What changes the batches of other data, and what each is where it changes nothing.
+NOT_APPLIED = {"labels_per_class": None, "train_fraction": None, "epoch_images": None, "augment": Augment()}
+
+
+class OwnDataModule(ImageDataModule):
+    """Trains on the batches of a module's train loader as they come. What is validated, tested and measured is of one
+    pass through its loaders.
+    """
+
+    def __init__(self, module: Callable[[], Any], **settings: Any) -> None:
+        """module: its class with its keys. settings: as of ImageDataModule. Raises UserError for what can't apply."""
+        self.module = module()
+        self.whose = type(self.module).__name__
+        for key, nothing in NOT_APPLIED.items():
+            if settings[key] != nothing:
+                raise UserError(f"data.{key} is set, but {self.whose} makes its own batches: leave it out.")
+        super().__init__(lambda split: examples_of_module(self.module, split), **settings)
+
+    def setup(self, stage: str) -> None:
+        """Read what `stage` needs. Raises UserError for batches of another size than data.batch_size, and for those of
+        which there is no number.
+        """
+        super().setup(stage)
+        if stage == "test":
+            return
+        loader = self.module.train_dataloader()
+        size = getattr(loader, "batch_size", None)
+        if size not in (None, self.batch_size):
+            raise UserError(
+                f"{self.whose} makes batches of {size}, but data.batch_size={self.batch_size}: give both the same."
+            )
+        if not hasattr(loader, "__len__"):
+            raise UserError(f"The train loader of {self.whose} has no length, which schedules need: give it one.")
+
+    def check_processes(self, count: int) -> None:
+        """Raise UserError for several: each would be given all batches."""
+        if count > 1:
+            raise UserError(f"{self.whose} makes its own batches, which {count} processes can't share: take one.")
+
+    def train_dataloader(self) -> Iterable[Batch]:
+        trainer = self.trainer
+        assert trainer is not None, "loaders belong to a Trainer, whose device they serve"
+        self.module.trainer = trainer
+        return OwnBatches(self.module.train_dataloader(), self, trainer)
+
+
+class OwnBatches:
+    """The batches of a module's train loader, as those of this program. What they draw follows seed and epoch."""
+
+    def __init__(self, loader: Any, data: OwnDataModule, trainer: Trainer) -> None:
+        self.loader, self.data, self.trainer = loader, data, trainer
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Batch]:
+        data, first = self.data, self.trainer.fit_loop.batch_idx + 1
+        # A run that was cut off within an epoch goes on where it was: the epoch's batches are made again up to there,
+        # and what else draws goes on with what the checkpoint had.
+        with isolate_rng() if first else nullcontext():
+            seed_all(mixed_seed("order", data.seed, self.trainer.current_epoch))
+            batches = batches_of(data.whose, self.loader)
+            if first:
+                log.info("%s makes the batches of this epoch again, up to number %d.", data.whose, first)
+            for _ in range(first):
+                next(batches)
+        for number, (images, labels) in enumerate(batches, first):
+            if images.shape[2:] != (data.image_size, data.image_size):
+                raise UserError(
+                    f"Batch {number} of {data.whose} has images {tuple(images.shape)}, but data.image_size="
+                    f"{data.image_size}: give all of them this size."
+                )
+            if labels is None or not data.class_names:
+                labels = torch.zeros(len(images), dtype=torch.int64)
+            device = self.trainer.strategy.root_device
+            inputs = data.prepare(images.to(device)).float() / 255
+            yield Batch(inputs, labels.to(device), Share(len(images), weight=self._weight(number)))
+
+    def _weight(self, number: int) -> float:
+        """Return what a batch's loss counts: to Lightning it is 1 / accumulated of its step, however many that has."""
+        accumulated, used = self.trainer.accumulate_grad_batches, int(self.trainer.num_training_batches)
+        first = number - number % accumulated
+        return accumulated / (max(number + 1, min(first + accumulated, used)) - first)
