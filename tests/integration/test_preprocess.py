@@ -355,7 +355,8 @@ def read(split, kind):
         ("a third class", "A reader's targets go from 1 to 2, but it has 2 names: give 0 to 1."),
         (
             "nothing",
-            "The reader gives NoneType for the train split: it has to return an aetransfer.data.examples.Examples.",
+            "The reader gives NoneType for the train split: it has to return an aetransfer.data.examples.Examples, or a "
+            "torch.utils.data.Dataset of images and labels.",
         ),
     ],
 )
