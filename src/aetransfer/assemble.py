@@ -15,6 +15,7 @@ from aetransfer.batch_norm import shares_statistics
 from aetransfer.callbacks.dead_decoder import DeadDecoder
 from aetransfer.callbacks.finite import Finite
 from aetransfer.callbacks.history import History
+from aetransfer.callbacks.length import Length, LimitedTrainer
 from aetransfer.callbacks.progress import Throughput, progress
 from aetransfer.callbacks.resume import AtomicCheckpoints, Resume
 from aetransfer.config.instantiate import Role, bind, build
@@ -40,7 +41,9 @@ Model = AutoEncoder | VAE | Classifier
 # What a data set's reader gets where its node passes it on, and nobody else.
 OF_THE_READER = {"reader", "root", "background", "value_range", "frame"}
 # What Lightning's Trainer doesn't know, or calls otherwise.
-OWN_SETTINGS = {"compile", "progress", "profiler", "strategy"}
+OWN_SETTINGS = {
+    *("compile", "progress", "profiler", "strategy", "max_epochs", "max_steps", "check_val_every_n_epoch"),
+}
 
 
 def make_data(data: Data, seed: int, allow: list[str], stage: Stage = "transfer") -> ImageDataModule:
@@ -102,6 +105,7 @@ def make_trainer(
     # Checkpoints are made in this order, so that the last state knows the best epoch.
     finite = Finite(job.trainer.log_every_n_steps)
     callbacks: list[Callback] = [
+        Length(),
         throughput,
         finite,
         DeadDecoder(),
@@ -120,8 +124,10 @@ def make_trainer(
         _built(node, "logger", places, job.allow) for node in job.logger.values() if node is not None
     ]
     try:
-        return Trainer(
+        trainer = LimitedTrainer(
             **job.trainer.model_dump(exclude=OWN_SETTINGS),
+            max_epochs=job.trainer.max_epochs or -1,
+            check_val_every_n_epoch=job.trainer.check_val_every_n_epoch or 1,
             strategy=Sharded() if job.trainer.strategy == "fsdp" else job.trainer.strategy,
             profiler=_profiler(job, directory),
             plugins=[AtomicCheckpoints(), member.environment()],
@@ -139,6 +145,8 @@ def make_trainer(
             f"trainer.accelerator={job.trainer.accelerator} with devices={job.trainer.devices} is not to be had on "
             f"this machine ({' '.join(str(error).split()).rstrip('.')}): choose auto or cpu."
         ) from error
+    trainer.steps = job.trainer.max_steps
+    return trainer
 
 
 def _profiler(job: Job, directory: RunDirectory) -> Profiler | None:
@@ -159,6 +167,7 @@ def _best(directory: RunDirectory, model: Model) -> ModelCheckpoint:
         filename="best",
         monitor=model.monitor,
         mode=model.monitor_mode,
+        save_on_train_epoch_end=False,
         enable_version_counter=False,
     )
 

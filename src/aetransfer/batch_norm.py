@@ -9,6 +9,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from aetransfer.config.batches import limited
 from aetransfer.config.schema import Job
 from aetransfer.data.module import ImageDataModule
 from aetransfer.errors import UserError
@@ -40,9 +41,8 @@ def check_smallest_batch(job: Job, model: LightningModule, data: ImageDataModule
     together = 1 if _can_share(job) else processes
 
     def last_of(batch_size: int) -> int:
-        limit = job.trainer.limit_train_batches
-        all_whole = limit is not None and limit * batch_size <= images
-        return batch_size if all_whole else images % batch_size or batch_size
+        used = limited(job.trainer.limit_train_batches, -(-images // batch_size))
+        return batch_size if used * batch_size <= images else images % batch_size or batch_size
 
     smallest = min(images, last_of(size))
     if smallest // together > 1 or (layer := _layer_that_needs_two(model, data)) is None:

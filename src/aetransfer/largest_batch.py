@@ -22,7 +22,9 @@ def largest_batch(job: Job, most: int) -> int:
     """
     logs.quiet_lightning()
     seed_everything(job.seed, verbose=False)
-    unwatched = job.trainer.model_copy(update={"progress": False})
+    unwatched = job.trainer.model_copy(
+        update={"progress": False, "max_epochs": 1, "max_steps": None, "val_check_interval": None}
+    )
     job = job.model_copy(update={"callbacks": {}, "logger": {}, "trainer": unwatched})
     data = make_data(job.data, job.seed, job.allow, job.stage)
     if isinstance(data, OwnDataModule):

@@ -16,10 +16,12 @@ from aetransfer.batch_norm import check_smallest_batch
 from aetransfer.callbacks.finite import check_chosen
 from aetransfer.callbacks.no_training import NoTraining
 from aetransfer.callbacks.progress import Throughput
+from aetransfer.config.batches import check_length
 from aetransfer.config.schema import Data, GivenEncoder, Job
 from aetransfer.data.module import ImageDataModule, Part
 from aetransfer.data.reading import UNSTATED
 from aetransfer.errors import UserError
+from aetransfer.models.length import epochs_trained
 from aetransfer.networks.encoder import Encoder
 from aetransfer.run_page.write import leave_page
 from aetransfer.runs import distributed, mishaps, stopping
@@ -163,12 +165,15 @@ def execute(
         begin_(encoder, source, job.transfer, job.seed)
         log.info("Carried the encoder of %s", source)
     model = make_model(job, encoder, classes)
+    check_length(job.trainer, data.batches("train"))
     check_smallest_batch(job, model, data, member.size)
     throughput = throughput or Throughput()
     trainer = make_trainer(job, directory, model, throughput, member)
     stopping.keep_from_lightning(trainer)
 
-    log.info("%s: %d images, %d epochs", directory.path.name, data.count("train"), job.trainer.max_epochs)
+    steps = job.trainer.max_steps
+    length = f"{steps} steps" if steps is not None else f"{job.trainer.max_epochs} epochs"
+    log.info("%s: %d images, %s", directory.path.name, data.count("train"), length)
     log.info(
         "%d images an epoch in batches of %d over %d process%s",
         job.data.epoch_images or data.count("train"),
@@ -186,7 +191,7 @@ def execute(
         trainer.callbacks.append(NoTraining())  # type: ignore[attr-defined]  # Lightning sets it from elsewhere
     with member.joined(trainer):
         trainer.fit(model, datamodule=data, ckpt_path=resumed, weights_only=True)
-        epochs, steps = trainer.current_epoch, trainer.global_step
+        epochs, steps = epochs_trained(trainer), trainer.global_step
         loggers, trainer.loggers = trainer.loggers, []  # the best epoch's validation is on the curve already
         metrics: dict[str, float] = {}
         check_best(directory)
@@ -202,7 +207,7 @@ def execute(
             if tested:
                 logger.log_metrics(tested, steps)
             logger.finalize("success")
-        facts = {
+        facts: dict[str, Any] = {
             "metrics": metrics,
             "counts": _counts(job, data, model) | {"epochs": epochs, "steps": steps, "processes": member.size},
             "data": data.account(),
@@ -255,6 +260,7 @@ def _rehearse(job: Job) -> None:
     data = make_data(job.data, job.seed, job.allow, job.stage)
     data.setup("fit")
     model = make_model(job, encoder, _classes_to_learn(job.data, data))
+    check_length(job.trainer, data.batches("train"))
     check_smallest_batch(job, model, data, processes=1)
     make_trainer(job, RunDirectory.of(job), model, Throughput())
 
@@ -283,7 +289,7 @@ def metrics_of(logged: dict[str, Any]) -> dict[str, float]:
     return {name: value.item() for name, value in logged.items() if name.startswith(("val/", "test/"))}
 
 
-def _counts(job: Job, data: ImageDataModule, model: Model) -> dict[str, int]:
+def _counts(job: Job, data: ImageDataModule, model: Model) -> dict[str, float]:
     parameters = list(model.parameters())
     left_out = job.test == "left_out" and data.has_test
     parts: tuple[Part, ...] = ("train", "val") if left_out else ("train", "val", "test")

@@ -1,5 +1,7 @@
 """The VAE's terms, against torch.distributions; everything in nats an image."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -242,8 +244,9 @@ def test_prior_samples_are_pixels():
 class TrainerStub:
     """What the VAE asks of its Trainer in a training step."""
 
-    current_epoch, num_training_batches, max_epochs = 0, 10, 8
+    current_epoch, num_training_batches, val_check_batch, check_val_every_n_epoch = 0, 10, 10, 1
     global_step, log_every_n_steps, is_last_batch = 0, 20, False
+    estimated_stepping_batches, accumulate_grad_batches, fit_loop = 80, 1, SimpleNamespace(batch_idx=0)
 
 
 @pytest.mark.parametrize(("batches", "expected"), [(0, 0.0), (10, 1.0), (20, 2.0), (35, 2.0)])

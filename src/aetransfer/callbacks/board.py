@@ -24,6 +24,7 @@ from torch.utils.tensorboard import SummaryWriter
 from aetransfer.data.module import Part, data_of
 from aetransfer.errors import UserError
 from aetransfer.evaluation.numbers import NoNumbersError
+from aetransfer.models.length import ends_epoch, falls_due
 from aetransfer.runs.files import replace_file
 from aetransfer.sharded import is_sharded
 
@@ -52,11 +53,12 @@ class Board:
         return [logger.experiment for logger in self._loggers if isinstance(logger, TensorBoardLogger)]
 
     def is_due(self, trainer: Trainer, every_n_epochs: int) -> bool:
-        """Tell whether this validation is one to draw: the first, each n-th and the last of a training."""
+        """Tell whether this validation is one to draw: at the end of the first epoch, each n-th and the last."""
         if trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING or not self.can_draw(trainer):
             return False
         epoch = trainer.current_epoch + 1
-        return epoch == 1 or epoch % every_n_epochs == 0 or epoch == trainer.max_epochs
+        first, last = epoch <= (trainer.check_val_every_n_epoch or 1), epoch == trainer.max_epochs
+        return ends_epoch(trainer) and (first or last or falls_due(trainer, every_n_epochs))
 
     def can_draw(self, trainer: Trainer) -> bool:
         """Tell whether this is the one process that draws, and has whole weights to do so."""

@@ -25,7 +25,7 @@ IMAGES = 64
 
 
 class DeadDecoder(Callback):
-    """Raise UserError at the end of an epoch that leaves all images reconstructed alike.
+    """Raise UserError at a validation that finds all images reconstructed alike.
 
     At once where the sigmoid has saturated, else from 200 steps on.
     """

@@ -1,18 +1,20 @@
-"""A run's curves in one small file of its own, whatever loggers there are: `history.json`, a row for each epoch."""
+"""A run's curves in one small file of its own, whatever loggers there are: `history.json`, a row a validation."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.trainer.states import TrainerFn
 
 from aetransfer.models.curve import was_logged
+from aetransfer.models.length import epochs_done
 from aetransfer.runs.files import replace_file
 
 
 class History(Callback):
-    """Write epoch, step, metrics and learning rates after each epoch; of training the mean over the images of those of
-    its batches that were logged.
+    """Write epoch, step, metrics and learning rates after each validation; of training the mean over the images of
+    those batches since the last one that were logged. Within an epoch, `epoch` is a fraction.
 
     Rows and sums are in every checkpoint, so a resume repeats none.
     """
@@ -39,7 +41,9 @@ class History(Callback):
                 if name.startswith("train/"):
                     self.sums[name] = self.sums.get(name, 0.0) + value.item() * batch.share.whole
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking:
+            return
         metrics = {name: value.item() for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
         metrics |= {name: total / self.images for name, total in self.sums.items()}
         self.sums, self.images = {}, 0
@@ -49,6 +53,6 @@ class History(Callback):
             for optimizer in trainer.optimizers
             for group in optimizer.param_groups
         }
-        self.rows.append({"epoch": trainer.current_epoch + 1, "step": trainer.global_step, **metrics, **rates})
+        self.rows.append({"epoch": epochs_done(trainer), "step": trainer.global_step, **metrics, **rates})
         if trainer.is_global_zero:
             replace_file(self.path, json.dumps(self.rows, indent=1) + "\n")

@@ -12,6 +12,7 @@ from aetransfer.evaluation.features import extracted
 from aetransfer.evaluation.knn import vote
 from aetransfer.evaluation.numbers import NoNumbersError
 from aetransfer.models.autoencoder import AutoEncoder
+from aetransfer.models.length import falls_due
 from aetransfer.models.vae import VAE
 from aetransfer.sharded import is_sharded
 
@@ -32,7 +33,7 @@ class OnlineProbe(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not isinstance(pl_module, AutoEncoder | VAE) or trainer.state.fn != TrainerFn.FITTING or is_sharded(trainer):
             return
-        if trainer.sanity_checking or (trainer.current_epoch + 1) % self.every_n_epochs:
+        if trainer.sanity_checking or not falls_due(trainer, self.every_n_epochs):
             return
         data, device = data_of(trainer), pl_module.device
         if not data.class_names:

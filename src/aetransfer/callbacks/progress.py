@@ -9,6 +9,9 @@ from typing import Any
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import RichProgressBar
+from pytorch_lightning.trainer.states import TrainerFn
+
+from aetransfer.models.length import batches_left, ends_epoch, epochs_done, is_validated
 
 log = logging.getLogger(__name__)
 
@@ -53,24 +56,29 @@ class Throughput(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self.images += batch.share.whole
-        if batch_idx == trainer.num_training_batches - 1:
+        if is_validated(trainer) or ends_epoch(trainer):
             _finish_device_work(pl_module.device)
         now = time.perf_counter()
         self.seconds += now - self._since
         self._since = now
         self._batches += 1
-        epochs, in_epoch = trainer.max_epochs or 0, int(trainer.num_training_batches)
-        left = epochs * in_epoch - (trainer.current_epoch * in_epoch + batch_idx + 1)
         self._progress = {
             "epoch": trainer.current_epoch + 1,
-            "epochs": epochs,
+            "epochs": trainer.max_epochs,
             "images_per_second": round(self.images_per_second, 1),
-            "seconds_left": round((now - self._began) / self._batches * left),
+            "seconds_left": round(self.seconds_left(trainer)),
         }
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._since = time.perf_counter()
+
+    def seconds_left(self, trainer: Trainer) -> float:
+        """Return how long the rest of a training takes if it goes on like this, validation and checkpoints included."""
+        return (time.perf_counter() - self._began) / self._batches * batches_left(trainer)
 
 
 def _finish_device_work(device: torch.device) -> None:
-    """Kernels are queued, so the clock is read once the queue is empty: only where an epoch begins and ends."""
+    """Kernels are queued, so the clock is read once the queue is empty: only where an epoch or a validation begins."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -93,28 +101,36 @@ class ProgressBar(RichProgressBar):
 
 
 class EpochLines(Callback):
-    """One log line an epoch, for what is not a terminal: a log file, a cluster, CI."""
+    """One log line an epoch and a validation, for what is not a terminal: a log file, a cluster, CI."""
 
     def __init__(self, throughput: Throughput) -> None:
         self.throughput = throughput
-        self._since = 0.0
-        self._first_epoch = 0
+        self._validated = False
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._since, self._first_epoch = time.perf_counter(), trainer.current_epoch
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == TrainerFn.FITTING:
+            self._validated = True
+            if not ends_epoch(trainer):
+                self._say(trainer, epochs_done(trainer))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        done, total = trainer.current_epoch + 1, trainer.max_epochs or 0
-        per_epoch = (time.perf_counter() - self._since) / (done - self._first_epoch)
-        left = timedelta(seconds=round(per_epoch * (total - done)))
-        metrics = "  ".join(f"{name} {value:.4g}" for name, value in sorted(trainer.callback_metrics.items()))
+        self._say(trainer, trainer.current_epoch + 1)
+
+    def _say(self, trainer: Trainer, epoch: float) -> None:
+        # What was measured at an earlier validation is still there.
+        metrics = {
+            name: value
+            for name, value in trainer.callback_metrics.items()
+            if self._validated or not name.startswith("val/")
+        }
+        self._validated = False
         log.info(
-            "epoch %d/%d  %s  %s images/s  %s left",
-            done,
-            total,
-            metrics,
+            "epoch %s/%s  %s  %s images/s  %s left",
+            epoch,
+            trainer.max_epochs,
+            "  ".join(f"{name} {value:.4g}" for name, value in sorted(metrics.items())),
             f"{self.throughput.images_per_second:,.0f}",
-            left,
+            timedelta(seconds=round(self.throughput.seconds_left(trainer))),
         )
 
 

@@ -16,9 +16,12 @@ import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.trainer.states import TrainerFn
 
 from aetransfer.callbacks.finite import Finite
+from aetransfer.callbacks.length import validate_last_epoch
 from aetransfer.errors import UserError
+from aetransfer.models.length import ends_epoch, is_validated
 from aetransfer.models.processes import in_any_process
 from aetransfer.runs import stopping
 from aetransfer.runs.files import replace_file
@@ -61,8 +64,8 @@ class AtomicCheckpoints(TorchCheckpointIO):
 
 
 class Resume(Checkpoint):
-    """Save the last state after each epoch, every two minutes within one and when a signal asks for a stop, which is
-    then obeyed; set what Lightning does not restore.
+    """Save the last state after each epoch and validation, every two minutes in between and when a signal asks for a
+    stop, which is then obeyed; set what Lightning does not restore.
 
     Beside the random states that is whether early stopping had spoken. A ModelCheckpoint keeps its last checkpoint only
     when it was also the best.
@@ -84,6 +87,7 @@ class Resume(Checkpoint):
         if self._restored is not None:
             _set_random_states(self._restored["random"])
             trainer.should_stop = self._restored["stopping"]
+            validate_last_epoch(trainer)
         stopping.defer()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -96,9 +100,10 @@ class Resume(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        # Collected gradients are in no checkpoint, and the end of an epoch has one of its own.
+        # Collected gradients are in no checkpoint. Validations and ends of epochs have one of their own: a resume from
+        # here would leave the validation out.
         steps, rest = divmod(batch_idx + 1, trainer.accumulate_grad_batches)
-        if rest or batch_idx + 1 >= trainer.num_training_batches:
+        if rest or is_validated(trainer) or ends_epoch(trainer):
             return
         if trainer.world_size > 1 and steps % STEPS_BETWEEN_AGREEMENTS:
             return
@@ -116,13 +121,20 @@ class Resume(Checkpoint):
         if in_any_process(trainer, stopping.seconds_since_asked() > PATIENCE_WITH_VALIDATION):
             raise stopping.Stopped(stopping.name())
 
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn != TrainerFn.FITTING or ends_epoch(trainer):
+            return
+        if (trainer.fit_loop.batch_idx + 1) % trainer.accumulate_grad_batches == 0:
+            self._save(trainer)
+            _stop_if_asked(trainer)
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._stopping = trainer.should_stop
         self._save(trainer)
         _stop_if_asked(trainer)
 
     def _save(self, trainer: Trainer) -> None:
         self.finite.check(trainer)
+        self._stopping = trainer.should_stop
         trainer.save_checkpoint(self.last, storage_options=self.previous)
         self._saved = time.monotonic()
 

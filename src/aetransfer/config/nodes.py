@@ -55,6 +55,18 @@ Fraction = Annotated[float, BeforeValidator(no_bool), Field(gt=0, lt=1)]
 # The noise of a VAE has 24 bits for it in its generator's seed (aetransfer.models.noise).
 Seed = Annotated[int, BeforeValidator(no_bool), Field(ge=0, lt=2**24)]
 
+
+def _batches(value: Any) -> Any:
+    whole, fraction = type(value) is int and 0 < value < 2**31, type(value) is float and 0 < value <= 1
+    if value is not None and not whole and not fraction:
+        raise PydanticCustomError("batches", "should be a number of batches or a fraction of them, up to 1.0")
+    # A digest takes 1 and 1.0 for the same number, and 1 is a single batch: all of them are null.
+    return None if fraction and value == 1 else value
+
+
+# 3 is three batches and 0.5 half of them, as to Lightning.
+Batches = Annotated[int | float | None, BeforeValidator(_batches)]
+
 # Far beyond what is trained here, and short of what takes a machine's memory by a slip or by somebody's malice.
 Side = Annotated[int, BeforeValidator(no_bool), Field(gt=0, le=4096)]
 Margin = Annotated[int, BeforeValidator(no_bool), Field(ge=0, le=4096)]

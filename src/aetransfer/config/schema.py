@@ -8,6 +8,7 @@ function that is built from it. What that takes is not said here: `aetransfer.co
 the program and of Lightning in their sources, of anybody else when it is built.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -15,6 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag,
 
 from aetransfer.config.measures import Measures
 from aetransfer.config.nodes import (
+    Batches,
     Callback,
     Fraction,
     GreyLevel,
@@ -51,6 +53,11 @@ def _reader_at_home(reader: Target) -> Target:
     # A run is measured again from any folder, so a place must mean the same in all of them.
     places = {key: value for key in ("root", "cache_dir") if isinstance(value := getattr(reader, key, None), str)}
     return reader.model_copy(update={key: str(at_home(value).absolute()) for key, value in places.items()})
+
+
+def _unless(default: Any) -> Callable[[Any], Any]:
+    """Take a key that is set to what null means for null: the same job has the same digest."""
+    return lambda value: None if value == default else value
 
 
 def _get(node: Any, key: str, field: str) -> Any:
@@ -266,14 +273,47 @@ class Transfer(Node):
 class Training(Node):
     """How long and how exactly: what decides the numbers, whatever machine does it."""
 
-    max_epochs: PositiveInt = 20
+    max_epochs: PositiveInt | None = 20
+    max_steps: PositiveInt | None = None
+    min_epochs: PositiveInt | None = None
+    min_steps: PositiveInt | None = None
     precision: Literal["32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true"] = "32-true"
     gradient_clip_val: PositiveFloat | None = None
+    gradient_clip_algorithm: Annotated[Literal["norm", "value"] | None, AfterValidator(_unless("norm"))] = None
     accumulate_grad_batches: PositiveInt = 1
-    limit_train_batches: PositiveInt | None = None
-    limit_val_batches: PositiveInt | None = None
-    limit_test_batches: PositiveInt | None = None
+    val_check_interval: Batches = None
+    check_val_every_n_epoch: Annotated[PositiveInt | None, AfterValidator(_unless(1))] = None
+    limit_train_batches: Batches = None
+    limit_val_batches: Batches = None
+    limit_test_batches: Batches = None
     compile: bool = False
+
+    @model_validator(mode="after")
+    def _has_one_end(self) -> Self:
+        epochs, steps = self.max_epochs, self.max_steps
+        if steps is not None:
+            if self.min_epochs is not None:
+                raise ValueError(f"has min_epochs={self.min_epochs} beside max_steps={steps}: give min_steps instead")
+            if self.min_steps is not None and self.min_steps > steps:
+                raise ValueError(f"has min_steps={self.min_steps}, more than max_steps={steps}: lower it")
+        elif epochs is None:
+            raise ValueError("has neither max_epochs nor max_steps, so that it would never end: set one of them")
+        elif self.min_epochs is not None and self.min_epochs > epochs:
+            raise ValueError(f"has min_epochs={self.min_epochs}, more than max_epochs={epochs}: lower it")
+        elif (self.check_val_every_n_epoch or 1) > epochs:
+            raise ValueError(
+                f"has check_val_every_n_epoch={self.check_val_every_n_epoch}, more than max_epochs={epochs}: lower it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _clips_something(self) -> Self:
+        if self.gradient_clip_algorithm is not None and self.gradient_clip_val is None:
+            raise ValueError(
+                f"has gradient_clip_algorithm={self.gradient_clip_algorithm}, but no gradient_clip_val to clip at: set "
+                "that too"
+            )
+        return self
 
 
 class Trainer(Training):
@@ -284,10 +324,20 @@ class Trainer(Training):
     num_nodes: PositiveInt = 1
     strategy: Literal["auto", "ddp", "ddp_find_unused_parameters_true", "fsdp"] = "auto"
     deterministic: bool | Literal["warn"] = False
+    benchmark: bool | None = None
     profiler: Literal["simple", "advanced", "pytorch"] | None = None
     detect_anomaly: bool = False
     log_every_n_steps: PositiveInt = 20
     progress: bool = True
+
+    @model_validator(mode="after")
+    def _is_deterministic_or_not(self) -> Self:
+        if self.benchmark and self.deterministic:
+            raise ValueError(
+                "has benchmark=true, which chooses algorithms by the clock, beside deterministic="
+                f"{str(self.deterministic).lower()}: leave one of them out"
+            )
+        return self
 
 
 class Pretraining(Node):

@@ -13,6 +13,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
 from aetransfer.config.groups import choices_of, config_directory, groups_of
+from aetransfer.config.lightning import what_instead
 from aetransfer.config.requests import EmbedRequest, ExportRequest, PredictRequest
 from aetransfer.config.schema import TAGS, EvaluationRequest, Job
 from aetransfer.config.signatures import GIVEN_LATER, OFFERED, PACKAGES, parameters_of
@@ -144,6 +145,8 @@ def _unknown(key: str, config_name: str, composition: Composition | None = None)
     if key in groups_of(config_name):
         options = composition.options_of(key) if composition else choices_of(key)
         return f"{key} is not chosen: add {key}=NAME, of {', '.join(options)}"
+    if (instead := what_instead(key)) is not None:
+        return instead
     taken = _taken_at(key, composition) if composition else None
     if taken is not None and taken.is_foreign:
         # What is called like that is another class's.

@@ -228,6 +228,11 @@ class ImageDataModule(LightningDataModule):
         """Return the first images of a part, (count or fewer, channels, S, S) float32 in [0, 1]."""
         return self.images_at(part, torch.arange(min(count, self.count(part))))
 
+    def batches(self, part: Part) -> int:
+        """Return how many batches an epoch of a part has."""
+        images = self.epoch_images if part == "train" and self.epoch_images else self.count(part)
+        return -(-images // self.batch_size)
+
     def images_at(self, part: Part, places: Tensor) -> Tensor:
         """Return a part's images by their places in it (N,) int64, (N, channels, S, S) float32 in [0, 1]."""
         images = self._read["test" if part == "test" else "train"].inputs[self._positions[part][places]]

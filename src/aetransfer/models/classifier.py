@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from aetransfer.config.schema import Optimizer, Transfer
 from aetransfer.data.batches import Batch
 from aetransfer.models.curve import log_step
+from aetransfer.models.length import epochs_of
 from aetransfer.models.metrics import ClassifierMetrics
 from aetransfer.models.optimisers import configure
 from aetransfer.networks.encoder import Encoder
@@ -63,7 +64,7 @@ class Classifier(LightningModule):
     def _freeze_for_epoch(self) -> None:
         """Freeze what a gradual arm has not reached in this epoch: a function of the epoch, so a resume finds it."""
         if self.transfer.encoder == "gradual":
-            layers, epochs = self.encoder.modules_of_layers(), self.trainer.max_epochs or 1
+            layers, epochs = self.encoder.modules_of_layers(), epochs_of(self.trainer)
             reached = layers_reached(self.trainer.current_epoch, epochs, len(layers), self.transfer.unfrozen_by)
             self.frozen_layers = [module for layer in layers[: len(layers) - reached] for module in layer]
             self.train()
@@ -114,7 +115,7 @@ class Classifier(LightningModule):
         }
 
 
-def layers_reached(epoch: int, epochs: int, layers: int, unfrozen_by: float) -> int:
+def layers_reached(epoch: int, epochs: float, layers: int, unfrozen_by: float) -> int:
     """Count the layers, from the bottleneck down, that train in an epoch (from 0) of a gradual arm.
 
     They join evenly spaced; all of them train from epoch `unfrozen_by * epochs` on.

@@ -16,6 +16,7 @@ from aetransfer.config.schema import Optimizer
 from aetransfer.data.batches import Batch, Share
 from aetransfer.models.content import content
 from aetransfer.models.curve import log_step
+from aetransfer.models.length import epochs_of
 from aetransfer.models.likelihoods import make_likelihood
 from aetransfer.models.metrics import ElboMetrics
 from aetransfer.models.noise import step_generator
@@ -124,7 +125,7 @@ class VAE(LightningModule):
             return self.kl_weight
         epochs = batches / max(1, self.trainer.num_training_batches)
         if self.kl_cycles > 1:
-            epochs %= (self.trainer.max_epochs or 1) / self.kl_cycles
+            epochs %= epochs_of(self.trainer) / self.kl_cycles
         return self.kl_weight * min(1.0, epochs / self.kl_warmup_epochs)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

@@ -110,12 +110,12 @@ def _source_words(config: dict[str, Any]) -> str:
 
 def _lead(subject: Subject) -> str:
     config, told = subject.config, subject.told
-    epochs = subject.counts.get("epochs", config.get("trainer.max_epochs"))
+    epochs, steps = subject.counts.get("epochs", config.get("trainer.max_epochs")), config.get("trainer.max_steps")
     labels = config.get("data.labels_per_class")
     parts = [
         *([f"{subject.counts['train']:,} training images"] if "train" in subject.counts else []),
         *([f"{labels} labels a class"] if labels is not None else []),
-        "1 epoch" if epochs == 1 else f"{epochs} epochs",
+        f"{steps} steps" if epochs is None else "1 epoch" if epochs == 1 else f"{epochs} epochs",
         f"a code of {config.get('encoder.latent_dim')} numbers",
         f"seed {told.seed}",
     ]

@@ -45,9 +45,10 @@ class Subject:
         return without_secrets(self.run.config)
 
     @property
-    def counts(self) -> dict[str, int]:
+    def counts(self) -> dict[str, float]:
         """Return images by part, parameters, epochs, ...: what there is of them."""
-        return {name: int(count) for name, count in self.told.counts.items() if math.isfinite(count)}
+        counts = {name: count for name, count in self.told.counts.items() if math.isfinite(count)}
+        return {name: int(count) if count.is_integer() else count for name, count in counts.items()}
 
     @property
     def best_epoch(self) -> float | None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from aetransfer.data.examples import Examples, Split
 
 # Of the trainer's settings beyond Training, those that change a transfer's numbers.
-HARDWARE = ("accelerator", "devices", "num_nodes", "deterministic")
+HARDWARE = ("accelerator", "devices", "num_nodes", "deterministic", "benchmark")
 
 
 def config_digest(job: Job) -> str:

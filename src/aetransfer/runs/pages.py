@@ -30,7 +30,14 @@ COLOURS = {
 ESSENTIAL = (
     *("seed", "data.name", "data.labels_per_class", "data.epoch_images", "encoder._target_", "encoder.latent_dim"),
     *("model.name", "model.optimizer", "transfer.name", "head.hidden", "pretrain.data.name", "pretrain.model.name"),
-    *("pretrain.path", "trainer.max_epochs", "trainer.accelerator", "trainer.devices", "trainer.precision"),
+    *(
+        "pretrain.path",
+        "trainer.max_epochs",
+        "trainer.max_steps",
+        "trainer.accelerator",
+        "trainer.devices",
+        "trainer.precision",
+    ),
 )
 
 

@@ -169,17 +169,18 @@ def _learning_curves(groups: Sequence[Group], columns: Sequence[str], metric: st
 
 
 def _curve(group: Group, metric: str) -> Line | None:
-    """Return the mean over seeds up to the last epoch that all of them have."""
+    """Return the mean over seeds up to the last validation that all of them have."""
     runs = [run for run in group.runs if any(metric in row for row in run.history)]
     if not runs:
         return None
+    rows = [row for row in runs[0].history if metric in row]
     curves = [[(run.seed, row[metric]) for row in run.history if metric in row] for run in runs]
-    epochs = [list(seed_means(values).values()) for values in zip(*curves, strict=False)]
+    means = [list(seed_means(values).values()) for values in zip(*curves, strict=False)]
     return Line(
         arm=group.arm or metric,
-        x=[float(epoch + 1) for epoch in range(len(epochs))],
-        y=[sum(values) / len(values) for values in epochs],
-        band=[(min(values), max(values)) for values in epochs] if len(epochs[0]) > 1 else None,
+        x=[row.get("epoch", place) for place, row in enumerate(rows, start=1)][: len(means)],
+        y=[sum(values) / len(values) for values in means],
+        band=[(min(values), max(values)) for values in means] if len(means[0]) > 1 else None,
         dots=[],
     )
 

@@ -4,7 +4,7 @@ What belongs to the other stage is dropped, channels are settled between source 
 architecture replaces the config's. Two configs that mean the same job settle to the same job.
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
 from aetransfer.config.instantiate import Role, check_allow, check_node
 from aetransfer.config.nodes import Node
@@ -14,6 +14,8 @@ from aetransfer.errors import UserError
 from aetransfer.transfer.exported import read_description
 
 ONLY_TRANSFER = ("transfer", "head", "pretrain")
+
+Length = TypeVar("Length", bound=Training)
 
 
 def settle(job: Job, overrides: list[str]) -> Job:
@@ -33,6 +35,10 @@ def settle(job: Job, overrides: list[str]) -> Job:
 
 
 def _settle(job: Job, overrides: list[str]) -> Job:
+    job = job.model_copy(update={"trainer": _with_one_end(job.trainer, "trainer", overrides)})
+    if isinstance(job.pretrain, Pretraining):
+        trainer = _with_one_end(job.pretrain.trainer, "pretrain.trainer", overrides)
+        job = job.model_copy(update={"pretrain": job.pretrain.model_copy(update={"trainer": trainer})})
     if job.stage == "pretrain":
         _check_stage(job, overrides)
         return job.model_copy(update={"transfer": None, "head": None, "pretrain": None})
@@ -49,6 +55,21 @@ def _settle(job: Job, overrides: list[str]) -> Job:
     if isinstance(job.pretrain, GivenEncoder):
         return _settle_given(job, job.pretrain, overrides)
     return _settle_declared(job, job.pretrain)
+
+
+def _with_one_end(trainer: Length, place: str, overrides: list[str]) -> Length:
+    """Drop the epochs where steps say how long: those are a file's, or nobody's choice."""
+    if trainer.max_steps is None:
+        return trainer
+    for override in overrides:
+        if _key(override) == f"{place}.max_epochs" and override.partition("=")[2] not in ("", "null"):
+            both = any(_key(other) == f"{place}.max_steps" for other in overrides)
+            mend = "leave one of them out" if both else f"leave it out, or add {place}.max_steps=null"
+            raise UserError(
+                f"{place}.max_steps={trainer.max_steps} alone says how long it trains, so {override} has no meaning: "
+                f"{mend}."
+            )
+    return trainer.model_copy(update={"max_epochs": None})
 
 
 def _with_linear_head(job: Job, overrides: list[str]) -> Job:

@@ -1,0 +1,32 @@
+"""How many batches an epoch has, and whether a training's settings fit that; torch is not needed for it."""
+
+from aetransfer.config.schema import Training
+from aetransfer.errors import UserError
+
+
+def limited(limit: int | float | None, batches: int) -> int:
+    """Return how many of `batches` a limit leaves: so many, a fraction of them (at least one), or all."""
+    if limit is None:
+        return batches
+    return min(limit, batches) if isinstance(limit, int) else max(1, int(round(limit * batches, 6)))
+
+
+def check_length(training: Training, batches: int) -> None:
+    """Raise UserError where a validation would never come, in epochs of so many batches before any limit."""
+    batches = limited(training.limit_train_batches, batches)
+    interval = training.val_check_interval
+    if isinstance(interval, int) and interval > batches:
+        raise UserError(
+            f"trainer.val_check_interval={interval}, but an epoch has {batches} batch{'es' if batches > 1 else ''}: "
+            "lower it, or set trainer.check_val_every_n_epoch to validate after every n-th epoch."
+        )
+    every = training.check_val_every_n_epoch
+    if every is None or training.max_steps is None:
+        return
+    steps = -(-batches // training.accumulate_grad_batches)
+    epochs = -(-training.max_steps // steps)
+    if every > epochs:
+        raise UserError(
+            f"trainer.check_val_every_n_epoch={every}, but trainer.max_steps={training.max_steps} ends in epoch "
+            f"{epochs}, of {steps} steps each: lower it."
+        )
