@@ -63,6 +63,13 @@ class Setting(NamedTuple):
     streamed: bool = False
     augmented: bool = False
 
+    @property
+    def words(self) -> str:
+        """What is not as usual."""
+        said = {"compiled": self.compile, "not channels_last": not self.channels_last}
+        said |= {"streamed": self.streamed, "augmented": self.augmented}
+        return " ".join([self.precision, *(word for word, is_so in said.items() if is_so)])
+
 
 # At every batch size, and then at the first one alone. What is not compiled is cheap to measure.
 MAIN = (Setting(), Setting("bf16-mixed"), Setting("bf16-mixed", compile=True))
@@ -411,7 +418,7 @@ def speed(check: Check, stage: dict[str, Any]) -> None:
     plan += [(model, check.form.batches[0], each) for model in MODELS for each in FURTHER]
     by_hand: dict[tuple[str, int], float] = {}
     for model, batch, setting in plan:
-        name = f"{model}, batch {batch}, {_described(setting)}"
+        name = f"{model}, batch {batch}, {setting.words if setting else 'by hand'}"
         compiled = setting is None or setting.compile
         if check.left < check.form.needs["compiled" if compiled else "other"]:
             stage["left_out"].append(name)
@@ -432,10 +439,6 @@ def speed(check: Check, stage: dict[str, Any]) -> None:
             stage["rows"].append({"model": model, "batch": batch, "setting": said, **measured})
             print(f"{name}: {measured['images_per_second']:,.0f} images/s", flush=True)
         check.save()
-
-
-def _described(setting: Setting | None) -> str:
-    return "by hand" if setting is None else " ".join(f"{key}={value}" for key, value in setting._asdict().items())
 
 
 def _forget(device: torch.device) -> None:
@@ -546,7 +549,7 @@ def _show_speed(stage: dict[str, Any]) -> Iterator[str]:
     for error in stage.get("errors", ()):
         yield f"\n**Failed:** {error}"
     if left_out := stage.get("left_out"):
-        yield f"\nNo time was left for {len(left_out)} rows: {'; '.join(left_out)}."
+        yield f"\nNo time was left for {len(left_out)} rows, which the JSON file names."
 
 
 # -- the table ---------------------------------------------------------------------------------------------------------

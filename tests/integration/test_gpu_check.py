@@ -35,6 +35,7 @@ def headings(table):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # beside other work; under a minute on a core of its own
 def test_both_devices_are_compared_and_a_killed_run_ends_in_the_same_bits(check):
     done, table, found = check("--only", "quickstart,resume")
     assert done.code == 0, done
