@@ -42,7 +42,7 @@ from aetransfer.callbacks import resume
 from aetransfer.callbacks.progress import Throughput
 from aetransfer.config.compose import checked, composed
 from aetransfer.config.schema import Job
-from aetransfer.data.images import Images
+from aetransfer.data.examples import Examples
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.files import replace_file
 from aetransfer.runs.provenance import provenance
@@ -450,10 +450,10 @@ def _forget(device: torch.device) -> None:
         torch.cuda.reset_peak_memory_stats()
 
 
-def _made_images(count: int) -> Images:
+def _made_images(count: int) -> Examples:
     """Noise of CIFAR-10's shape: what is in the pixels makes no difference to speed."""
     pixels = torch.randint(256, (count, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    return Images(pixels, torch.arange(count) % 10, tuple("abcdefghij"))
+    return Examples(pixels, torch.arange(count) % 10, names=tuple("abcdefghij"))
 
 
 def _job(check: Check, model: str, batch: int, setting: Setting) -> Job:
@@ -466,7 +466,7 @@ def _job(check: Check, model: str, batch: int, setting: Setting) -> Job:
     return settle(checked(composed("train", words), Job), words)
 
 
-def _by_the_program(check: Check, model: str, batch: int, setting: Setting, images: Images) -> dict[str, Any]:
+def _by_the_program(check: Check, model: str, batch: int, setting: Setting, images: Examples) -> dict[str, Any]:
     """Time the steps of a run with all that a user's has: metrics, loggers, callbacks."""
     job = _job(check, model, batch, setting)
     data = make_data(job.data, job.seed, job.allow)
@@ -485,7 +485,7 @@ def _by_the_program(check: Check, model: str, batch: int, setting: Setting, imag
     return clock.result(batch)
 
 
-def _by_hand(check: Check, model: str, batch: int, images: Images) -> dict[str, Any]:
+def _by_hand(check: Check, model: str, batch: int, images: Examples) -> dict[str, Any]:
     """Time the same network in a loop that does nothing but train it: no metric, no log, no validation."""
     device = check.device
     torch.manual_seed(0)
@@ -505,7 +505,7 @@ def _by_hand(check: Check, model: str, batch: int, images: Images) -> dict[str, 
             return F.mse_loss(outputs.float().sigmoid(), inputs)
         return F.cross_entropy(outputs.float(), labels)
 
-    raw, labels = images.images.to(device), images.labels.to(device)
+    raw, labels = images.inputs.to(device), images.labels.to(device)
     clock = Clock(check.form, device)
     with torch.backends.cudnn.flags(enabled=True, benchmark=True):
         while True:
