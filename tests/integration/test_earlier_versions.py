@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from aetransfer.data.embedded import read_digits
 from safetensors.torch import load_file
 
 import aetransfer
 from aetransfer import embed
-from aetransfer.data.embedded import read_digits
 
 STORE = Path(__file__).parents[1] / "data_of_earlier_versions" / "0.1.0-2026-11"
 CODES = {name: torch.tensor(codes) for name, codes in json.loads((STORE / "codes.json").read_text()).items()}

@@ -94,7 +94,16 @@ def test_a_gradual_arm_drops_the_gradients_of_whole_blocks_and_does_not_count_th
     encoder = make()
     model = make_arm(encoder, encoder="gradual", unfrozen_by=1.0)
     # The second of four epochs reaches the bottleneck alone.
-    model._trainer = type("Trainer", (), {"max_epochs": 4, "current_epoch": 1})()
+    model._trainer = type(
+        "Trainer",
+        (),
+        {
+            "estimated_stepping_batches": 40,
+            "num_training_batches": 10,
+            "accumulate_grad_batches": 1,
+            "current_epoch": 1,
+        },
+    )()
     model.on_train_start()
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     model(torch.rand(8, 1, 16, 16)).square().sum().backward()
