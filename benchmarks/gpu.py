@@ -473,7 +473,7 @@ def _by_the_program(check: Check, model: str, batch: int, setting: Setting, imag
     data.reader = lambda split: images
     data.setup("fit")
     torch.manual_seed(0)
-    module = make_model(job, make_encoder(job), classes=10)
+    module = make_model(job, make_encoder(job), outputs=10)
     if not setting.channels_last:
         module.to(memory_format=torch.contiguous_format)
     clock = Clock(check.form, check.device)
@@ -490,7 +490,7 @@ def _by_hand(check: Check, model: str, batch: int, images: Examples) -> dict[str
     device = check.device
     torch.manual_seed(0)
     job = _job(check, model, batch, Setting())
-    module: Any = make_model(job, make_encoder(job), classes=10).to(device)
+    module: Any = make_model(job, make_encoder(job), outputs=10).to(device)
     autoencoder = model == "autoencoder"
     first, second = module.encoder, module.decoder if autoencoder else module.head
     optimizer = torch.optim.AdamW(chain(first.parameters(), second.parameters()), lr=1e-3, fused=True)

@@ -20,13 +20,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from aetransfer import logs
-from aetransfer.assemble import Model, make_data, make_encoder, make_model, make_trainer
+from aetransfer.assemble import make_data, make_encoder, make_model, make_trainer
 from aetransfer.callbacks.progress import Throughput
 from aetransfer.config.compose import checked, composed
 from aetransfer.config.schema import Job
+from aetransfer.data.batches import content
 from aetransfer.data.examples import Examples
-from aetransfer.models.autoencoder import AutoEncoder
-from aetransfer.models.optimisers import configure
+from aetransfer.models.base import Model
+from aetransfer.models.capabilities import Reconstructs
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.transfer.settle import settle
 
@@ -50,19 +51,20 @@ def random_images(job: Job) -> Examples:
 
 def fresh_model(job: Job) -> Model:
     torch.manual_seed(0)
-    return make_model(job, make_encoder(job), classes=10)
+    return make_model(job, make_encoder(job), outputs=10)
 
 
 def bare_loop(job: Job, images: Tensor, labels: Tensor) -> Iterator[None]:
     """Train for an epoch, one step at each `next`."""
     model = fresh_model(job).train()
     batches = -(-len(images) // job.data.batch_size)
-    made = configure(job.model.optimizer, {"all": (model.parameters(), job.model.optimizer.lr)}, batches)
-    optimizer, scheduler = made["optimizer"], made["lr_scheduler"]["scheduler"]
+    optimizer = model.optimisation.optimizer([{"params": model.parameters(), "lr": job.optimizer.lr}])
+    assert model.optimisation.scheduler is not None
+    scheduler = model.optimisation.scheduler(optimizer, total_steps=batches)
     for rows in torch.randperm(len(images)).split(job.data.batch_size):
         batch = images[rows]
-        if isinstance(model, AutoEncoder):
-            loss = model.squared_error(batch).mean()
+        if isinstance(model, Reconstructs):
+            loss = F.mse_loss(content(model.reconstruct(batch), job.data.pad), content(batch, job.data.pad))
         else:
             loss = F.cross_entropy(model(batch), labels[rows])
         optimizer.zero_grad()

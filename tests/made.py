@@ -7,7 +7,9 @@ import pickle
 import struct
 import zlib
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aetransfer.data.examples import Examples
+from aetransfer.models.optimisation import Optimisation
 from aetransfer.networks.encoder import Encoder
 
 IDX_FILES = (
@@ -232,3 +235,16 @@ class Watcher(Callback):
         for place in self.places:
             with Path(place["file"]).open("a") as file:
                 file.write(f"{place['text']}\n")
+
+
+def optimised(model, kind=torch.optim.Adam, schedule=None, lr=1e-3, encoder_lr=None, **keys):
+    """Let a model be optimised as a config would have it."""
+    scheduler = None if schedule is None else partial(schedule)
+    model.optimisation = Optimisation(partial(kind, **keys), lr, encoder_lr or lr, scheduler, "step")
+    return model
+
+
+def trainer_of(steps, epoch_steps=None):
+    """What a schedule and a gradual arm ask of a Trainer."""
+    in_epoch = epoch_steps or steps
+    return SimpleNamespace(estimated_stepping_batches=steps, accumulate_grad_batches=1, num_training_batches=in_epoch)

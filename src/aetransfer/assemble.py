@@ -18,7 +18,7 @@ from aetransfer.callbacks.history import History
 from aetransfer.callbacks.length import Length, LimitedTrainer
 from aetransfer.callbacks.progress import Throughput, progress
 from aetransfer.callbacks.resume import AtomicCheckpoints, Resume
-from aetransfer.config.instantiate import Role, bind, build
+from aetransfer.config.instantiate import Role, bind, build, class_of_model
 from aetransfer.config.nodes import Target
 from aetransfer.config.schema import Data, Job, Stage
 from aetransfer.data.batches import Augment
@@ -26,17 +26,14 @@ from aetransfer.data.module import ImageDataModule
 from aetransfer.data.own_batches import OwnDataModule
 from aetransfer.data.reader import makes_module
 from aetransfer.errors import UserError
-from aetransfer.models.autoencoder import AutoEncoder
-from aetransfer.models.classifier import Classifier
-from aetransfer.models.vae import VAE
+from aetransfer.models.base import Model, Pretext, Task
+from aetransfer.models.optimisation import Optimisation
 from aetransfer.networks.encoder import Encoder
 from aetransfer.networks.head import Head
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.member import ALONE, Member
 from aetransfer.sharded import Sharded
 from aetransfer.transfer.loading import build_encoder
-
-Model = AutoEncoder | VAE | Classifier
 
 # What a data set's reader gets where its node passes it on, and nobody else.
 OF_THE_READER = {"reader", "root", "background", "value_range", "frame"}
@@ -69,28 +66,60 @@ def make_encoder(job: Job) -> Encoder:
     return build_encoder(architecture_of(job), job.allow)
 
 
-def make_model(job: Job, encoder: Encoder, classes: int) -> Model:
-    """Wrap the encoder in the job's model; its architecture goes into every checkpoint."""
-    margin = job.data.pad
-    model: Model
-    match job.model.name:
-        case "ae":
-            model = AutoEncoder(encoder, margin=margin, optimizer=job.model.optimizer)
-        case "vae":
-            settings = job.model.model_dump(exclude={"name", "optimizer"})
-            model = VAE(encoder, margin=margin, optimizer=job.model.optimizer, seed=job.seed, **settings)
-        case "classifier":
-            assert job.head is not None and job.transfer is not None
-            head = Head(encoder.latent_dim, classes, job.head.hidden)
-            model = Classifier(encoder, head, classes=classes, transfer=job.transfer, optimizer=job.model.optimizer)
-    model.save_hyperparameters({"architecture": architecture_of(job)}, logger=False)
+def outputs_of(job: Job, class_names: tuple[str, ...]) -> int:
+    """Return how many numbers the job's head gives, 0 where it has none. Raises UserError for data it can't learn."""
+    kind = class_of_model(job.model.target, job.allow)
+    return kind.outputs_for(class_names, job.data.name) if issubclass(kind, Task) else 0
+
+
+def make_model(job: Job, encoder: Encoder, outputs: int, untrained: tuple[str, ...] = (), trains: bool = True) -> Model:
+    """Wrap the encoder in the job's model; its architecture goes into every checkpoint.
+
+    outputs: as `outputs_of` gives them. untrained: parts of the encoder that are so, beside what the model leaves so.
+    trains: whether its optimiser and schedule are needed. Raises UserError where one of the targets is of another kind,
+    or refuses its keys.
+    """
+    kind = class_of_model(job.model.target, job.allow)
+    if not issubclass(kind, Pretext | Task):
+        raise UserError(f"_target_: {job.model.target} is no model: subclass {Pretext.__module__}.Pretext or Task.")
+    given: dict[str, Any] = {"encoder": encoder}
+    if issubclass(kind, Task):
+        assert job.head is not None
+        given |= {"head": Head(encoder.latent_dim, outputs, job.head.hidden), "outputs": outputs}
+    model: Model = build(job.model, "model", job.allow, **given)
+    model.seed = job.seed
+    if job.model.monitor is not None:
+        model.choose_by(job.model.monitor, job.model.monitor_mode)
+    if isinstance(model, Task):
+        assert job.transfer is not None
+        model.follow(job.transfer)
+    model.measure()
+    if trains:
+        model.optimisation = make_optimisation(job)
+        # What an optimiser or a schedule refuses is said before hours of pretraining.
+        model.optimisation.make(model.rates(), steps=100, mode=model.monitor_mode)
+    model.untrained = tuple(dict.fromkeys([*model.untrained, *untrained]))
+    hyperparameters = {"architecture": architecture_of(job), "untrained": list(model.untrained)}
+    model.save_hyperparameters(hyperparameters, logger=False)
     # Convolutions run faster channels-last on CPUs and on tensor cores; the weights' layout decides for all of them.
     model.to(memory_format=torch.channels_last)
     if job.trainer.compile:
-        for part in (model.encoder, getattr(model, "decoder", None), getattr(model, "head", None)):
-            if part is not None:
+        for part in model.children():
+            if any(True for _ in part.parameters()):
                 part.compile()
     return model
+
+
+def make_optimisation(job: Job) -> Optimisation:
+    """Return how a job's model is optimised; nothing is built before there are parameters."""
+    node, scheduler = job.optimizer, job.scheduler
+    return Optimisation(
+        optimizer=bind(node, "optimizer", job.allow, later=["params"]),
+        lr=node.lr,
+        encoder_lr=node.encoder_lr or node.lr,
+        scheduler=None if scheduler is None else bind(scheduler, "scheduler", job.allow, later=["optimizer"]),
+        interval="epoch" if scheduler is None else scheduler.interval,
+    )
 
 
 def make_trainer(

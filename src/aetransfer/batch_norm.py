@@ -5,19 +5,21 @@ import logging
 from functools import partial
 
 import torch
-from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from aetransfer.config.batches import limited
 from aetransfer.config.schema import Job
+from aetransfer.data.batches import Batch
+from aetransfer.data.draws import Draws, Share
 from aetransfer.data.module import ImageDataModule
 from aetransfer.errors import UserError
+from aetransfer.models.base import Model
 
 log = logging.getLogger(__name__)
 
 
-def shares_statistics(job: Job, model: LightningModule, processes: int) -> bool:
+def shares_statistics(job: Job, model: Model, processes: int) -> bool:
     """Tell whether batch normalisation is over the images of all processes: always, where torch can do that."""
     if processes == 1:
         return False
@@ -32,7 +34,7 @@ def shares_statistics(job: Job, model: LightningModule, processes: int) -> bool:
     return False
 
 
-def check_smallest_batch(job: Job, model: LightningModule, data: ImageDataModule, processes: int) -> None:
+def check_smallest_batch(job: Job, model: Model, data: ImageDataModule, processes: int) -> None:
     """Raise UserError where a training batch leaves batch normalisation one value a channel, which torch refuses.
 
     A convolution's maps have more than one even of a single image, unless they are of a single pixel.
@@ -59,7 +61,7 @@ def _can_share(job: Job) -> bool:
     return job.trainer.accelerator != "cpu" and torch.cuda.is_available()
 
 
-def _layer_that_needs_two(model: LightningModule, data: ImageDataModule) -> str | None:
+def _layer_that_needs_two(model: Model, data: ImageDataModule) -> str | None:
     """Return the name of a layer that normalises a single value a channel where one image is trained on."""
     found: list[str] = []
     tried = copy.deepcopy(model)
@@ -69,7 +71,9 @@ def _layer_that_needs_two(model: LightningModule, data: ImageDataModule) -> str 
             # What is found is said here, not by torch.
             module.eval()
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        getattr(tried, "reconstruct", tried)(data.first_images("train", 1))
+        images, share = data.first_images("train", 1), Share(1)
+        draws = Draws("train", 0, 0, share, images.device)
+        tried.step(Batch(images, torch.zeros(1, dtype=torch.int64), share, data.prepare.pad, draws))
     return found[0] if found else None
 
 

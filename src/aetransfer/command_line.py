@@ -27,7 +27,7 @@ from aetransfer.config.choices import (
     jobs_of,
     with_globs_listed,
     with_params,
-    with_path_of_pretraining,
+    with_source_chosen,
 )
 from aetransfer.config.compose import composed, options_of
 from aetransfer.config.groups import config_directory
@@ -119,7 +119,7 @@ def _answer(
         # A command that is printed names it: others may paste it, whose environment does not.
         sys.argv[1:1] = ["--config-dir", folder]
     options = partial(options_of, config_name=config_name, overrides=arguments.overrides, config_dir=folder)
-    overrides = [part for word in arguments.overrides for part in with_path_of_pretraining(word, options)]
+    overrides = [part for word in arguments.overrides for part in with_source_chosen(word, options)]
     flags = [word for word in words if word not in arguments.overrides]
     if arguments.help or arguments.hydra_help or arguments.info or arguments.cfg or arguments.shell_completion:
         # Hydra's own parser wants the overrides side by side.
@@ -129,14 +129,16 @@ def _answer(
     if multirun and config_name != "train":
         raise UserError(f"-m sweeps over trainings: {config_name} does one thing at a time.")
     sweep = expanded(config_name, overrides, multirun, folder)
-    overrides, params = sweep.overrides, None
+    overrides = [part for word in sweep.overrides for part in with_source_chosen(word, options)]
+    params: list[str] | None = None
     whole: dict[tuple[str, ...], DictConfig] = {}
     if multirun:
         overrides = with_globs_listed(overrides, options)
         first = [values[0] for values in alternatives_of(config_name, overrides, multirun, folder)]
         whole[tuple(first)] = composed(config_name, first, folder, with_hydra=True)
         params = _params(whole[tuple(first)], first)
-        overrides = with_globs_listed(with_params(overrides, params), options)
+        overrides = [part for word in with_params(overrides, params) for part in with_source_chosen(word, options)]
+        overrides = with_globs_listed(overrides, options)
     alternatives = alternatives_of(config_name, overrides, multirun, folder)
     if described is not None:
         for choice in jobs_of(alternatives):

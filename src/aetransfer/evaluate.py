@@ -13,7 +13,9 @@ from aetransfer.config.instantiate import check_allow, check_node
 from aetransfer.config.schema import EvaluationRequest
 from aetransfer.data.class_names import check_mapped
 from aetransfer.errors import UserError
+from aetransfer.models.facts import ModelFacts
 from aetransfer.runs.directory import RunDirectory
+from aetransfer.runs.store import read
 from aetransfer.transfer.card import read_class_names
 
 
@@ -27,17 +29,18 @@ def _request(config: DictConfig, overrides: list[str]) -> EvaluationRequest:
     if request.data is not None:
         check_node(request.data.reader, "reader", request.allow)
     run = RunDirectory.existing(request.run)
-    model = run.read_config().model.name
+    run.read_config()
+    model = read(run.path).model
     if request.evaluation is not None:
-        request.evaluation.check_model(model)
+        request.evaluation.check_model(model.can, model.title)
     if request.classes is not None:
         _check_classes(request, request.classes, run, model)
     return request
 
 
-def _check_classes(request: EvaluationRequest, classes: dict[str, str], run: RunDirectory, model: str) -> None:
-    if model != "classifier":
-        raise UserError(f"classes: {request.run} is a pretraining, which tells no classes apart: leave it out.")
+def _check_classes(request: EvaluationRequest, classes: dict[str, str], run: RunDirectory, model: ModelFacts) -> None:
+    if model.can is not None and not model.does("classify"):
+        raise UserError(f"classes: {request.run} is {model.titled}, which tells no classes apart: leave it out.")
     if not request.reads_run_classes:
         raise UserError("classes: these measures read the data's own classes, not those of the run: leave it out.")
     known = read_class_names(run.path) or ()

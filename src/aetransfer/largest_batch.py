@@ -7,7 +7,7 @@ from pytorch_lightning import seed_everything
 from pytorch_lightning.tuner.tuning import Tuner
 
 from aetransfer import logs
-from aetransfer.assemble import make_data, make_encoder, make_model, make_trainer
+from aetransfer.assemble import make_data, make_encoder, make_model, make_trainer, outputs_of
 from aetransfer.callbacks.progress import Throughput
 from aetransfer.config.schema import Job
 from aetransfer.data.own_batches import OwnDataModule
@@ -30,7 +30,7 @@ def largest_batch(job: Job, most: int) -> int:
     if isinstance(data, OwnDataModule):
         raise UserError(f"{job.data.name} makes its own batches, which can't be made larger from here.")
     data.setup("fit")
-    model = make_model(job, make_encoder(job), len(data.class_names))
+    model = make_model(job, make_encoder(job), outputs_of(job, data.class_names))
     most = min(most, data.count("train"))
     with tempfile.TemporaryDirectory() as folder:
         trainer = make_trainer(job, RunDirectory(Path(folder)), model, Throughput())

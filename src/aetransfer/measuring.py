@@ -7,16 +7,17 @@ from pytorch_lightning import seed_everything
 from torch import Tensor
 
 from aetransfer import logs
-from aetransfer.assemble import Model, architecture_of, make_data, make_encoder, make_model, make_trainer
+from aetransfer.assemble import architecture_of, make_data, make_encoder, make_model, make_trainer
 from aetransfer.callbacks.progress import Throughput
 from aetransfer.config.nodes import Target
-from aetransfer.config.schema import Data, EvaluationRequest, Job
+from aetransfer.config.schema import Data, EvaluationRequest, Head, Job
 from aetransfer.data.class_names import listed, places_of
 from aetransfer.data.module import ImageDataModule
 from aetransfer.data.reading import other_range
 from aetransfer.errors import UserError
 from aetransfer.evaluation.measures import take
 from aetransfer.evaluation.subject import Subject
+from aetransfer.models.base import Model
 from aetransfer.run_page.write import leave_page
 from aetransfer.runs import mishaps
 from aetransfer.runs.checkpoints import check_best
@@ -58,7 +59,7 @@ def evaluate(request: EvaluationRequest) -> dict[str, float]:
 def measure(request: EvaluationRequest) -> None:
     """Take the measures that are asked for of a finished run's best epoch; print them, write them beside the run.
 
-    Raises UserError as `evaluate`. That the run's model has the measures was checked (`Measures.check_model`).
+    Raises UserError as `evaluate`, and for a measure that the model does not have.
     """
     assert request.evaluation is not None
     directory, job, content = _finished(request)
@@ -74,11 +75,14 @@ def measure(request: EvaluationRequest) -> None:
         request.evaluation.check_labels(job.data.name, len(data.class_names))
         _warn_of_another_range(directory, data)
         model = _model_to_evaluate(request, directory, job, data, content)
+        about = model.facts(job.model.name)
+        request.evaluation.check_model(about.can, about.title)
         device = make_trainer(job, directory, model, Throughput()).strategy.root_device
         load_weights(content, model, directory.best)
         model.eval().to(device)
-        about = architecture_of(job), request.classes or {}
-        take(Subject(directory, job, model, data, request.split, device, *about), request.evaluation)
+        called = request.classes or {}
+        subject = Subject(directory, job, model, data, request.split, device, architecture_of(job), called)
+        take(subject, request.evaluation)
     leave_page(directory)
 
 
@@ -127,12 +131,13 @@ def _model_to_evaluate(
 
     Raises UserError for data of other classes.
     """
-    classes = check_classes(job.data, data)
-    if job.stage == "transfer":
-        classes = _classes_of_head(job, content["state_dict"])
+    check_classes(job.data, data)
+    outputs = 0
+    if job.head is not None:
+        outputs = outputs_of_head(job.head, content["state_dict"])
         if request.reads_run_classes:
-            _match_classes(request, directory, job, data, classes)
-    return make_model(job, make_encoder(job), classes)
+            _match_classes(request, directory, job, data, outputs)
+    return make_model(job, make_encoder(job), outputs, trains=False)
 
 
 def _match_classes(
@@ -191,10 +196,9 @@ def _to_evaluate(job: Job, request: EvaluationRequest) -> Job:
     )
 
 
-def _classes_of_head(job: Job, state: dict[str, Tensor]) -> int:
-    """Return how many classes the run tells apart. Raises UserError for a head that is not of its config."""
-    assert job.head is not None
+def outputs_of_head(head: Head, state: dict[str, Tensor]) -> int:
+    """Return how many numbers a run's head gives. Raises UserError for a head that is not of its config."""
     biases = [len(tensor) for name, tensor in state.items() if name.startswith("head.") and tensor.ndim == 1]
-    if biases[:-1] != job.head.hidden or not biases:
-        raise UserError(f"The run's head is not the one of its config, head.hidden={job.head.hidden}: it is damaged.")
+    if biases[:-1] != head.hidden or not biases:
+        raise UserError(f"The run's head is not the one of its config, head.hidden={head.hidden}: it is damaged.")
     return biases[-1]

@@ -11,7 +11,7 @@ from typing import Any
 from pytorch_lightning import Trainer, seed_everything
 
 from aetransfer import logs
-from aetransfer.assemble import Model, architecture_of, make_data, make_encoder, make_model, make_trainer
+from aetransfer.assemble import architecture_of, make_data, make_encoder, make_model, make_trainer, outputs_of
 from aetransfer.batch_norm import check_smallest_batch
 from aetransfer.callbacks.finite import check_chosen
 from aetransfer.callbacks.no_training import NoTraining
@@ -21,6 +21,7 @@ from aetransfer.config.schema import Data, GivenEncoder, Job
 from aetransfer.data.module import ImageDataModule, Part
 from aetransfer.data.reading import UNSTATED
 from aetransfer.errors import UserError
+from aetransfer.models.base import Model
 from aetransfer.models.length import epochs_trained
 from aetransfer.networks.encoder import Encoder
 from aetransfer.run_page.write import leave_page
@@ -38,7 +39,7 @@ from aetransfer.runs.untested import UNTESTED, is_left_to_test
 from aetransfer.sharded import is_sharded
 from aetransfer.transfer.beginning import begin_, strip_
 from aetransfer.transfer.card import write_cards
-from aetransfer.transfer.exported import read_state, write_encoder
+from aetransfer.transfer.exported import read_description, read_state, write_encoder
 from aetransfer.transfer.preprocessing import Preprocessing
 from aetransfer.transfer.settle import pretraining_of
 
@@ -100,7 +101,7 @@ def _recorded(job: Job, directory: RunDirectory, source: str | None, overrides: 
         lock.beats.append(record.beat)
         try:
             with distributed.called(job, directory, source, partial(_end, record)) as member:
-                facts = execute(job, directory, source, member, throughput)
+                facts = execute(job, directory, source, member, throughput, record)
         except (stopping.Stopped, KeyboardInterrupt, SystemExit) as stop:
             if lock.lost:
                 raise UserError(
@@ -137,14 +138,19 @@ def _end(record: Record, why: str) -> None:
 
 
 def execute(
-    job: Job, directory: RunDirectory, source: str | None, member: Member, throughput: Throughput | None = None
+    job: Job,
+    directory: RunDirectory,
+    source: str | None,
+    member: Member,
+    throughput: Throughput | None = None,
+    record: Record | None = None,
 ) -> dict[str, Any]:
     """Train, then test the best epoch, of which `job.test` may leave one out. Each of a run's processes does this; the
     first one exports the encoder.
 
     source: run directory, checkpoint or exported encoder that is carried; None for a control or a pretraining.
-    throughput: the one that others ask how far training is. Returns `metrics`, `counts`, `data` and `timing` for
-    result.json; without a test split there are no test metrics.
+    throughput: the one that others ask how far training is. record: what the first process writes down meanwhile.
+    Returns `metrics`, `counts`, `data` and `timing` for result.json; without a test split there are no test metrics.
     Raises UserError for data, hardware or an encoder that don't fit.
     """
     logs.quiet_lightning()
@@ -154,7 +160,8 @@ def execute(
     data.setup("fit")
     # Asking for the times of 60,000 files takes a second, which the processor has for other things.
     unchanged = ThreadPoolExecutor(1).submit(check_unchanged, directory, job) if member.rank == 0 else None
-    classes = _classes_to_learn(job.data, data)
+    classes = check_classes(job.data, data)
+    outputs = outputs_of(job, data.class_names)
     if job.evaluation is not None:
         job.evaluation.check_labels(job.data.name, classes)
     encoder = make_encoder(job)
@@ -164,7 +171,12 @@ def execute(
         assert job.transfer is not None
         begin_(encoder, source, job.transfer, job.seed)
         log.info("Carried the encoder of %s", source)
-    model = make_model(job, encoder, classes)
+    model = make_model(job, encoder, outputs, _left_untrained(job, source))
+    about = model.facts(job.model.name)
+    if job.evaluation is not None:
+        job.evaluation.check_model(about.can, about.title)
+    if record is not None:
+        record.describe(about)
     check_length(job.trainer, data.batches("train"))
     check_smallest_batch(job, model, data, member.size)
     throughput = throughput or Throughput()
@@ -199,7 +211,7 @@ def execute(
         tests = job.test != "left_out" and data.has_test
         for evaluation in (trainer.validate, trainer.test) if tests else (trainer.validate,):
             # What was sharded once can't be sharded again.
-            measured = make_model(job, make_encoder(job), classes) if is_sharded(trainer) else model
+            measured = make_model(job, make_encoder(job), outputs) if is_sharded(trainer) else model
             evaluation(measured, datamodule=data, ckpt_path=directory.best, weights_only=True, verbose=False)
             metrics |= metrics_of(trainer.callback_metrics)
         tested = {name: value for name, value in metrics.items() if name.startswith("test/")}
@@ -211,6 +223,7 @@ def execute(
             "metrics": metrics,
             "counts": _counts(job, data, model) | {"epochs": epochs, "steps": steps, "processes": member.size},
             "data": data.account(),
+            "model": about.model_dump(),
             "timing": {
                 "train_seconds": round(throughput.seconds, 3),
                 "images_per_second": round(throughput.images_per_second, 1),
@@ -221,11 +234,17 @@ def execute(
         if trainer.is_global_zero:
             encoder = _whole_encoder(job, directory, model, trainer)
             seen = Preprocessing(job.data.pad, data.reading or UNSTATED)
-            write_encoder(directory.encoder, encoder, architecture_of(job), seen)
-            write_cards(directory, job, encoder, facts, data.class_names, seen)
+            write_encoder(directory.encoder, encoder, architecture_of(job), seen, model.untrained)
+            write_cards(directory, job, encoder, about, facts, data.class_names, seen)
             directory.previous.unlink(missing_ok=True)
         trainer.strategy.barrier()
     return facts
+
+
+def _left_untrained(job: Job, source: str | None) -> tuple[str, ...]:
+    """Return what a carried encoder's pretext has not trained, and an arm that freezes it does not train either."""
+    freezes = source is not None and job.transfer is not None and job.transfer.freezes
+    return read_description(source).untrained if source is not None and freezes else ()
 
 
 def _whole_encoder(job: Job, directory: RunDirectory, model: Model, trainer: Trainer) -> Encoder:
@@ -259,7 +278,8 @@ def _rehearse(job: Job) -> None:
     strip_(encoder, copy.deepcopy(encoder), job.transfer, job.seed)
     data = make_data(job.data, job.seed, job.allow, job.stage)
     data.setup("fit")
-    model = make_model(job, encoder, _classes_to_learn(job.data, data))
+    check_classes(job.data, data)
+    model = make_model(job, encoder, outputs_of(job, data.class_names))
     check_length(job.trainer, data.batches("train"))
     check_smallest_batch(job, model, data, processes=1)
     make_trainer(job, RunDirectory.of(job), model, Throughput())
@@ -270,17 +290,6 @@ def check_classes(config: Data, data: ImageDataModule) -> int:
     classes = len(data.class_names)
     if classes and config.classes not in (None, classes):
         raise UserError(f"{config.name} has {classes} classes, but data.classes={config.classes}: correct it.")
-    return classes
-
-
-def _classes_to_learn(config: Data, data: ImageDataModule) -> int:
-    """Return what `check_classes` does. Raises UserError where a classifier has none to tell apart, too."""
-    classes = check_classes(config, data)
-    if data.classifies and classes < 2:
-        what = f"one class, {data.class_names[0]!r}" if classes else "no labels"
-        raise UserError(
-            f"{config.name} has {what}, and a classifier tells two classes or more apart: choose other data."
-        )
     return classes
 
 

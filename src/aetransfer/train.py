@@ -10,7 +10,8 @@ from aetransfer import command_line
 from aetransfer.config.compose import checked
 from aetransfer.config.schema import EvaluationRequest, Job, Pretraining
 from aetransfer.errors import UserError
-from aetransfer.runs.finished import Run, directory_of, finished_run
+from aetransfer.runs.directory import RunDirectory
+from aetransfer.runs.finished import Run, finished_run
 from aetransfer.runs.identity import config_digest, identified, identity, run_name
 from aetransfer.runs.store import read
 from aetransfer.transfer.settle import pretraining_of, settle
@@ -53,7 +54,7 @@ def _describe(config: DictConfig, overrides: list[str]) -> None:
             print(f"{role}: {digest}-? open {each.paths.output_dir / 'runs' / run_name(each, f'{digest}-*')}")
             print(f"What stands for ? is the digest of the data: {error}", file=sys.stderr)
             continue
-        directory = directory_of(each)
+        directory = RunDirectory.of(each)
         status = read(directory.path).status if directory.path.is_dir() else "none"
         print(f"{role}: {identity(each)} {status} {directory.path}")
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from aetransfer.data.batches import Augment, Epochs, Plan, Preparation, ResidentBatches, Share, StreamedBatches, take
+from aetransfer.data.batches import Augment, Epochs, Plan, Preparation, ResidentBatches, StreamedBatches, take
+from aetransfer.data.draws import Share
 from aetransfer.data.examples import Examples, to_channels
 from tests.made import make_images
 
@@ -65,11 +66,11 @@ def numbered(count: int) -> Examples:
 
 
 def seen(batches: ResidentBatches) -> list[int]:
-    return [label for _, labels, share in batches for label in labels[: share.counted].tolist()]
+    return [label for _, labels, share, *_ in batches for label in labels[: share.counted].tolist()]
 
 
 def everything(batches: ResidentBatches | StreamedBatches) -> tuple[Tensor, Tensor]:
-    images, labels, _ = zip(*batches, strict=True)
+    images, labels, *_ = zip(*batches, strict=True)
     return torch.cat(images), torch.cat(labels)
 
 
@@ -79,7 +80,7 @@ def test_an_epoch_has_every_image_once_whatever_the_batch_size(
 ) -> None:
     batches = resident(numbered(count), shuffle=shuffle, seed=seed, epoch=epoch, batch_size=batch_size)
     assert sorted(seen(batches)) == list(range(count))
-    filled = [len(batch.labels) for batch in batches]
+    filled = [len(batch.targets) for batch in batches]
     assert len(batches) == len(filled)
     assert all(size == batch_size for size in filled[:-1])
 
@@ -98,13 +99,13 @@ def test_what_processes_hold_of_each_batch_is_together_the_batch_of_one_process(
 
     assert {len(share) for share in shares} == {len(alone)}
     for whole, *parts in zip(alone, *shares, strict=True):
-        assert sum(part.share.counted for part in parts) == len(whole.labels)
+        assert sum(part.share.counted for part in parts) == len(whole.targets)
         # Pixels, so crops and flips as well, in the order of the one process.
-        again = sum(part.share.of_whole(part.images) for part in parts if part.share.counted)
-        assert torch.equal(again, whole.images)
+        again = sum(part.share.of_whole(part.inputs) for part in parts if part.share.counted)
+        assert torch.equal(again, whole.inputs)
         for part in parts:
-            assert len(part.images) == len(part.labels) == max(1, part.share.counted)
-            assert torch.equal(part.labels, part.share.part(whole.labels))
+            assert len(part.inputs) == len(part.targets) == max(1, part.share.counted)
+            assert torch.equal(part.targets, part.share.part(whole.targets))
 
 
 @given(counts, worlds, seeds)
@@ -287,8 +288,8 @@ def test_streamed_batches_are_those_from_memory_to_the_bit(
     )
     assert len(streamed) == len(from_memory)
     for batch, expected in zip(streamed, from_memory, strict=True):
-        assert torch.equal(batch.images, expected.images)
-        assert torch.equal(batch.labels, expected.labels)
+        assert torch.equal(batch.inputs, expected.inputs)
+        assert torch.equal(batch.targets, expected.targets)
         assert batch.share == expected.share
 
 

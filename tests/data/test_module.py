@@ -68,7 +68,7 @@ def fitted(**changes: Any) -> ImageDataModule:
 
 
 def everything(loader: Loader) -> tuple[Tensor, Tensor]:
-    images, labels, _ = zip(*loader, strict=True)
+    images, labels, *_ = zip(*loader, strict=True)
     return torch.cat(images), torch.cat(labels)
 
 
@@ -80,8 +80,8 @@ def loaders(module: ImageDataModule) -> dict[str, Loader]:
 
 def assert_same(first: Loader, second: Loader) -> None:
     for batch, other in zip(first, second, strict=True):
-        assert torch.equal(batch.images, other.images)
-        assert torch.equal(batch.labels, other.labels)
+        assert torch.equal(batch.inputs, other.inputs)
+        assert torch.equal(batch.targets, other.targets)
 
 
 def test_the_test_split_is_not_read_before_it_is_tested_on() -> None:

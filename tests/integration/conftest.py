@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from aetransfer import evaluate, stages, train
 from aetransfer.callbacks.progress import Throughput
+from aetransfer.config.choices import with_source_chosen
 from aetransfer.config.compose import checked, composed
 from aetransfer.config.schema import Job
 from aetransfer.transfer.settle import settle
@@ -41,7 +42,8 @@ def with_encoder(name, *words):
 
 
 def job_of(*overrides):
-    return settle(checked(composed("train", list(overrides)), Job), list(overrides))
+    words = [part for word in overrides for part in with_source_chosen(word)]
+    return settle(checked(composed("train", words), Job), words)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def alike(left, right):
     return left.keys() == right.keys() and all(torch.allclose(left[key], right[key], atol=1e-20) for key in left)
 
 
-@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("batch_norm", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_frozen_encoder_keeps_every_byte_of_its_weights_and_buffers(run_train, batch_norm):
     done = run_train(*TINY, "transfer=frozen", f"encoder.batch_norm={batch_norm}")
 
@@ -40,7 +40,7 @@ def test_a_frozen_encoder_keeps_every_byte_of_its_weights_and_buffers(run_train,
         assert "convolutions.1.running_mean" in done.encoder
 
 
-@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("batch_norm", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_frozen_encoder_keeps_every_byte_across_a_resume(run_train, interrupted_at, batch_norm):
     words = (*TINY, "transfer=frozen", f"encoder.batch_norm={batch_norm}")
     with interrupted_at(step=5):  # in the second epoch of the transfer; its pretraining has three steps
@@ -59,7 +59,7 @@ def test_fine_tuning_changes_the_carried_encoder(run_train):
 
 def test_a_random_frozen_encoder_is_the_one_that_scratch_starts_from(run_train):
     frozen = run_train(*TINY, "transfer=random_frozen")
-    scratch = run_train(*TINY, "transfer=scratch", "model.optimizer.encoder_lr=1e-30", "model.optimizer.weight_decay=0")
+    scratch = run_train(*TINY, "transfer=scratch", "optimizer.encoder_lr=1e-30", "optimizer.weight_decay=0")
 
     assert alike(frozen.encoder, scratch.encoder)
 
@@ -67,7 +67,7 @@ def test_a_random_frozen_encoder_is_the_one_that_scratch_starts_from(run_train):
 def test_the_head_starts_alike_in_every_arm_of_a_seed(run_train):
     heads = []
     for arm in ("scratch", "finetune"):
-        done = run_train(*TINY, f"transfer={arm}", "model.optimizer.lr=1e-30", "model.optimizer.weight_decay=0")
+        done = run_train(*TINY, f"transfer={arm}", "optimizer.lr=1e-30", "optimizer.weight_decay=0")
         state = torch.load(done.run / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
         heads.append({key: value for key, value in state.items() if key.startswith("head.")})
 
@@ -94,6 +94,7 @@ def test_a_linear_probe_has_no_hidden_layer(run_train):
     assert done.result["counts"]["trained_parameters"] == 8 * 10 + 10
 
 
+@pytest.mark.slow
 def test_every_arm_runs_and_is_named(run_train):
     for arm in ("finetune_layerwise", "gradual", "shuffled", "moments", "random_linear_probe"):
         done = run_train(*TINY, f"transfer={arm}")
@@ -124,7 +125,7 @@ def test_an_arm_that_is_not_what_its_name_says_is_refused(run_train):
 
 
 def test_gradual_changes_layers_from_the_bottleneck_down_and_survives_a_resume(run_train, interrupted_at):
-    words = (*TINY, "transfer=gradual", "trainer.max_epochs=4", "model.optimizer.weight_decay=0")
+    words = (*TINY, "transfer=gradual", "trainer.max_epochs=4", "optimizer.weight_decay=0")
     source = inflated(source_encoder(run_train(*words, "trainer.max_epochs=1")))  # its only epoch trains the head
     head_only = run_train(*words, "trainer.max_epochs=1")
     assert same(head_only.encoder, source)
@@ -183,7 +184,7 @@ def test_of_a_layer_that_has_layers_within_it_only_its_own_weights_are_transplan
 
 def test_a_gradual_arm_reaches_layers_that_are_within_one_that_it_has_not_reached(run_train):
     # The second of two epochs trains the two layers nearest the head.
-    done = run_train(*TOKENS, "transfer=gradual", "transfer.unfrozen_by=1", "model.optimizer.weight_decay=0")
+    done = run_train(*TOKENS, "transfer=gradual", "transfer.unfrozen_by=1", "optimizer.weight_decay=0")
     assert done.code == 0, done.err
     source = inflated(source_encoder(done), "patches.weight")
     last = torch.load(done.run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]

@@ -175,3 +175,33 @@ def test_data_that_is_neither_there_nor_to_be_downloaded_is_refused_with_where_t
     assert done.err.startswith(f"error: No MNIST under {tmp_path}/data, and downloading it failed (")
     assert f"train-images-idx3-ubyte[.gz] and its three siblings in {tmp_path}/data/MNIST/raw" in done.err
     assert not list(tmp_path.glob("outputs/**/*.ckpt"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["optimizer=sgd", "optimizer.momentum=0"],
+            "optimizer: Nesterov momentum requires a momentum and zero dampening.",
+        ),
+        (["scheduler.final_factor=2"], "scheduler: final_factor=2 should be from 0 to 1."),
+        (
+            ["model.monitor=val/accuracy"],
+            "model.monitor=val/accuracy is none of the classifier's metrics (val/acc, val/f1, val/nll, val/ece): if a callback logs it, say which way is better with model.monitor_mode=min or max.",
+        ),
+        (["model.monitor=test/acc"], "model.monitor=test/acc is no validation metric: write val/NAME."),
+    ],
+)
+def test_what_an_optimiser_a_schedule_or_a_model_refuses_is_said_before_the_pretraining(
+    run_train, tmp_path, words, said
+):
+    assert_refused(run_train(*TINY, "transfer=finetune", *words), said)
+    assert not list(tmp_path.glob("outputs/runs/*/checkpoints"))
+
+
+def test_another_metric_chooses_the_epoch_and_compares_runs(run_train):
+    done = run_train(*TINY, "transfer=scratch", "model.monitor=val/nll", "trainer.max_epochs=2")
+    best = torch.load(done.run / "checkpoints" / "best.ckpt", weights_only=True)["callbacks"]
+
+    assert done.result["model"]["monitor"] == "val/nll" and done.result["model"]["monitor_mode"] == "min"
+    assert any("'monitor': 'val/nll', 'mode': 'min'" in name for name in best)

@@ -19,7 +19,7 @@ from tests.made import write_image
 
 SIZE = ("data.image_size=16",)
 WORDS = ("data=image_folder", *SIZE, "data.augment.crop_padding=0", "encoder.widths=[4,8]", "encoder.latent_dim=4",
-         "transfer=scratch", "trainer.max_epochs=1", "data.epoch_images=800", "model.optimizer.lr=0.01", "data.batch_size=8", "logger=none")  # fmt: skip
+         "transfer=scratch", "trainer.max_epochs=1", "data.epoch_images=800", "optimizer.lr=0.01", "data.batch_size=8", "logger=none")  # fmt: skip
 REFUSED = (
     "The run's classes are dark, light, those of image_folder bright, dim: choose other data, or say which of the run's "
     "classes each one is with 'classes={bright: ..., dim: ...}'."
@@ -133,7 +133,7 @@ def test_a_mapping_that_names_no_class_is_refused_with_the_nearest(run, run_eval
 def test_a_mapping_that_nothing_reads_is_refused(run, run_evaluate, finished_pretraining):
     said = "which tells no classes apart: leave it out."
     pretraining = run_evaluate(f"run={finished_pretraining}", "classes={a: b}")
-    assert_refused(pretraining, f"classes: {finished_pretraining} is a pretraining, {said}")
+    assert_refused(pretraining, f"classes: {finished_pretraining} is an autoencoder, {said}")
     probes = run_evaluate(f"run={run}", "evaluation=probes", "classes={a: dark}")
     assert_refused(probes, "classes: these measures read the data's own classes, not those of the run: leave it out.")
 

@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from aetransfer.assemble import make_data, make_encoder, make_model
-from aetransfer.config.choices import alternatives_of, jobs_of, with_path_of_pretraining
+from aetransfer.config.choices import alternatives_of, jobs_of, with_source_chosen
 from aetransfer.config.compose import checked, composed
 from aetransfer.config.groups import config_directory
 from aetransfer.config.instantiate import locate
@@ -35,7 +35,7 @@ def test_every_experiment_is_composed_and_instantiated(experiment):
     jobs = [job] if job.stage == "pretrain" else [job, pretraining_of(job)]
     for stage in jobs:
         make_data(stage.data, stage.seed, stage.allow)
-        model = make_model(stage, make_encoder(stage), classes=10)
+        model = make_model(stage, make_encoder(stage), outputs=10)
         assert sum(parameter.numel() for parameter in model.parameters()) > 100_000
 
 
@@ -62,7 +62,7 @@ ODD_PATHS = [
 
 @pytest.mark.parametrize("path", ODD_PATHS)
 def test_the_main_experiment_takes_the_encoder_of_a_finished_run_wherever_it_lies(path):
-    words = ["experiment=mnist_to_cifar10", *with_path_of_pretraining(f"pretrain={path}")]
+    words = ["experiment=mnist_to_cifar10", *with_source_chosen(f"pretrain={path}")]
 
     assert checked(composed("train", words), Job).pretrain.path == path
 
@@ -76,7 +76,7 @@ def test_the_main_experiment_takes_the_encoder_of_a_finished_run_wherever_it_lie
     ],
 )
 def test_paths_are_swept_over_quoted_or_not(value, paths):
-    words = with_path_of_pretraining(f"pretrain={value}")
+    words = with_source_chosen(f"pretrain={value}")
 
     jobs = jobs_of(alternatives_of("train", words, multirun=True))
     assert [composed("train", job).pretrain.path for job in jobs] == paths
@@ -149,10 +149,11 @@ def test_fast_dev_run_goes_the_whole_way_in_two_batches(run_train):
     assert done.result["counts"]["steps"] == 2
 
 
+@pytest.mark.slow
 def test_overfit_learns_its_images_by_heart(run_train):
     done = run_train("debug=overfit", "experiment=quickstart", "transfer=scratch", "data.labels_per_class=2",
                      "trainer.max_epochs=60", "logger=csv", "encoder.widths=[16,16,16]", "callbacks=none",
-                     "trainer.log_every_n_steps=1", "model.optimizer.weight_decay=0")  # fmt: skip
+                     "trainer.log_every_n_steps=1", "optimizer.weight_decay=0")  # fmt: skip
 
     rows = [line for line in (done.run / "metrics.csv").read_text().splitlines() if line]
     column = rows[0].split(",").index("train/nll")
@@ -160,6 +161,7 @@ def test_overfit_learns_its_images_by_heart(run_train):
     assert losses[-1] < 0.05 < losses[0]
 
 
+@pytest.mark.slow
 def test_the_profiler_reports(run_train):
     done = run_train("debug=profiler", *TINY, "trainer.max_epochs=1", "transfer=scratch")
 

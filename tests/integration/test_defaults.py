@@ -11,15 +11,12 @@ from aetransfer.config.compose import composed
 from aetransfer.config.groups import choices_of, config_directory
 from aetransfer.config.measures import Measures
 from aetransfer.config.schema import (
-    AutoEncoderModel,
-    ClassifierModel,
     Conv4Encoder,
     Data,
     Head,
     Trainer,
     Training,
     Transfer,
-    VAEModel,
 )
 from aetransfer.config.sentences import SCHEMAS
 from aetransfer.config.sweep_file import SweepFile
@@ -41,7 +38,6 @@ USUAL = {
     **{f"evaluation/{name}": (Measures,) for name in choices_of("evaluation")},
     **{name: (schema,) for name, schema in SCHEMAS.items()},
 }
-MODELS = {"ae": AutoEncoderModel, "vae": VAEModel, "classifier": ClassifierModel}
 
 
 def content(place):
@@ -52,7 +48,7 @@ def content(place):
 
 def defaults(taker):
     """What a schema or a class takes missing keys for, by key. None says that nothing is set, and is no number."""
-    if issubclass(taker, BaseModel):
+    if isinstance(taker, type) and issubclass(taker, BaseModel):
         found = {field.alias or name: field.default for name, field in taker.model_fields.items()}
     else:
         found = {name: each.default for name, each in inspect.signature(taker).parameters.items()}
@@ -78,31 +74,17 @@ def test_a_missing_key_has_the_value_of_the_usual_file(place, taker):
     assert [pair for pair in pairs(taker, content(place)) if pair[1] != pair[2]] == []
 
 
-def test_what_every_model_sets_otherwise_has_no_default():
-    agrees = {}
-    for name, taker in MODELS.items():
-        for key, default, value in pairs(taker, content(f"model/{name}")):
-            agrees.setdefault(key, []).append(value == default)
-
-    assert [key for key, those in agrees.items() if not any(those)] == []
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_a_models_own_optimiser_is_not_guessed(name):
-    optimizer = content(f"model/{name}")["optimizer"]
-
-    for key in ("weight_decay", "schedule"):
-        node = {"name": name, "optimizer": {other: value for other, value in optimizer.items() if other != key}}
-        with pytest.raises(ValueError, match=f"{key}\n  Field required"):
-            MODELS[name].model_validate(node)
-
-
 @pytest.mark.parametrize(
-    ("place", "name"), [(place, name) for place in ("callbacks/default", "callbacks/probe") for name in content(place)]
+    "place",
+    [
+        *(f"callbacks/{name}#{key}" for name in ("default", "probe") for key in content(f"callbacks/{name}")),
+        *(f"model/{name}#model" for name in choices_of("model")),
+        *(f"scheduler/{name}" for name in choices_of("scheduler") if name != "none"),
+    ],
 )
-def test_a_callbacks_own_defaults_are_those_of_its_file(place, name):
-    node = content(place)[name]
-    if name == "defaults":
+def test_the_defaults_of_what_is_called_are_those_of_its_file(place):
+    node = content(place)
+    if place.endswith("#defaults"):
         return
     module, _, called = node["_target_"].rpartition(".")
     taker = getattr(__import__(module, fromlist=[called]), called)

@@ -1,16 +1,18 @@
-"""Encoders in a store of an earlier version: read, embedded with and carried, with the codes that they gave then."""
+"""A store of an earlier version: its runs are listed, measured and reported, its encoders give the codes of then."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from aetransfer.data.embedded import read_digits
 from safetensors.torch import load_file
 
 import aetransfer
-from aetransfer import embed
+from aetransfer import embed, evaluate, report
+from aetransfer.data.readers.embedded import read_digits
+from aetransfer.runs import __main__ as runs
 
 STORE = Path(__file__).parents[1] / "data_of_earlier_versions" / "0.1.0-2026-11"
 CODES = {name: torch.tensor(codes) for name, codes in json.loads((STORE / "codes.json").read_text()).items()}
@@ -19,7 +21,7 @@ CARRIED = ("data=digits", "trainer.max_epochs=1", "trainer.limit_train_batches=3
 
 @pytest.mark.parametrize("name", CODES)
 def test_its_encoders_give_the_codes_that_they_gave_then(name):
-    images = read_digits("test").images[:4].float() / 255
+    images = read_digits("test").inputs[:4].float() / 255
     for file in ("", "encoder.safetensors", "checkpoints/best.ckpt"):
         encoder = aetransfer.load_encoder(STORE / "runs" / name / file)
         assert encoder.input_shape == (1, 32, 32)
@@ -57,3 +59,46 @@ def test_what_is_written_today_says_input_shape(run_train):
     assert 'input_shape\\": [1, 32, 32]' in header and "image_size" not in header
     assert checkpoint["hyper_parameters"]["architecture"]["input_shape"] == [1, 32, 32]
     assert json.loads((run / "encoder.json").read_text())["input"]["shape"] == [1, 32, 32]
+
+
+@pytest.fixture
+def store(tmp_path):
+    """A copy of that store, which a command may write to."""
+    return Path(shutil.copytree(STORE, tmp_path / "store"))
+
+
+def test_its_runs_are_listed_and_shown_with_what_their_models_were(command, store):
+    listed = command(runs.main, "list", f"paths.output_dir={store}")
+    shown = command(runs.main, "show", next(name for name in CODES if "-vae-" in name), f"paths.output_dir={store}")
+
+    assert listed.code == shown.code == 0, listed.err + shown.err
+    for name in CODES:
+        assert name in listed.out
+    assert "optimizer.lr" in shown.out and "neg_elbo" in shown.out
+
+
+def test_an_old_filter_has_todays_key(command, store):
+    done = command(runs.main, "list", f"paths.output_dir={store}", "optimizer.lr=1e-3")
+
+    assert done.code == 0, done.err
+    assert "pretrain-digits-ae-" in done.out and "transfer-" not in done.out
+
+
+@pytest.mark.parametrize("name", CODES)
+def test_a_run_is_measured_again_to_its_own_numbers(command, store, name):
+    done = command(evaluate.main, f"run={store}/runs/{name}")
+    told = json.loads((store / "runs" / name / "result.json").read_text())["metrics"]
+
+    assert done.code == 0, done.err
+    found = {line.split()[0]: float(line.split()[1]) for line in done.out.splitlines() if line.startswith("test/")}
+    assert found == pytest.approx({key: value for key, value in told.items() if key.startswith("test/")}, rel=1e-4)
+
+
+def test_a_report_and_pages_are_made_of_them(command, store):
+    done = command(report.main, f"paths.output_dir={store}", "stage=transfer")
+    page = command(report.main, f"run={store}/runs/{next(name for name in CODES if '-vae-' in name)}")
+
+    assert done.code == page.code == 0, done.err + page.err
+    assert "test/acc" in done.out
+    (html,) = store.glob("runs/*vae*/report.html")
+    assert "variational autoencoder" in html.read_text() and "-ELBO, nats an image" in html.read_text()

@@ -9,7 +9,7 @@ from aetransfer.models.autoencoder import AutoEncoder
 from tests.integration.conftest import TINY_PRETRAINING, assert_refused
 
 PRETRAINING = (*TINY_PRETRAINING, "model=ae", "trainer.limit_train_batches=4", "logger=none", "callbacks=none")
-ADVICE = "lower model.optimizer.lr or set trainer.gradient_clip_val, the last checkpoint is from before it."
+ADVICE = "lower optimizer.lr or set trainer.gradient_clip_val, the last checkpoint is from before it."
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_a_weight_that_is_no_number_is_never_kept(run_train, tmp_path, spoilt_at
 
 
 def test_a_learning_rate_that_explodes_says_so(run_train):
-    done = run_train(*PRETRAINING, "model.optimizer.lr=1e30", "trainer.max_epochs=4")
+    done = run_train(*PRETRAINING, "optimizer.lr=1e30", "trainer.max_epochs=4")
 
     assert done.code == 1
     assert "NaN or infinite" in done.err

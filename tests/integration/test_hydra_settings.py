@@ -180,7 +180,7 @@ def test_the_choices_that_a_sentence_offers_are_all(torchless, folders):
 
 def test_a_pretraining_of_ones_own_is_no_path_where_a_folder_is_called_like_it(names, tmp_path, monkeypatch):
     (tmp_path / "lab" / "pretrain").mkdir(parents=True)
-    (tmp_path / "lab" / "pretrain" / "mine.yaml").write_text("defaults: [ae]\ntrainer: {max_epochs: 3}\n")
+    (tmp_path / "lab" / "pretrain" / "mine.yaml").write_text("defaults: [declared]\ntrainer: {max_epochs: 3}\n")
     (tmp_path / "mine").mkdir()
     monkeypatch.chdir(tmp_path)
 

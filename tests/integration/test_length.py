@@ -21,7 +21,7 @@ SMALL = ("encoder.widths=[2,2]", "encoder.latent_dim=4", "data.batch_size=32", "
 TINY = ("data=digits", "model=ae", "data.epoch_images=160", *SMALL)
 VAE = (*TINY[:1], "model=vae", "model.kl_warmup_epochs=1", "model.kl_cycles=2", *TINY[2:])
 TRANSFER = ("data=photo_digits", "data.epoch_images=160", *SMALL)
-STOPS_EARLY = ("model.optimizer.lr=1e-20", "callbacks=early_stopping", "callbacks.early_stopping.patience=1")
+STOPS_EARLY = ("optimizer.lr=1e-20", "callbacks=early_stopping", "callbacks.early_stopping.patience=1")
 
 
 def epochs_in(done):

@@ -111,7 +111,7 @@ def test_a_csv_of_a_run_that_was_cut_off_goes_on_and_has_each_step_once(run_trai
 
 @pytest.mark.slow
 def test_a_resumed_transfer_still_knows_the_filters_it_began_with(run_train, interrupted_at, monkeypatch, tmp_path):
-    words = (*TRANSFER, "transfer=finetune", "model.optimizer.lr=0.01", "trainer.max_epochs=3")
+    words = (*TRANSFER, "transfer=finetune", "optimizer.lr=0.01", "trainer.max_epochs=3")
     whole = run_train(*words)
     monkeypatch.setenv("AETRANSFER_OUTPUT_DIR", str(tmp_path / "cut"))
     with interrupted_at(step=7):

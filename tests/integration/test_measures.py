@@ -238,8 +238,16 @@ def test_inceptions_distance_is_taken_of_the_features_that_its_weights_give(
 @pytest.mark.parametrize(
     ("model", "measure", "sentence"),
     [
-        ("ae", "vae", "evaluation=vae measures a VAE, and this run is model=ae."),
-        ("ae", "classifier", "evaluation=classifier measures a transfer, and this run is model=ae."),
+        (
+            "ae",
+            "vae",
+            "evaluation=vae needs a model that gives a posterior, and this run's (autoencoder) does not: leave it out.",
+        ),
+        (
+            "ae",
+            "classifier",
+            "evaluation=classifier needs a model that tells classes apart, and this run's (autoencoder) does not: leave it out.",
+        ),
         (
             "ae",
             "fid evaluation.fid.inception_weights=nowhere.pth",
@@ -256,11 +264,11 @@ def test_what_a_run_does_not_have_is_refused(run_train, run_evaluate, model, mea
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["model=ae", "data=digits", "evaluation=vae"], "evaluation=vae measures a VAE, and this run is model=ae."),
-        (["model=vae", "data=digits", "evaluation=[vae,classifier]"], "evaluation=classifier measures a transfer, and this run is model=vae."),
-        ([*TINY, "evaluation=[probes,fid]"], "evaluation=fid measures an ae or vae, and this run is model=classifier."),
-        (["-m", "model=vae,ae", "data=digits", "evaluation=vae"], "evaluation=vae measures a VAE, and this run is model=ae."),
-        (["--identity", *TINY, "evaluation=reconstruction"], "evaluation=reconstruction measures an ae or vae, and this run is model=classifier."),
+        (["model=ae", "data=digits", "evaluation=vae"], "evaluation=vae needs a model that gives a posterior, and this run's (ae) does not: leave it out."),
+        (["model=vae", "data=digits", "evaluation=[vae,classifier]"], "evaluation=classifier needs a model that tells classes apart, and this run's (vae) does not: leave it out."),
+        ([*TINY, "evaluation=[probes,fid]"], "evaluation=fid needs a model that reconstructs its inputs, and this run's (classifier) does not: leave it out."),
+        (["-m", "model=vae,ae", "data=digits", "evaluation=vae"], "evaluation=vae needs a model that gives a posterior, and this run's (ae) does not: leave it out."),
+        (["--identity", *TINY, "evaluation=reconstruction"], "evaluation=reconstruction needs a model that reconstructs its inputs, and this run's (classifier) does not: leave it out."),
     ],
 )  # fmt: skip
 def test_a_training_that_asks_for_what_its_model_does_not_have_is_refused_before_it(torchless, words, sentence):

@@ -1,10 +1,8 @@
 """A result belongs to its data: other data are another run, the same data are the same run wherever they lie."""
 
 import csv
-import gzip
 import json
 import os
-import re
 import shutil
 import signal
 from pathlib import Path
@@ -505,76 +503,3 @@ def test_a_large_training_split_is_compared_by_evenly_spaced_images():
     assert contents.checksum_of(other, quarter) != contents.checksum_of(images, quarter)
     changed[4] -= 1
     assert contents.checksum_of(other, quarter) == contents.checksum_of(images, quarter)
-
-
-class TestStoreOfBefore:
-    """Runs of version 0.1 are named by their config alone, and have a list of files with sizes and times."""
-
-    WORDS = (*AE, "data=mnist")
-
-    @pytest.fixture
-    def raw(self, tmp_path):
-        raw = tmp_path / "data" / "MNIST" / "raw"
-        write_idx(raw, 40, 20)
-        return raw
-
-    @pytest.fixture
-    def before(self, train, raw, tmp_path):
-        """A finished run as that version would have left it."""
-        run = train(*self.WORDS).run
-        earlier = run.rename(run.with_name(run.name.rpartition("-")[0]))
-        config = (earlier / "config.yaml").read_text()
-        (earlier / "config.yaml").write_text(re.sub(r"  digest: .*\n", "", config))
-        result = json.loads((earlier / "result.json").read_text())
-        del result["own_code"]
-        (earlier / "result.json").write_text(json.dumps(result | {"identity": earlier.name.rpartition("-")[2]}))
-        shutil.rmtree(run.parent / ".data")
-        (run.parent / ".data").mkdir()
-        files = {
-            f"MNIST/raw/{path.name}": [path.stat().st_size, path.stat().st_mtime_ns] for path in sorted(raw.iterdir())
-        }
-        (run.parent / ".data" / "0123456789abcdef.json.gz").write_bytes(gzip.compress(json.dumps(files).encode()))
-        noted = {"images": "0f0f0f0f", "files": "0123456789abcdef", "contents": None}
-        (earlier / "data.json").write_text(json.dumps(noted))
-        return earlier
-
-    def test_a_finished_run_is_found_while_its_files_were_not_touched(self, train, before, raw):
-        assert train(*self.WORDS).run == before
-        os.utime(raw / "t10k-labels-idx1-ubyte", ns=(1, 1))
-
-        assert train(*self.WORDS).run != before
-
-    def test_it_is_found_as_a_pretraining(self, train, before):
-        words = (*(word.replace("data.batch", "pretrain.data.batch") for word in SMALL), "data=photo_digits",
-                 "data.batch_size=32", "pretrain.trainer.max_epochs=1", "trainer.limit_train_batches=2")  # fmt: skip
-
-        assert train(*words, "transfer=frozen").result["source"] == str(before)
-
-    def test_it_is_listed_measured_and_carried(self, train, before, command, run_evaluate):
-        from aetransfer.runs import __main__ as runs
-
-        assert before.name in command(runs.main, "list").out
-        assert "test/mse" in run_evaluate(f"run={before}").out
-        words = ("data=photo_digits", f"pretrain={before}", *SMALL[2:5], "trainer.limit_train_batches=2")
-        assert train(*words, "transfer=frozen", "trainer.accelerator=cpu").code == 0
-
-    def test_a_list_of_files_that_is_damaged_says_nothing(self, train, before):
-        (before.parent / ".data" / "0123456789abcdef.json.gz").write_bytes(b"?")
-
-        assert train(*self.WORDS).run != before
-
-    def test_a_class_folder_that_has_lost_an_image_is_other_data(self, train, tmp_path):
-        root = write_pets(tmp_path / "data" / "cifar10", size=32)
-        words = (*AE, "data=cifar10", "data.classes=2")
-        run = train(*words).run
-        earlier = run.rename(run.with_name(run.name.rpartition("-")[0]))
-        files = {
-            path.relative_to(root.parent).as_posix(): [path.stat().st_size, path.stat().st_mtime_ns]
-            for path in sorted(root.rglob("*.png"))
-        }
-        (run.parent / ".data" / "fedcba9876543210.json.gz").write_bytes(gzip.compress(json.dumps(files).encode()))
-        (earlier / "data.json").write_text(json.dumps({"images": "0", "files": "fedcba9876543210", "contents": None}))
-        assert train(*words).run == earlier
-        (root / "train" / "cat" / "0003.png").unlink()
-
-        assert train(*words).run != earlier

@@ -45,7 +45,7 @@ def assert_same(resumed, whole):
         )
 
 
-@pytest.mark.parametrize("step", (1, 2, 4, 5, 8))
+@pytest.mark.parametrize("step", (2, 4, *(pytest.param(step, marks=pytest.mark.slow) for step in (1, 5, 8))))
 def test_a_run_cut_at_any_step_ends_in_the_same_bits(
     run_train, interrupted_at, monkeypatch, tmp_path, checkpoint_at_every_step, step
 ):
@@ -111,7 +111,7 @@ def test_a_checkpoint_is_written_within_an_epoch(run_train, interrupted_at, tmp_
 
 def test_a_run_that_stopped_early_and_was_killed_before_its_test_does_not_train_on(run_train, monkeypatch, tmp_path):
     words = (*TINY_PRETRAINING, "model=ae", "trainer.max_epochs=50", "trainer.limit_train_batches=1", "logger=none",
-             "model.optimizer.lr=1e-9", "callbacks=early_stopping", "callbacks.early_stopping.patience=2")  # fmt: skip
+             "optimizer.lr=1e-9", "callbacks=early_stopping", "callbacks.early_stopping.patience=2")  # fmt: skip
     whole = run_train(*words)
 
     monkeypatch.setenv("AETRANSFER_OUTPUT_DIR", str(tmp_path / "cut"))

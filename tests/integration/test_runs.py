@@ -11,13 +11,12 @@ import pytest
 import yaml
 
 from aetransfer import report
-from aetransfer.config.monitor import MONITORS
-from aetransfer.models.autoencoder import AutoEncoder
-from aetransfer.models.classifier import Classifier
+from aetransfer.assemble import make_encoder, make_model
+from aetransfer.models.facts import facts_of
 from aetransfer.runs import __main__ as runs
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.lock import RunLock
-from tests.integration.conftest import TINY
+from tests.integration.conftest import TINY, TINY_PRETRAINING, job_of
 
 
 @pytest.fixture
@@ -92,7 +91,7 @@ def test_list_has_a_row_for_each_run(run_runs, store):
         (["model=ae"], "aaaa"),
         (["seed=0,2"], "aaaa bbbb dddd"),
         (["name=*-s1-*"], "cccc"),
-        (["encoder.latent_dim=64.0", "model.optimizer.lr=1e-3", "arm=frozen"], "bbbb"),
+        (["encoder.latent_dim=64.0", "optimizer.lr=1e-3", "arm=frozen"], "bbbb"),
         (["head.hidden=[64],[64,32]", "seed=1"], "cccc"),
         (["data.labels_per_class=all", "seed=1"], "cccc"),
         (["status=interrupted"], ""),
@@ -269,6 +268,22 @@ def test_500_runs_are_listed_without_torch_and_without_waiting(store):
     assert time.perf_counter() - before < 10
 
 
-def test_the_metrics_known_without_torch_are_those_of_the_models():
-    for name, model in (("ae", AutoEncoder), ("classifier", Classifier)):
-        assert MONITORS[name] == (model.monitor, model.monitor_mode)
+@pytest.mark.parametrize(
+    ("words", "monitor"),
+    [
+        ((*TINY_PRETRAINING, "model=ae"), "val/mse"),
+        ((*TINY_PRETRAINING, "model=vae"), "val/neg_elbo"),
+        ((*TINY_PRETRAINING, "model=vae", "model.kl_weight=4"), "val/loss"),
+        ((*TINY, "transfer=scratch"), "val/acc"),
+    ],
+)
+def test_what_is_known_of_earlier_models_is_what_they_say_themselves(words, monitor):
+    job = job_of(*words)
+    said = make_model(job, make_encoder(job), outputs=10).facts(job.model.name)
+
+    known = facts_of({}, {"model": {"name": job.model.name, **job.model.model_extra}})
+
+    # What a VAE minimises is a metric too by now.
+    said.metrics.pop("loss", None)
+    assert known == said
+    assert known.monitor == monitor

@@ -13,8 +13,8 @@ import pytest
 from optuna.trial import TrialState
 
 from aetransfer import command_line
-from aetransfer.config.monitor import MONITORS
 from aetransfer.config.sweep_file import Space, SweepFile
+from aetransfer.models.facts import Monitor
 from aetransfer.runs.lock import Claim
 from aetransfer.sweeps.study import ArmStudy, storage_at
 from tests.integration.conftest import TINY, assert_is_one_sentence
@@ -47,7 +47,7 @@ class Accuracy:
         self.folder, self.of, self.asked = folder, of, []
 
     def __call__(self, config):
-        self.asked.append((config.transfer.name, config.model.optimizer.lr))
+        self.asked.append((config.transfer.name, config.optimizer.lr))
         return self.of(config)
 
 
@@ -140,7 +140,7 @@ def test_a_search_that_can_not_read_its_own_notes_leaves_what_it_has_done(fake_t
 
 def test_a_key_on_the_command_line_is_not_searched(fake_train, tmp_path):
     accuracy = Accuracy(tmp_path / "runs", lambda config: 0.5)
-    done = fake_train(accuracy, *SEARCH, "model.optimizer.lr=0.004")
+    done = fake_train(accuracy, *SEARCH, "optimizer.lr=0.004")
 
     assert {lr for _, lr in accuracy.asked} == {0.004}
     assert len(rows(done)) == 2
@@ -150,7 +150,7 @@ def test_a_key_on_the_command_line_is_not_searched(fake_train, tmp_path):
 def test_a_search_is_the_same_each_time_and_another_with_another_seed(fake_train, tmp_path):
     asked = []
     for place, seed in (("a", 0), ("b", 0), ("c", 1)):
-        accuracy = Accuracy(tmp_path / "runs", lambda config: config.model.optimizer.lr)
+        accuracy = Accuracy(tmp_path / "runs", lambda config: config.optimizer.lr)
         fake_train(accuracy, *SEARCH, f"sweep.storage={tmp_path / place}", f"sweep.seed={seed}")
         asked.append(accuracy.asked)
 
@@ -162,10 +162,10 @@ def test_a_search_is_the_same_each_time_and_another_with_another_seed(fake_train
     ("words", "sentence"),
     [
         (["sweep.trials=0"], "sweep.trials=0 should be greater than 0."),
-        (["sweep.space.model.optimizer.lr.low=1"], "sweep.space.model"),
+        (["sweep.space.optimizer.lr.low=1"], "sweep.space.optimizer"),
         (["+sweep.space={seed:{low:0}}"], "sweep.space.seed takes choices, or low and a greater high."),
         (
-            ["model.optimizer.lr=1", "model.optimizer.encoder_lr=1", "model.optimizer.weight_decay=1"],
+            ["optimizer.lr=1", "optimizer.encoder_lr=1", "optimizer.weight_decay=1"],
             "Nothing is left to search",
         ),
     ],
@@ -178,8 +178,8 @@ def test_a_mistake_is_one_sentence(run_train, words, sentence):
 
 
 def study(tmp_path, trials=2):
-    space = {"model.optimizer.lr": Space(low=0.001, high=1.0, log=True)}
-    return ArmStudy("arm", MONITORS["classifier"], SweepFile(trials=trials), space, storage_at(None, tmp_path))
+    space = {"optimizer.lr": Space(low=0.001, high=1.0, log=True)}
+    return ArmStudy("arm", Monitor("val/acc", "max"), SweepFile(trials=trials), space, storage_at(None, tmp_path))
 
 
 def test_the_studies_are_in_the_store_also_where_that_is_below_the_home_directory(fake_train, tmp_path, monkeypatch):

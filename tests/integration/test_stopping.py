@@ -65,7 +65,11 @@ def whole_run(run_train, monkeypatch, tmp_path, words):
     return whole
 
 
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2], ids=lambda sent: sent.name)
+@pytest.mark.parametrize(
+    "sent",
+    [signal.SIGTERM, *(pytest.param(sent, marks=pytest.mark.slow) for sent in (signal.SIGUSR1, signal.SIGUSR2))],
+    ids=lambda sent: sent.name,
+)
 def test_training_keeps_its_state_after_the_step_in_which_a_signal_comes(
     run_train, monkeypatch, tmp_path, signalled_at, sent
 ):

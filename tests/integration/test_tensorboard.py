@@ -147,7 +147,7 @@ def test_test_images_are_first_read_when_all_is_chosen(run_train, monkeypatch):
 
 @pytest.mark.parametrize("arm", ["frozen", "finetune"])
 def test_filters_stand_beside_what_was_carried(run_train, arm):
-    done = run_train(*TRANSFER, f"transfer={arm}", "model.optimizer.lr=0.01")
+    done = run_train(*TRANSFER, f"transfer={arm}", "optimizer.lr=0.01")
     picture = pixels(done.run / "first_layer.png")[16:].astype(int)
     carried, learnt = np.split(picture[:, : picture.shape[1] // 2 * 2], 2, axis=1)
 

@@ -80,7 +80,10 @@ def test_a_declared_pretraining_is_the_one_that_a_command_of_its_own_makes(run_t
     assert transfer.result["source"] == str(alone.run)
 
 
-@pytest.mark.parametrize("given", ["", "encoder.safetensors", "checkpoints/best.ckpt"])
+@pytest.mark.parametrize(
+    "given",
+    ["", *(pytest.param(file, marks=pytest.mark.slow) for file in ("encoder.safetensors", "checkpoints/best.ckpt"))],
+)
 def test_a_pretraining_is_given_as_run_directory_encoder_or_checkpoint(run_train, given):
     declared = run_train(*TINY, "transfer=frozen")
     source = declared.result["source"]
@@ -169,7 +172,7 @@ def test_checkpoints_load_with_weights_only(run_train):
 
 def test_a_decoder_that_dies_stops_the_run_in_its_first_epoch_and_names_the_setting(run_train):
     done = run_train("data=digits", "model=ae", "encoder.widths=[4,8,8,8]", "data.batch_size=4", "encoder.init=torch",
-                     "model.optimizer.lr=1", "trainer.limit_train_batches=220", "trainer.max_epochs=5", "logger=none")  # fmt: skip
+                     "optimizer.lr=1", "trainer.limit_train_batches=220", "trainer.max_epochs=5", "logger=none")  # fmt: skip
 
     assert done.code == 1
     assert "The decoder is dead" in done.err
@@ -179,7 +182,7 @@ def test_a_decoder_that_dies_stops_the_run_in_its_first_epoch_and_names_the_sett
 
 def test_a_saturated_decoder_is_noticed_after_an_epoch_of_few_steps_whatever_the_callbacks(run_train, tmp_path):
     done = run_train("data=digits", "model=ae", "encoder.widths=[4,8,8,8]", "encoder.init=torch", "callbacks=none",
-                     "model.optimizer.lr=1", "trainer.max_epochs=5", "logger=none")  # fmt: skip
+                     "optimizer.lr=1", "trainer.max_epochs=5", "logger=none")  # fmt: skip
 
     assert done.code == 1
     assert "The decoder is dead: after 41 steps" in done.err
@@ -216,7 +219,7 @@ def test_that_a_folder_without_a_test_split_is_cut_is_said_before_the_training_a
 
 def test_early_stopping_ends_a_run_before_its_last_epoch(run_train):
     done = run_train(*TINY_PRETRAINING, "model=ae", "trainer.max_epochs=50", "trainer.limit_train_batches=1",
-                     "model.optimizer.lr=1e-9", "callbacks=early_stopping", "callbacks.early_stopping.patience=2",
+                     "optimizer.lr=1e-9", "callbacks=early_stopping", "callbacks.early_stopping.patience=2",
                      "logger=none")  # fmt: skip
 
     assert done.result["counts"]["epochs"] < 50
@@ -298,9 +301,11 @@ def test_a_result_of_other_code_is_used_with_a_warning_or_refused(run_train):
 
 def test_a_running_run_has_a_heartbeat(run_train, monkeypatch, tmp_path):
     seen = []
+    count = Throughput.on_train_batch_end
 
-    def look(self, trainer, *_):
+    def look(self, trainer, *others):
         seen.append(json.loads((Path(trainer.default_root_dir) / "result.json").read_text()))
+        count(self, trainer, *others)
 
     monkeypatch.setattr(Throughput, "on_train_batch_end", look)
     run_train(*TINY_PRETRAINING, "model=ae", "trainer.limit_train_batches=2", "logger=none")
@@ -309,7 +314,9 @@ def test_a_running_run_has_a_heartbeat(run_train, monkeypatch, tmp_path):
     assert datetime.fromisoformat(seen[0]["heartbeat"]).tzinfo is not None
 
 
-@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
+@pytest.mark.parametrize(
+    "precision", ["bf16-mixed", *(pytest.param(each, marks=pytest.mark.slow) for each in ("bf16-true", "64-true"))]
+)
 def test_other_precisions_train_and_measure(run_train, precision):
     done = run_train(*TINY_PRETRAINING, "model=vae", f"trainer.precision={precision}", "trainer.limit_train_batches=1",
                      "trainer.max_epochs=1", "logger=none", "callbacks=none")  # fmt: skip

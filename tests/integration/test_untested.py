@@ -83,9 +83,9 @@ def test_it_takes_no_measures_and_says_so(run_train, no_test_split, tmp_path):
 
 
 def test_what_an_earlier_command_has_tested_a_search_does_not_show(run_train, write_config):
-    folder = write_config(**{"sweep/mine": "trials: 1\nspace: {model.optimizer.lr: {choices: [0.004]}}\n"})
+    folder = write_config(**{"sweep/mine": "trials: 1\nspace: {optimizer.lr: {choices: [0.004]}}\n"})
     words = (*TINY, "transfer=scratch", "trainer.max_epochs=1")
-    assert "test/acc" in run_train(*words, "model.optimizer.lr=0.004").out
+    assert "test/acc" in run_train(*words, "optimizer.lr=0.004").out
 
     done = run_train("-m", *folder, *words, "sweep=mine")
 

@@ -1,18 +1,22 @@
 """The classifier's metrics against scikit-learn, and what freezing means."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 
-from aetransfer.config.schema import Optimizer, Transfer
-from aetransfer.models.classifier import Classifier, layers_reached
-from aetransfer.models.metrics import ClassifierMetrics
-from aetransfer.models.optimisers import configure
+from aetransfer.config.schema import Transfer
+from aetransfer.data.batches import Batch
+from aetransfer.data.draws import Share
+from aetransfer.models.base import layers_reached
+from aetransfer.models.classifier import Classifier
+from aetransfer.models.schedules import cosine, one_cycle
 from aetransfer.networks.conv4 import Conv4
 from aetransfer.networks.head import Head
-from tests.made import TokenEncoder
+from tests.made import TokenEncoder, optimised, trainer_of
 
 ARMS = {
     "scratch": Transfer(name="scratch", weights="fresh", encoder="trained"),
@@ -27,27 +31,31 @@ def make_classifier(freeze, **encoder):
 
 def make_arm(transfer, **encoder):
     body = Conv4(input_shape=(1, 16, 16), latent_dim=6, widths=[4, 8], **encoder)
-    return Classifier(
-        body,
-        Head(6, 3),
-        classes=3,
-        transfer=transfer,
-        optimizer=Optimizer(name="adam", lr=1e-3, weight_decay=0, schedule="none"),
-    )
+    model = Classifier(body, Head(6, 3), 3)
+    model.follow(transfer)
+    return optimised(model)
+
+
+def measured(logits, labels, *, parts):
+    """What a classifier that gives these logits measures of them, in several batches."""
+    model = Classifier(Conv4(input_shape=(1, 16, 16)), Head(128, 2), logits.shape[1]).eval()
+    model.forward = lambda inputs: inputs
+    model.measure()
+    for part in parts:
+        batch = Batch(logits[part], labels[part], Share(len(labels[part])))
+        model.val_metrics.update(model.step(batch), batch.share.counted)
+    return {name: metric.compute().item() for name, metric in model.val_metrics.by_name().items()}
 
 
 def test_metrics_over_batches_are_those_of_the_whole_split():
     logits, labels = torch.randn(300, 5) * 2, torch.randint(5, (300,))
-    metrics = ClassifierMetrics(5)
-    for part in (slice(0, 128), slice(128, 256), slice(256, 300)):
-        metrics.update(logits[part], labels[part])
-    found = {name: metric.compute().item() for name, metric in metrics.named("test").items()}
+    found = measured(logits, labels, parts=(slice(0, 128), slice(128, 256), slice(256, 300)))
     guesses, probabilities = logits.argmax(1), logits.softmax(1)
 
-    assert found["test/acc"] == pytest.approx(accuracy_score(labels, guesses))
-    assert found["test/f1"] == pytest.approx(f1_score(labels, guesses, average="macro"))
-    assert found["test/nll"] == pytest.approx(log_loss(labels, logits.double().softmax(1).numpy()), rel=1e-5)
-    assert found["test/ece"] == pytest.approx(slow_calibration_error(probabilities, labels), abs=1e-5)
+    assert found["acc"] == pytest.approx(accuracy_score(labels, guesses))
+    assert found["f1"] == pytest.approx(f1_score(labels, guesses, average="macro"))
+    assert found["nll"] == pytest.approx(log_loss(labels, logits.double().softmax(1).numpy()), rel=1e-5)
+    assert found["ece"] == pytest.approx(slow_calibration_error(probabilities, labels), abs=1e-5)
 
 
 def slow_calibration_error(probabilities, labels):
@@ -85,13 +93,8 @@ def test_an_encoder_that_is_trained_gets_gradients():
 def test_a_frozen_layer_leaves_the_layers_within_it_in_their_mode(mode):
     transfer = Transfer(name="transplant_frozen", weights="transplanted", encoder="transplant_frozen", transplanted=3)
     encoder = TokenEncoder(input_shape=(1, 16, 16), latent_dim=6)
-    model = Classifier(
-        encoder,
-        Head(6, 3),
-        classes=3,
-        transfer=transfer,
-        optimizer=Optimizer(name="adam", lr=1e-3, weight_decay=0, schedule="none"),
-    )
+    model = Classifier(encoder, Head(6, 3), 3)
+    model.follow(transfer)
     if mode is not None:
         model.train(mode)
 
@@ -99,41 +102,54 @@ def test_a_frozen_layer_leaves_the_layers_within_it_in_their_mode(mode):
     assert encoder.attention.out_proj.training == encoder.bottleneck.training == (mode is not False)
 
 
-@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
-@pytest.mark.parametrize("schedule", ["none", "cosine", "one_cycle"])
-def test_encoder_and_head_have_learning_rates_of_their_own(name, schedule):
-    model = make_classifier(freeze=False)
-    config = Optimizer(name=name, lr=0.1, encoder_lr=0.01, weight_decay=0.2, schedule=schedule)
-    groups = {"encoder": (model.encoder.parameters(), 0.01), "head": (model.head.parameters(), 0.1)}
-    made = configure(config, groups, total_steps=100)
+@pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD])
+@pytest.mark.parametrize("schedule", [None, cosine, one_cycle])
+def test_encoder_and_head_have_learning_rates_of_their_own(kind, schedule):
+    model = optimised(make_classifier(freeze=False), kind, schedule, lr=0.1, encoder_lr=0.01, weight_decay=0.2)
+    made = model.optimisation.configure(model.rates(), trainer_of(steps=100), "val/acc", "max")
     optimizer = made["optimizer"]
     peaks = {group["name"]: group["lr"] for group in optimizer.param_groups}
     for _ in range(99):
         optimizer.step()
-        if schedule != "none":
+        if schedule is not None:
             made["lr_scheduler"]["scheduler"].step()
         peaks = {group["name"]: max(peaks[group["name"]], group["lr"]) for group in optimizer.param_groups}
 
     assert peaks == pytest.approx({"encoder": 0.01, "head": 0.1})
     assert all(group["weight_decay"] == 0.2 for group in optimizer.param_groups)
-    if schedule != "none":
+    if schedule is not None:
         assert all(group["lr"] < 1e-3 for group in optimizer.param_groups)
+
+
+@pytest.mark.parametrize("schedule", [cosine, one_cycle])
+def test_a_schedule_rises_over_its_share_of_the_steps_and_falls_to_its_factor_of_the_peak(schedule):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5, momentum=0.9)
+    scheduler = schedule(optimizer, total_steps=100, warmup=0.2, final_factor=0.01)
+    rates = [optimizer.param_groups[0]["lr"]]
+    for _ in range(99):
+        optimizer.step()
+        scheduler.step()
+        rates.append(optimizer.param_groups[0]["lr"])
+
+    assert max(rates) == pytest.approx(0.5, rel=1e-2)
+    assert rates.index(max(rates)) in (19, 20)
+    assert rates[-1] == pytest.approx(0.005, rel=0.1)
 
 
 def test_frozen_parameters_are_not_given_to_the_optimiser():
     model = make_classifier(freeze=True)
-    groups = {"encoder": (model.encoder.parameters(), 0.1), "head": (model.head.parameters(), 0.1)}
-    made = configure(Optimizer(name="adam", lr=0.1, weight_decay=0, schedule="one_cycle"), groups, total_steps=10)
+    made = model.optimisation.configure(model.rates(), trainer_of(steps=10), "val/acc", "max")
 
     assert [group["name"] for group in made["optimizer"].param_groups] == ["head"]
 
 
 def test_a_layerwise_arm_halves_the_learning_rate_with_each_layer_toward_the_input():
-    groups = make_arm(ARMS["layerwise"], batch_norm=True)._encoder_groups()
+    rates = make_arm(ARMS["layerwise"], batch_norm=True).rates()
+    assert rates.pop("head")[1] == 1e-3
 
-    assert [rate for _, rate in groups.values()] == pytest.approx([1e-3 / 8, 1e-3 / 4, 1e-3 / 2])
+    assert [rate for _, rate in rates.values()] == pytest.approx([1e-3 / 8, 1e-3 / 4, 1e-3 / 2])
     # A normalisation belongs to the convolution before it.
-    assert [len(parameters) for parameters, _ in groups.values()] == [4, 4, 2]
+    assert [len(parameters) for parameters, _ in rates.values()] == [4, 4, 2]
 
 
 @given(
@@ -153,19 +169,15 @@ def test_a_confidence_of_exactly_one_lies_in_the_bin_below_it():
     # 40 images at .97, all right, and 60 at 1, of which 57 are: one bin, in which 97 of 100 are.
     sure, surest = torch.tensor([0.97, 0.03]).log(), torch.tensor([200.0, 0.0])
     logits, labels = torch.stack([sure] * 40 + [surest] * 60), torch.tensor([0] * 97 + [1] * 3)
-    metrics = ClassifierMetrics(2)
-    metrics.update(logits[:50], labels[:50])
-    metrics.update(logits[50:], labels[50:])
+    found = measured(logits, labels, parts=(slice(50), slice(50, 100)))
 
     confidence = (40 * 0.97 + 60 * 1.0) / 100
-    assert metrics.ece.compute().item() == pytest.approx(confidence - 0.97, abs=1e-6)
+    assert found["ece"] == pytest.approx(confidence - 0.97, abs=1e-6)
 
 
 def test_one_image_without_a_number_leaves_no_metric_a_number():
     logits, labels = torch.randn(20, 3), torch.arange(20) % 3
     logits[7, 1] = torch.nan
-    metrics = ClassifierMetrics(3)
-    metrics.update(logits[:10], labels[:10])
-    metrics.update(logits[10:], labels[10:])
+    found = measured(logits, labels, parts=(slice(10), slice(10, 20)))
 
-    assert all(metric.compute().isnan() for metric in metrics.named("val").values())
+    assert len(found) == 4 and all(math.isnan(value) for value in found.values())

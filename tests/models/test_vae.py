@@ -7,12 +7,10 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
-from aetransfer.config.monitor import MONITORS
-from aetransfer.config.schema import Optimizer
-from aetransfer.data.batches import Batch, Share
+from aetransfer.data.batches import Batch
+from aetransfer.data.draws import Draws, Share, step_generator
 from aetransfer.models.likelihoods import Gaussian, make_likelihood
-from aetransfer.models.metrics import ActiveUnits, ElboMetrics
-from aetransfer.models.noise import step_generator
+from aetransfer.models.metrics import ActiveUnits
 from aetransfer.models.vae import VAE
 from aetransfer.networks.conv4 import Conv4
 
@@ -22,15 +20,8 @@ CPU = torch.device("cpu")
 def make_vae(**settings):
     torch.manual_seed(0)
     encoder = Conv4(input_shape=(1, 16, 16), latent_dim=6, widths=[4, 8])
-    defaults = {"likelihood": "bernoulli", "sigma": None, "kl_weight": 1.0, "kl_warmup_epochs": 0, "kl_cycles": 1}
-    defaults |= {"free_bits": 0.0}
-    vae = VAE(
-        encoder,
-        margin=2,
-        seed=0,
-        optimizer=Optimizer(name="adam", lr=1e-3, weight_decay=0, schedule="none"),
-        **(defaults | settings),
-    )
+    vae = VAE(encoder, **({"kl_warmup_epochs": 0} | settings))
+    vae.measure()
     torch.nn.init.normal_(vae.log_variance.weight, std=0.1)
     return vae
 
@@ -161,7 +152,7 @@ def test_padding_costs_no_nats():
     images = torch.zeros(2, 1, 16, 16)
     logits = torch.randn(2, 1, 16, 16)
     vae.decoder.forward = lambda codes: logits
-    terms = vae.terms(images, step_generator("test", 0, 0, CPU))
+    terms = vae.terms(images, step_generator("test", 0, 0, CPU), margin=2)
 
     expected = vae.likelihood.nll(logits[..., 2:-2, 2:-2], images[..., 2:-2, 2:-2])
     torch.testing.assert_close(terms.distortion, expected)
@@ -184,7 +175,7 @@ def test_three_processes_draw_the_noise_that_one_would(likelihood, whole):
     alone = vae.terms(images, step_generator("train", 0, 5, CPU))
     for rank in range(3):
         share = Share(whole, rank, 3)
-        terms = vae.terms(share.part(images), step_generator("train", 0, 5, CPU), share)
+        terms = vae.terms(share.part(images), step_generator("train", 0, 5, CPU), share=share)
         torch.testing.assert_close(terms.distortion, share.part(alone.distortion))
         torch.testing.assert_close(terms.kl, share.part(alone.kl))
 
@@ -209,29 +200,46 @@ def test_one_image_without_a_number_leaves_no_metric_a_number():
     mean, log_variance = torch.randn(2, 10, 4)
     mean[3, 1] = torch.nan
     kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
-    metrics = ElboMetrics(4, free_bits=0.5)
-    metrics.update(torch.rand(10), kl, mean)
+    metrics = VAE(Conv4(input_shape=(1, 16, 16), latent_dim=4), free_bits=0.5)
+    metrics.measure()
+    outputs = {"distortion": torch.rand(10), "rate": kl.sum(1), "kl": kl, "means": mean}
+    metrics.val_metrics.update(outputs | {"neg_elbo": outputs["distortion"] + outputs["rate"]}, 10)
 
-    found = {name: metric.compute() for name, metric in metrics.named("val").items()}
-    assert found.pop("val/distortion").isfinite()  # which none of this has spoilt
+    found = {name: metric.compute() for name, metric in metrics.val_metrics.by_name().items()}
+    assert found.pop("distortion").isfinite()  # which none of this has spoilt
     assert len(found) == 4 and all(value.isnan() for value in found.values())
+
+
+def batch_of(images, part="train"):
+    return Batch(images, torch.zeros(8), Share(8), draws=Draws(part, 0, 0, Share(8), CPU))
 
 
 @pytest.mark.parametrize(("kl_weight", "free_bits"), [(4.0, 0.0), (1.0, 3.0), (0.5, 3.0)])
 def test_a_vae_that_trains_for_another_bound_chooses_its_epoch_by_that(kl_weight, free_bits):
     vae = make_vae(kl_weight=kl_weight, free_bits=free_bits)
     images = torch.rand(8, 1, 16, 16)
-    vae._measure(vae.val_metrics, Batch(images, torch.zeros(8), Share(8)), step_generator("val", 0, 0, CPU))
+    vae.val_metrics.update(vae.step(batch_of(images, "val")), 8)
     terms = vae.terms(images, step_generator("val", 0, 0, CPU))
     paid = terms.kl.mean(0).clamp_min(free_bits).sum()
 
     assert vae.monitor == "val/loss"
-    torch.testing.assert_close(
-        vae.val_metrics.named("val")["val/loss"].compute(), terms.distortion.mean() + kl_weight * paid
-    )
+    expected = terms.distortion.mean() + kl_weight * paid
+    torch.testing.assert_close(vae.val_metrics.by_name()["loss"].compute(), expected)
     plain = make_vae()
-    assert (plain.monitor, plain.monitor_mode) == MONITORS["vae"]
-    assert "val/loss" not in plain.val_metrics.named("val")
+    assert (plain.monitor, plain.monitor_mode) == ("val/neg_elbo", "min")
+    assert "loss" not in plain.val_metrics.by_name()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"sigma": 0.1}, "sigma=0.1 belongs to likelihood=gaussian, not to bernoulli"),
+        ({"kl_cycles": 4}, "kl_cycles=4, but with kl_warmup_epochs=0 nothing rises in a cycle: raise it"),
+    ],
+)
+def test_settings_that_mean_nothing_together_are_refused(settings, said):
+    with pytest.raises(ValueError, match=said):
+        make_vae(**settings)
 
 
 def test_prior_samples_are_pixels():
@@ -273,7 +281,7 @@ def test_free_bits_let_a_latent_cost_that_much_for_nothing(monkeypatch):
     losses = {}
     for free_bits in (0.0, 50.0):
         vae = make_vae(free_bits=free_bits)
-        losses[free_bits] = vae.training_step(Batch(images, torch.zeros(8), Share(8)), 0).item()
+        losses[free_bits] = vae.training_step(batch_of(images), 0).item()
         terms = vae.terms(images, step_generator("train", 0, 0, CPU))
 
     distortion = terms.distortion.mean().item()

@@ -7,13 +7,13 @@ import torch
 from torch import nn
 
 from aetransfer.callbacks.scalars import gradient_norm
-from aetransfer.config.schema import Optimizer, Transfer
+from aetransfer.config.schema import Transfer
 from aetransfer.models.classifier import Classifier
 from aetransfer.networks.conv4 import Conv4
 from aetransfer.networks.encoder import Encoder
 from aetransfer.networks.head import Head
 from aetransfer.transfer.controls import transplant_
-from tests.made import ResidualEncoder, TokenEncoder
+from tests.made import ResidualEncoder, TokenEncoder, optimised, trainer_of
 
 
 def make(kind=ResidualEncoder, seed=0, **settings):
@@ -27,8 +27,9 @@ def make(kind=ResidualEncoder, seed=0, **settings):
 
 def make_arm(network, **arm):
     transfer = Transfer(**({"name": "mine", "weights": "pretrained", "encoder": "trained"} | arm))
-    optimizer = Optimizer(name="adam", lr=1e-3, weight_decay=0, schedule="none")
-    return Classifier(network, Head(6, 3), classes=3, transfer=transfer, optimizer=optimizer)
+    model = Classifier(network, Head(6, 3), 3)
+    model.follow(transfer)
+    return optimised(model)
 
 
 def state_of(module):
@@ -94,16 +95,8 @@ def test_a_gradual_arm_drops_the_gradients_of_whole_blocks_and_does_not_count_th
     encoder = make()
     model = make_arm(encoder, encoder="gradual", unfrozen_by=1.0)
     # The second of four epochs reaches the bottleneck alone.
-    model._trainer = type(
-        "Trainer",
-        (),
-        {
-            "estimated_stepping_batches": 40,
-            "num_training_batches": 10,
-            "accumulate_grad_batches": 1,
-            "current_epoch": 1,
-        },
-    )()
+    model._trainer = trainer_of(steps=4 * 10, epoch_steps=10)
+    model._trainer.current_epoch = 1
     model.on_train_start()
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     model(torch.rand(8, 1, 16, 16)).square().sum().backward()
@@ -118,7 +111,8 @@ def test_a_gradual_arm_drops_the_gradients_of_whole_blocks_and_does_not_count_th
 
 def test_each_block_has_a_learning_rate():
     encoder = make()
-    groups = make_arm(encoder, layer_decay=0.5)._encoder_groups()
+    groups = make_arm(encoder, layer_decay=0.5).rates()
+    del groups["head"]
 
     assert [rate for _, rate in groups.values()] == pytest.approx([1e-3 / 16, 1e-3 / 8, 1e-3 / 4, 1e-3 / 2])
     grouped = [{*parameters} for parameters, _ in groups.values()]

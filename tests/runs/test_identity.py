@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from pytorch_lightning import callbacks
 
+from aetransfer.config.choices import with_source_chosen
 from aetransfer.config.compose import checked, composed
 from aetransfer.config.looking import LIGHTNINGS_LOOK
 from aetransfer.config.nodes import Callback
@@ -20,7 +21,8 @@ TRANSFER = ("data=photo_digits", "data@pretrain.data=digits", "transfer=frozen")
 
 
 def job_of(*overrides):
-    return settle(checked(composed("train", list(overrides)), Job), list(overrides))
+    words = [part for word in overrides for part in with_source_chosen(word)]
+    return settle(checked(composed("train", words), Job), words)
 
 
 def identity_of(*overrides):
@@ -31,9 +33,9 @@ def identity_of(*overrides):
     "overrides",
     [
         ["encoder.latent_dim=128"],
-        ["encoder.latent_dim=128.0", "model.optimizer.weight_decay=0.050"],
+        ["encoder.latent_dim=128.0", "optimizer.weight_decay=0.050"],
         ["pretrain.seed=0"],
-        ["pretrain.model.optimizer.lr=0.001"],
+        ["pretrain.optimizer.lr=0.001"],
         ["paths.output_dir=/elsewhere", "paths.data_dir=/images", "paths.cache_dir=/scratch"],
         ["logger=csv", "trainer.progress=false", "trainer.log_every_n_steps=1", "trainer.profiler=simple"],
         ["callbacks=none"],
@@ -59,12 +61,12 @@ def test_what_decides_no_number_makes_no_difference(overrides):
         ["data.val_fraction=0.2"],
         ["data.labels_per_class=10"],
         ["data.augment.flip=true"],
-        ["model.optimizer.encoder_lr=1e-4"],
+        ["optimizer.encoder_lr=1e-4"],
         ["trainer.max_epochs=21"],
         ["trainer.precision=bf16-mixed"],
         ["trainer=cpu"],
         ["pretrain.trainer.max_epochs=11"],
-        ["pretrain.model.optimizer.lr=0.002"],
+        ["pretrain.optimizer.lr=0.002"],
         ["pretrain=vae"],
         ["transfer.channels=grey"],
         ["callbacks=early_stopping"],
@@ -94,7 +96,7 @@ def test_a_pretraining_is_shared_by_accelerators_and_device_counts():
 PLAIN = OmegaConf.to_container(composed("train", [*TRANSFER, "data.labels_per_class=9"]), resolve=True)
 # Keys below these decide no number of a run, or only restate what another one says.
 LOOKS_ONLY = re.compile(
-    r"(paths|logger|callbacks|allow|(pretrain\.)?rerun|reuse|sweep|transfer\.(name|control|channels|linear_head|unfrozen_by|layer_decay))\b"
+    r"(paths|logger|callbacks|(pretrain\.)?model\.name|pretrain\.head|allow|(pretrain\.)?rerun|reuse|sweep|transfer\.(name|control|channels|linear_head|unfrozen_by|layer_decay))\b"
     r"|trainer\.(strategy|profiler|detect_anomaly|log_every_n_steps|progress)$"
     r"|.*(workers|max_memory_gb|root|cache_dir|digest|_target_)$"
     r"|pretrain\.encoder\b"

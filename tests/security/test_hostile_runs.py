@@ -204,7 +204,7 @@ def test_a_checkpoint_can_not_have_other_files_removed(run_train, outside):
     """A ModelCheckpoint removes what its state says was the best; Lightning sees that only the beginning is its own."""
     from aetransfer.runs.directory import RunDirectory
 
-    words = (*TINY, "transfer=scratch", "trainer=cpu", "model.optimizer.schedule=none")
+    words = (*TINY, "transfer=scratch", "trainer=cpu", "scheduler=none")
     done = run_train(*words)
     mine = RunDirectory.of(job_of(*words, "trainer.max_epochs=6"))
     shutil.move(done.run, mine.path)

@@ -16,15 +16,15 @@ COUNTS = (
     *("trainer.max_epochs", "trainer.log_every_n_steps", "trainer.num_nodes", "trainer.accumulate_grad_batches"),
     *("pretrain.data.batch_size", "pretrain.data.pad", "pretrain.trainer.max_epochs", "pretrain.seed"),
 )
-NUMBERS = ("model.optimizer.lr", "model.optimizer.weight_decay", "data.val_fraction", "pretrain.model.optimizer.lr")
+NUMBERS = ("optimizer.lr", "optimizer.weight_decay", "data.val_fraction", "pretrain.optimizer.lr")
 SWITCHES = ("data.augment.flip", "encoder.batch_norm", "trainer.compile", "trainer.progress", "trainer.detect_anomaly")
 LISTS = ("encoder.widths", "head.hidden", "encoder.hidden")
 WORDS = (
-    *("model.optimizer.name", "model.optimizer.schedule", "encoder.init", "transfer.weights", "transfer.channels"),
-    *("trainer.precision", "trainer.accelerator", "trainer.strategy", "reuse", "pretrain.model.optimizer.name"),
+    *("optimizer.name", "optimizer.schedule", "encoder.init", "transfer.weights", "transfer.channels"),
+    *("trainer.precision", "trainer.accelerator", "trainer.strategy", "reuse", "pretrain.optimizer.name"),
 )
 GROUPS = ("callbacks", "data.augment", "data", "encoder", "model", "model.optimizer", "trainer", "paths", "transfer")
-POSITIVE = (*(key for key in COUNTS if not key.endswith(("seed", "pad"))), "model.optimizer.lr")
+POSITIVE = (*(key for key in COUNTS if not key.endswith(("seed", "pad"))), "optimizer.lr")
 
 NOT_A_COUNT = ("abc", "[1]", "{a: 1}", "1.5", "true", "nan", "inf", "-1", "1e-3", "'1 000'", "😀", "²", "0x1g")
 NOT_A_NUMBER = ("abc", "[1]", "{a: 1}", "true", "nan", "inf", "-inf", "null", "-0.5", "'1,5'", "½")
@@ -35,7 +35,7 @@ NOT_A_NAME = ("../up", "a/b", "''", "-x", ".hidden", "[1]", "null", "'a b'", "'x
 # Deleting one of these leaves something undecided: none has a default.
 NEEDED = (
     *("data.name", "data.reader", "data.channels", "data.image_size", "model.name", "model.optimizer", "data", "model"),
-    *("model.optimizer.lr", "model.optimizer.name", "encoder._target_", "encoder", "paths", "transfer"),
+    *("optimizer.lr", "optimizer.name", "encoder._target_", "encoder", "paths", "transfer"),
     *("transfer.name", "transfer.weights", "transfer.encoder", "head", "paths.data_dir", "data.reader._target_"),
 )
 REFERENCES = (

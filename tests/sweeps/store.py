@@ -10,11 +10,13 @@ from PIL import Image
 
 from aetransfer.config.compose import checked, composed
 from aetransfer.config.schema import Job
+from aetransfer.models.facts import Monitor, facts_of
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.identity import identity
 from aetransfer.sweeps.jobs import SweepJob, note_job
 from aetransfer.transfer.settle import pretraining_of, settle
 
+ACCURACY = Monitor("test/acc", "max")
 # What an arm is worth over training from scratch, in accuracy.
 EFFECTS = {"scratch": 0.0, "random_frozen": -0.25, "frozen": -0.1, "finetune": 0.05}
 VERSIONS = {"python": "3.11.7", "aetransfer": "0.1.0", "torch": "2.6.0"}
@@ -42,10 +44,13 @@ def make_run(
     pretrain_seed: int | None = None,
     acc: float | None = None,
     history: bool = True,
+    metrics: dict | None = None,
+    model: dict | None = None,
 ) -> Path:
     """Write a finished transfer, with its pretraining where it carries one, and return its directory.
 
-    acc: its test accuracy; by default one that depends on the arm, the labels, the latent size and the seed.
+    acc: its test accuracy; by default one that depends on the arm, the labels, the latent size and the seed. metrics: in
+    place of a classifier's. model: what it says of its model, as newer runs do.
     """
     job = settled(output_dir, *words, seed=seed, pretrain_seed=pretrain_seed)
     source = None
@@ -53,8 +58,11 @@ def make_run(
         source = _write(pretraining_of(job), {"val/mse": 0.0031, "test/mse": 0.003 + seed * 1e-5}, None, words, history)
         Image.fromarray(np.full((40, 300), 40 * seed % 256, dtype=np.uint8)).save(source / "reconstructions.png")
     value = _accuracy(job) if acc is None else acc
-    metrics = {"test/acc": value, "test/f1": value - 0.01, "test/nll": -math.log(value), "test/ece": 0.1}
-    return _write(job, metrics, source, words, history)
+    classified = {"test/acc": value, "test/f1": value - 0.01, "test/nll": -math.log(value), "test/ece": 0.1}
+    run = _write(job, metrics or classified, source, words, history)
+    if model is not None:
+        change_result(run, model=model)
+    return run
 
 
 def make_pretraining(output_dir: Path, *words: str, seed: int = 0, mse: float = 0.003) -> Path:
@@ -93,6 +101,7 @@ def _write(job: Job, metrics: dict, source: Path | None, words: tuple[str, ...],
             "seed": job.seed,
             "source": str(source) if source else None,
             "metrics": metrics,
+            "model": facts_of({}, {"model": {"name": job.model.name}}).model_dump(),
             "counts": {"train": _images(job), "val": 100, "test": 360, "epochs": epochs, "trained_parameters": 528522},
             "timing": {"started": "2026-01-01T00:00:00+00:00", "train_seconds": 12.3, "images_per_second": 2556.8, "seconds": 15.1},
             "overrides": [*words, f"seed={job.seed}"],

@@ -5,7 +5,7 @@ import pytest
 from aetransfer.sweeps.collect import collect_store
 from aetransfer.sweeps.comparison import compare_all
 from aetransfer.sweeps.grouping import group_runs
-from tests.sweeps.store import make_run
+from tests.sweeps.store import ACCURACY, make_run
 
 BASE = "experiment=quickstart"
 
@@ -62,12 +62,16 @@ def test_where_a_run_ran_and_who_watched_is_no_column(tmp_path):
 
 
 def test_a_control_stands_beside_the_arms_of_every_pretraining(tmp_path):
-    words = [["transfer=scratch"], ["transfer=finetune", "pretrain=ae"], ["transfer=finetune", "pretrain=vae"]]
+    words = [
+        ["transfer=scratch"],
+        ["transfer=finetune", "model@pretrain=ae"],
+        ["transfer=finetune", "model@pretrain=vae"],
+    ]
     columns, groups = grouped(tmp_path, words, seeds=2)
 
     assert columns == ["pretrain", "transfer"]
     assert [group.labels(columns) for group in groups] == [["–", "scratch"], ["ae", "finetune"], ["vae", "finetune"]]
-    assert [comparison.paired.n for comparison in compare_all(groups, "test/acc")] == [2, 2]
+    assert [comparison.paired.n for comparison in compare_all(groups, ACCURACY)] == [2, 2]
 
 
 def test_only_equal_seeds_and_equal_settings_are_paired(tmp_path):
@@ -78,7 +82,7 @@ def test_only_equal_seeds_and_equal_settings_are_paired(tmp_path):
     make_run(tmp_path, BASE, "transfer=scratch", "encoder.latent_dim=32", seed=0)
     _, groups = group_runs(collect_store(tmp_path / "runs", ["stage=transfer"]).runs)
 
-    (comparison,) = compare_all(groups, "test/acc")
+    (comparison,) = compare_all(groups, ACCURACY)
 
     assert (comparison.paired.n, comparison.unpaired) == (2, 1)
 
@@ -91,7 +95,7 @@ def test_runs_of_one_seed_count_once_in_a_comparison_by_their_mean(tmp_path):
             make_run(tmp_path, BASE, "transfer=finetune", seed=seed, pretrain_seed=pretrain_seed, acc=acc)
     _, groups = group_runs(collect_store(tmp_path / "runs", ["stage=transfer"]).runs)
 
-    (comparison,) = compare_all(groups, "test/acc")
+    (comparison,) = compare_all(groups, ACCURACY)
 
     assert len(comparison.group.runs) == 5
     assert comparison.group.values("test/acc") == pytest.approx([0.7, 0.55])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from aetransfer.sweeps.collect import collect_store
 from aetransfer.sweeps.grouping import group_runs
 from aetransfer.sweeps.savings import epochs_to_match, label_savings, labels_for
-from tests.sweeps.store import make_run
+from tests.sweeps.store import ACCURACY, make_run
 
 BASE = "experiment=quickstart"
 
@@ -59,7 +59,7 @@ def test_an_arm_that_is_as_good_on_a_third_of_the_labels_saves_a_factor_of_three
         make_run(tmp_path, BASE, "transfer=finetune", f"data.labels_per_class={labels}", acc=finetune)
     groups = transfers(tmp_path)
 
-    said = [str(label_savings(group, groups, "test/acc")) for group in groups]
+    said = [str(label_savings(group, groups, ACCURACY)) for group in groups]
 
     assert said == ["None", "3", "None", "> 1 (beyond the range measured)"]
 
@@ -71,7 +71,7 @@ def test_epochs_to_match_scratch_come_from_the_histories(tmp_path):
     make_run(tmp_path, BASE, "transfer=frozen", acc=0.3)
     groups = transfers(tmp_path)
 
-    assert [(group.arm, epochs_to_match(group, groups)) for group in groups] == [
+    assert [(group.arm, epochs_to_match(group, groups, ACCURACY.on("val"))) for group in groups] == [
         ("scratch", "6"),
         ("frozen", "not reached in 1 of 1"),
         ("finetune", "2"),
@@ -86,14 +86,17 @@ def test_two_pretrainings_of_one_seed_do_not_outvote_another_seed(tmp_path):
         make_run(tmp_path, BASE, "transfer=finetune", seed=0, pretrain_seed=pretrain_seed, acc=0.9)
     groups = transfers(tmp_path)
 
-    assert [(group.arm, epochs_to_match(group, groups)) for group in groups] == [("scratch", "6"), ("finetune", "6")]
+    assert [(group.arm, epochs_to_match(group, groups, ACCURACY.on("val"))) for group in groups] == [
+        ("scratch", "6"),
+        ("finetune", "6"),
+    ]
 
 
 def test_runs_without_a_history_say_nothing_about_epochs(tmp_path):
     make_run(tmp_path, BASE, "transfer=scratch", history=False)
     groups = transfers(tmp_path)
 
-    assert epochs_to_match(groups[0], groups) is None
+    assert epochs_to_match(groups[0], groups, ACCURACY.on("val")) is None
 
 
 def transfers(output_dir):

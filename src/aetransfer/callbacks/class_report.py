@@ -1,13 +1,13 @@
 """A transfer class by class, at its end: evaluation/classifier.json, as `evaluate evaluation=classifier` writes it."""
 
-from pytorch_lightning import Trainer
+from pytorch_lightning import LightningModule, Trainer
 
 from aetransfer.callbacks.looking import LookAtTheTest
-from aetransfer.config.measures import Classification
+from aetransfer.config.measures import Classification, Measures
 from aetransfer.data.module import data_of
 from aetransfer.evaluation.measures import taken
 from aetransfer.evaluation.subject import Subject
-from aetransfer.models.classifier import Classifier
+from aetransfer.models.capabilities import Classifies
 from aetransfer.runs.directory import RunDirectory
 
 
@@ -18,11 +18,12 @@ class ClassReport(LookAtTheTest):
     trainer.limit_test_batches is not heeded.
     """
 
-    models = (Classifier,)
+    needs = Classifies
     what = "The report by class"
 
-    def look(self, trainer: Trainer, model: Classifier) -> None:
+    def look(self, trainer: Trainer, model: LightningModule) -> None:
         directory, architecture = RunDirectory(self.board.directory), dict(model.hparams["architecture"])
         job, data = directory.read_config(), data_of(trainer)
         subject = Subject(directory, job, model, data, "test", model.device, architecture)
-        taken(subject, "classifier", Classification())
+        for measure, settings in Measures(classifier=Classification()).chosen().items():
+            taken(subject, measure, settings)

@@ -3,16 +3,19 @@
 A sigmoid whose output is p passes p (1 - p) of the gradient back. A decoder that has learnt nothing yet draws the mean
 image, where p (1 - p) averages to at least the pixels' variance: m - m^2 >= E[x^2] - m^2 for x in [0, 1] of mean m. One
 that draws the same for every input and passes a thousandth of that has died, however few steps there were.
+
+Any model that reconstructs is watched. What it draws decides whether that is said of a sigmoid: one that leaves [0, 1]
+has none. A model with a posterior pays for its codes, and may go without them: that is no death.
 """
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.trainer.states import TrainerFn
 
 from aetransfer.callbacks.board import as_taken, uncompiled
+from aetransfer.data.batches import content
 from aetransfer.data.module import data_of
 from aetransfer.errors import UserError
-from aetransfer.models.autoencoder import AutoEncoder
-from aetransfer.models.content import content
+from aetransfer.models.capabilities import HasPosterior, Reconstructs
 from aetransfer.sharded import is_sharded
 
 # Variance of the outputs over the images, relative to that of the inputs, that counts as "the same for every input";
@@ -31,7 +34,9 @@ class DeadDecoder(Callback):
     """
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.state.fn != TrainerFn.FITTING or not isinstance(pl_module, AutoEncoder) or is_sharded(trainer):
+        if trainer.state.fn != TrainerFn.FITTING or is_sharded(trainer):
+            return
+        if not isinstance(pl_module, Reconstructs) or isinstance(pl_module, HasPosterior):
             return
         data = data_of(trainer)
         # No more than a training step has memory for, but two can differ.
@@ -40,8 +45,10 @@ class DeadDecoder(Callback):
         if len(images) < 2:
             return
         with uncompiled(pl_module):
-            outputs = content(pl_module.reconstruct(images), pl_module.margin).float()
-        variance = content(images, pl_module.margin).float().var(0).mean()
+            outputs = content(pl_module.reconstruct(images), data.margin).float()
+        if outputs.min() < 0 or outputs.max() > 1:
+            return
+        variance = content(images, data.margin).float().var(0).mean()
         varies = (outputs.var(0).mean() / variance).item()
         passed = ((outputs * (1 - outputs)).mean() / variance).item()
         saturated = passed < SAME
@@ -51,5 +58,5 @@ class DeadDecoder(Callback):
             raise UserError(
                 f"The decoder is dead: after {trainer.global_step} steps its output is the same for every input "
                 f"(mean {outputs.mean().item():.4f}, {varies:.1g} of the inputs' variance). {why}: use "
-                "encoder.init=he, or lower model.optimizer.lr."
+                "encoder.init=he, or lower optimizer.lr."
             )

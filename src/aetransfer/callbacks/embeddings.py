@@ -5,7 +5,7 @@ folder for each step.
 """
 
 import math
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from google.protobuf import text_format
@@ -20,9 +20,7 @@ from aetransfer.callbacks.board import as_png, as_taken
 from aetransfer.callbacks.looking import LookAtTheTest
 from aetransfer.data.module import data_of
 from aetransfer.evaluation.features import extracted
-from aetransfer.models.autoencoder import AutoEncoder
-from aetransfer.models.classifier import Classifier
-from aetransfer.models.vae import VAE
+from aetransfer.models.capabilities import Classifies
 from aetransfer.printable import printable
 from aetransfer.runs.files import replace_file
 
@@ -39,7 +37,6 @@ class Embeddings(LookAtTheTest):
     Nothing is written where TensorBoard does not log: `python -m aetransfer.embed` gives codes as a table.
     """
 
-    models = (AutoEncoder, VAE, Classifier)
     what = "The projector's embeddings"
 
     def __init__(self, directory: str, images: Count = 2000):
@@ -47,21 +44,25 @@ class Embeddings(LookAtTheTest):
         super().__init__(directory)
         self.images = images
 
-    def look(self, trainer: Trainer, model: AutoEncoder | VAE | Classifier) -> None:
+    def look(self, trainer: Trainer, model: Any) -> None:
         if not self.board.writers:
             return
         data = data_of(trainer)
         thumbnails: list[Tensor] = []
+        taken_for: list[Tensor] = []
 
         def codes_of(images: Tensor) -> Tensor:
             thumbnails.append(_thumbnails(images))
-            return model.encoder(as_taken(images, model))
+            taken = as_taken(images, model)
+            if isinstance(model, Classifies):
+                taken_for.append(model(taken).argmax(1).cpu())
+            return model.encoder(taken)
 
         codes, labels = extracted(codes_of, data.in_order("test", BATCH, model.device, self.images))
         names = [printable(name).replace("\n", " ") for name in data.class_names] or ["no label"]
         columns = {"class": [names[label] for label in labels.tolist()]}
-        if isinstance(model, Classifier):
-            predicted = model.head(as_taken(codes, model)).argmax(1).cpu()
+        if isinstance(model, Classifies):
+            predicted = torch.cat(taken_for)
             columns["taken for"] = [names[label] for label in predicted.tolist()]
             columns["is"] = ["right" if right else "wrong" for right in (predicted == labels).tolist()]
         self._write(codes, columns, torch.cat(thumbnails))

@@ -6,8 +6,8 @@ from torch import Tensor
 
 from aetransfer.callbacks.drawing import beside, sheet, signed
 from aetransfer.callbacks.looking import LookAtTheTest
-from aetransfer.models.classifier import Classifier
 from aetransfer.networks.encoder import Encoder
+from aetransfer.runs.directory import RunDirectory
 
 COLUMNS = 8
 # More are not told apart.
@@ -21,7 +21,6 @@ class FirstLayerFilters(LookAtTheTest):
     or three channels has no such picture.
     """
 
-    models = (LightningModule,)
     what = "encoder/first_layer"
 
     def __init__(self, directory: str):
@@ -42,7 +41,7 @@ class FirstLayerFilters(LookAtTheTest):
         assert after is not None
         most = max(self._before.abs().max().item(), after.abs().max().item()) or 1.0
         halves = [sheet(signed(each[:MOST], most), COLUMNS) for each in (self._before, after)]
-        carried = isinstance(model, Classifier) and model.transfer.carries
+        carried = (RunDirectory(self.board.directory).result() or {}).get("source") is not None
         heads = [
             "as carried" if carried else "before training",
             f"at the best epoch (white and black: ±{most:.2g})",

@@ -65,7 +65,7 @@ class Finite(Callback):
 
 def _diverged(what: str) -> UserError:
     return UserError(
-        f"{what}: lower model.optimizer.lr or set trainer.gradient_clip_val, the last checkpoint is from before it."
+        f"{what}: lower optimizer.lr or set trainer.gradient_clip_val, the last checkpoint is from before it."
     )
 
 
@@ -76,7 +76,7 @@ def check_chosen(trainer: Trainer) -> None:
     if best.best_model_score is not None and not best.best_model_score.isfinite():
         raise UserError(
             f"{best.monitor} is NaN or infinite after every epoch, so no epoch can be chosen as the best: the model's "
-            "outputs for some images are no numbers, try trainer.precision=32-true or lower model.optimizer.lr."
+            "outputs for some images are no numbers, try trainer.precision=32-true or lower optimizer.lr."
         )
 
 

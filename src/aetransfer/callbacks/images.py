@@ -1,4 +1,6 @@
-"""What an autoencoder makes of images, and a VAE of its prior: for TensorBoard, and as PNG in the run directory."""
+"""What a model makes of images, and what it draws from its prior: for TensorBoard, and as PNG in the run directory."""
+
+from typing import Any
 
 import torch
 from PIL import Image
@@ -9,11 +11,10 @@ from torch import Tensor
 from aetransfer.callbacks.board import fixed_images
 from aetransfer.callbacks.drawing import heat, sheet
 from aetransfer.callbacks.looking import LookAtTheTest, PictureOfEpochs
-from aetransfer.data.module import Part
-from aetransfer.models.autoencoder import AutoEncoder
-from aetransfer.models.content import content
-from aetransfer.models.noise import step_generator
-from aetransfer.models.vae import VAE
+from aetransfer.data.batches import content
+from aetransfer.data.draws import step_generator
+from aetransfer.data.module import Part, data_of
+from aetransfer.models.capabilities import Reconstructs, Samples
 
 # A pixel that is off by so much is white in an error map: the same in each epoch, so that maps can be compared.
 WORST = 0.5
@@ -25,7 +26,7 @@ class ReconstructionGrid(PictureOfEpochs, LookAtTheTest):
     While it trains, of fixed validation images; at the final test, once, of fixed test images.
     """
 
-    models = (AutoEncoder, VAE)
+    needs = Reconstructs
     tag, file = "reconstructions/val", "reconstructions"
     what = "reconstructions/test"
 
@@ -35,16 +36,17 @@ class ReconstructionGrid(PictureOfEpochs, LookAtTheTest):
         super().__init__(directory, every_n_epochs)
         self.columns, self.rows = columns, rows
 
-    def picture(self, trainer: Trainer, model: AutoEncoder | VAE) -> Image.Image:
+    def picture(self, trainer: Trainer, model: Any) -> Image.Image:
         return self._of("val", trainer, model)
 
-    def look(self, trainer: Trainer, model: AutoEncoder | VAE) -> None:
+    def look(self, trainer: Trainer, model: Any) -> None:
         self.board.show(self.what, self._of("test", trainer, model), trainer.global_step, "reconstructions_test")
 
-    def _of(self, part: Part, trainer: Trainer, model: AutoEncoder | VAE) -> Image.Image:
+    def _of(self, part: Part, trainer: Trainer, model: Any) -> Image.Image:
         images = fixed_images(trainer, part, self.columns * self.rows, model)
-        reconstructed = content(model.reconstruct(images), model.margin)
-        return reconstruction_sheet(content(images, model.margin), reconstructed, self.columns)
+        margin = data_of(trainer).margin
+        reconstructed = content(model.reconstruct(images), margin)
+        return reconstruction_sheet(content(images, margin), reconstructed, self.columns)
 
 
 def reconstruction_sheet(images: Tensor, reconstructed: Tensor, columns: int) -> Image.Image:
@@ -59,9 +61,9 @@ def reconstruction_sheet(images: Tensor, reconstructed: Tensor, columns: int) ->
 
 
 class PriorSamples(PictureOfEpochs):
-    """What a VAE draws from its prior, from the same codes each time."""
+    """What a model draws from its prior, from the same codes each time."""
 
-    models = (VAE,)
+    needs = Samples
     tag, file = "latents/prior_samples", "prior_samples"
 
     def __init__(
@@ -70,7 +72,7 @@ class PriorSamples(PictureOfEpochs):
         super().__init__(directory, every_n_epochs)
         self.columns, self.rows = columns, rows
 
-    def picture(self, trainer: Trainer, model: VAE) -> Image.Image:
+    def picture(self, trainer: Trainer, model: Any) -> Image.Image:
         codes = step_generator("sample", 0, 0, model.device)
-        samples = content(model.sample(self.columns * self.rows, codes), model.margin)
+        samples = content(model.sample(self.columns * self.rows, codes), data_of(trainer).margin)
         return sheet(samples, self.columns)

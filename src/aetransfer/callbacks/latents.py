@@ -1,5 +1,7 @@
 """What lies between two codes, and what each latent of a VAE stands for."""
 
+from typing import Any
+
 import torch
 from PIL import Image
 from pydantic import PositiveInt
@@ -10,11 +12,10 @@ from aetransfer.callbacks.board import as_taken, fixed_images
 from aetransfer.callbacks.drawing import heat, sheet
 from aetransfer.callbacks.images import WORST
 from aetransfer.callbacks.looking import PictureOfEpochs
+from aetransfer.data.batches import content
 from aetransfer.data.module import data_of
 from aetransfer.evaluation.features import extracted
-from aetransfer.models.autoencoder import AutoEncoder
-from aetransfer.models.content import content
-from aetransfer.models.vae import VAE
+from aetransfer.models.capabilities import HasPosterior, Reconstructs
 
 # The prior's deviation is 1, so these are latent units too.
 DEVIATIONS = [place / 2 for place in range(-6, 7)]
@@ -25,7 +26,7 @@ IMAGES, BATCH = 1000, 250
 class Interpolations(PictureOfEpochs):
     """Decode the straight line between the codes of two validation images (mu of a VAE), a pair a row."""
 
-    models = (AutoEncoder, VAE)
+    needs = Reconstructs
     tag, file = "latents/interpolations", "interpolations"
 
     def __init__(
@@ -34,7 +35,7 @@ class Interpolations(PictureOfEpochs):
         super().__init__(directory, every_n_epochs)
         self.pairs, self.steps = pairs, steps
 
-    def picture(self, trainer: Trainer, model: AutoEncoder | VAE) -> Image.Image | None:
+    def picture(self, trainer: Trainer, model: Any) -> Image.Image | None:
         images = fixed_images(trainer, "val", 2 * self.pairs, model)
         if len(images) < 2:
             return None
@@ -44,7 +45,7 @@ class Interpolations(PictureOfEpochs):
         decoded = model.decode(codes.flatten(0, 1)).unflatten(0, codes.shape[:2])
         rows = torch.cat([first.unsqueeze(1), decoded, second.unsqueeze(1)], 1)
         heads = ["image", *(f"{place / max(self.steps - 1, 1):.1f}" for place in range(self.steps)), "image"]
-        return sheet(content(rows.flatten(0, 1), model.margin), len(heads), heads=heads)
+        return sheet(content(rows.flatten(0, 1), data_of(trainer).margin), len(heads), heads=heads)
 
 
 def between(first: Tensor, second: Tensor, steps: int) -> Tensor:
@@ -59,20 +60,21 @@ class Traversals(PictureOfEpochs):
     two ends of the row differ.
     """
 
-    models = (VAE,)
+    needs = HasPosterior
     tag, file = "latents/traversals", "traversals"
 
     def __init__(self, directory: str, every_n_epochs: PositiveInt = 5, latents: PositiveInt = 12):
         super().__init__(directory, every_n_epochs)
         self.latents = latents
 
-    def picture(self, trainer: Trainer, model: VAE) -> Image.Image:
-        images = data_of(trainer).in_order("val", BATCH, model.device, IMAGES)
+    def picture(self, trainer: Trainer, model: Any) -> Image.Image:
+        data = data_of(trainer)
+        images = data.in_order("val", BATCH, model.device, IMAGES)
         means, _ = extracted(lambda each: model.encoder(as_taken(each, model)), images)
         variances = means.var(0, correction=0)
         chosen = variances.argsort(descending=True)[: self.latents]
         codes = moved(means[0], chosen, DEVIATIONS).flatten(0, 1)
-        decoded = content(model.decode(as_taken(codes, model)), model.margin)
+        decoded = content(model.decode(as_taken(codes, model)), data.margin)
         rows = decoded.expand(-1, 3, -1, -1).unflatten(0, (-1, len(DEVIATIONS)))
         change = heat((rows[:, -1] - rows[:, 0]).abs().mean(1, keepdim=True) / WORST)
         return sheet(

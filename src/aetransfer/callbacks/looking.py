@@ -10,9 +10,9 @@ from aetransfer.callbacks.board import Board, last_step
 
 
 class Looking(Callback):
-    """What has a board, and follows where the training is logged."""
+    """What has a board, and follows where the training is logged. needs: what a model must do to be looked at."""
 
-    models: ClassVar[tuple[type[LightningModule], ...]]
+    needs: ClassVar[type] = LightningModule
 
     def __init__(self, directory: str) -> None:
         self.board = Board(directory)
@@ -34,10 +34,10 @@ class PictureOfEpochs(Looking, ABC):
 
     @abstractmethod
     def picture(self, trainer: Trainer, model: Any) -> Image.Image | None:
-        """Draw a model, which is one of `models`; None where there is nothing to draw."""
+        """Draw a model that does what this `needs`; None where there is nothing to draw."""
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not isinstance(pl_module, self.models) or not self.board.is_due(trainer, self.every_n_epochs):
+        if not isinstance(pl_module, self.needs) or not self.board.is_due(trainer, self.every_n_epochs):
             return
         with self.board.drawing(self.tag, pl_module):
             picture = self.picture(trainer, pl_module)
@@ -52,9 +52,9 @@ class LookAtTheTest(Looking, ABC):
 
     @abstractmethod
     def look(self, trainer: Trainer, model: Any) -> None:
-        """Look at a model, which is one of `models`, and write what is seen."""
+        """Look at a model that does what this `needs`, and write what is seen."""
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if isinstance(pl_module, self.models) and self.board.can_draw(trainer):
+        if isinstance(pl_module, self.needs) and self.board.can_draw(trainer):
             with self.board.drawing(self.what, pl_module):
                 self.look(trainer, pl_module)

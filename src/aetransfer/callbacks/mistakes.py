@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from pydantic import PositiveInt
@@ -13,7 +14,7 @@ from aetransfer.callbacks.drawing import sheet
 from aetransfer.callbacks.looking import LookAtTheTest
 from aetransfer.data.module import data_of
 from aetransfer.evaluation.features import extracted
-from aetransfer.models.classifier import Classifier
+from aetransfer.models.capabilities import Classifies
 from aetransfer.runs.files import replace_file
 
 BATCH = 500
@@ -46,14 +47,14 @@ class Mistakes(LookAtTheTest):
     The test images of all processes are looked at once more, by the first one.
     """
 
-    models = (Classifier,)
+    needs = Classifies
     what = "mistakes/test"
 
     def __init__(self, directory: str, images: PositiveInt = 32):
         super().__init__(directory)
         self.images = images
 
-    def look(self, trainer: Trainer, model: Classifier) -> None:
+    def look(self, trainer: Trainer, model: Any) -> None:
         data = data_of(trainer)
         batches = data.in_order("test", BATCH, model.device)
         mistakes = surest_mistakes(*extracted(lambda images: model(as_taken(images, model)), batches), self.images)

@@ -11,9 +11,9 @@ from aetransfer.data.module import data_of
 from aetransfer.evaluation.features import extracted
 from aetransfer.evaluation.knn import vote
 from aetransfer.evaluation.numbers import NoNumbersError
-from aetransfer.models.autoencoder import AutoEncoder
+from aetransfer.models.capabilities import Classifies
 from aetransfer.models.length import falls_due
-from aetransfer.models.vae import VAE
+from aetransfer.networks.encoder import Encoder
 from aetransfer.sharded import is_sharded
 
 BATCH = 500
@@ -23,7 +23,8 @@ class OnlineProbe(Callback):
     """Classify validation images by their nearest training images in the code (mu of a VAE).
 
     It draws nothing and fits nothing, so the training is the same to the last bit with it and without.
-    NaN where a code is. Where weights are sharded, or the data have no labels, there is no such curve.
+    NaN where a code is. Where weights are sharded, the data have no labels, or the classes are what is learnt, there is
+    no such curve.
     """
 
     def __init__(self, every_n_epochs: PositiveInt = 1, images: PositiveInt = 2000, neighbours: PositiveInt = 5):
@@ -31,16 +32,17 @@ class OnlineProbe(Callback):
         self.every_n_epochs, self.images, self.neighbours = every_n_epochs, images, neighbours
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not isinstance(pl_module, AutoEncoder | VAE) or trainer.state.fn != TrainerFn.FITTING or is_sharded(trainer):
+        if isinstance(pl_module, Classifies) or trainer.state.fn != TrainerFn.FITTING or is_sharded(trainer):
             return
         if trainer.sanity_checking or not falls_due(trainer, self.every_n_epochs):
             return
-        data, device = data_of(trainer), pl_module.device
+        data, device, encoder = data_of(trainer), pl_module.device, pl_module.encoder
+        assert isinstance(encoder, Encoder)
         if not data.class_names:
             return
 
         def code(images: Tensor) -> Tensor:
-            return pl_module.encoder(as_taken(images, pl_module))
+            return encoder(as_taken(images, pl_module))
 
         try:
             with uncompiled(pl_module):

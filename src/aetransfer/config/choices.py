@@ -16,6 +16,7 @@ from aetransfer.errors import UserError
 # Groups of which several files make sense together: logger=[csv,tensorboard].
 COMBINED = ("callbacks", "logger", "evaluation", "experiment", "debug")
 OPTIONAL = ("pretrain", "sweep", *COMBINED)
+MODEL = "model"
 
 # The names that a group can be set to.
 Options = Callable[[str], list[str]]
@@ -75,11 +76,11 @@ def with_globs_listed(overrides: list[str], options: Options) -> list[str]:
         assert line is not None
         value = override.value()
         if isinstance(value, Glob):
-            # Chosen by itself, it lacks the path that it is there for.
-            names = [name for name in value.filter(options(override.key_or_group)) if name != "given"]
+            names = value.filter(options(MODEL if override.key_or_group == "pretrain" else override.key_or_group))
             if not names:
                 raise UserError(f"{line} gives no value to run.")
             line = f"{line.partition('=')[0]}={','.join(map(quoted, names))}"
+            (line,) = with_source_chosen(line, options)
         listed.append(line)
     return listed
 
@@ -92,12 +93,14 @@ def with_params(overrides: list[str], params: list[str]) -> list[str]:
     return [*first, *(override for override in overrides if override.partition("=")[0] not in keys)]
 
 
-def with_path_of_pretraining(word: str, options: Options = choices_of) -> list[str]:
-    """Let `pretrain=PATH` stand for choosing the group's file `given` and setting its path."""
+def with_source_chosen(word: str, options: Options = choices_of) -> list[str]:
+    """Let `pretrain=NAME` stand for choosing the pretraining's model, and `pretrain=PATH` for a finished one."""
     key, _, value = word.partition("=")
     if key != "pretrain" or not value:
         return [word]
     values = value.split(",")
+    if set(values) <= set(options(MODEL)):
+        return [f"{MODEL}@pretrain={value}"]
     paths = [part for part in values if "/" in part or part.startswith((".", "~")) or Path(part).exists()]
     if not paths or set(values) <= set(options("pretrain")):
         return [word]

@@ -11,10 +11,15 @@ def config_directory() -> Path:
     return installed if installed.is_dir() else Path(__file__).parents[3] / "configs"
 
 
+# What each model's file chooses for itself.
+CHOSEN_BY_MODEL = ("optimizer", "scheduler")
+
+
 def groups_of(config_name: str) -> list[str]:
     """List the groups that a command's config is composed from."""
     defaults = OmegaConf.load(config_directory() / f"{config_name}.yaml").defaults
-    return [group for entry in defaults if entry != "_self_" for group in entry if not group.startswith("override ")]
+    groups = [group for entry in defaults if entry != "_self_" for group in entry if not group.startswith("override ")]
+    return [*groups, *(CHOSEN_BY_MODEL if "model" in groups else ())]
 
 
 def choices_of(group: str) -> list[str]:

@@ -16,19 +16,25 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from aetransfer.config.nodes import Node
-from aetransfer.config.signatures import OFFERED, declared, names_in, parameters_of
+from aetransfer.config.signatures import OFFERED, PACKAGES, declared, line_of, names_in, parameters_of
 from aetransfer.config.values import wrong_value
 from aetransfer.errors import UserError
 
-Role = Literal["encoder", "reader", "callback", "logger"]
+Role = Literal["encoder", "reader", "model", "optimizer", "scheduler", "callback", "logger"]
 
 # Where a config finds what. The rest of the program writes files and starts processes, and is nobody's building block.
 OWN: dict[Role, tuple[str, ...]] = {
     "encoder": ("aetransfer.networks",),
     "reader": ("aetransfer.data",),
+    "model": ("aetransfer.models",),
+    "optimizer": ("torch.optim",),
+    "scheduler": ("aetransfer.models.schedules", "torch.optim.lr_scheduler"),
     "callback": ("aetransfer.callbacks", "pytorch_lightning.callbacks"),
     "logger": ("aetransfer.loggers", "pytorch_lightning.loggers"),
 }
+# What a model is a subclass of.
+MODELS = "aetransfer.models.base"
+PRETEXT, TASK = f"{MODELS}.Pretext", f"{MODELS}.Task"
 # What a logger sends to, by the logger's name: a package, and the extra of this one that brings it.
 SERVICES = {"WandbLogger": "wandb", "MLFlowLogger": "mlflow"}
 
@@ -56,12 +62,17 @@ def check_allowed(target: str, role: Role, allow: Sequence[str] = ()) -> None:
         )
 
 
-def check_node(node: Node, role: Role, allow: Sequence[str] = (), later: Sequence[str] = ()) -> None:
-    """Raise UserError as `bind` does, as far as the sources tell; nothing is imported."""
+def check_node(
+    node: Node, role: Role, allow: Sequence[str] = (), later: Sequence[str] = (), place: str | None = None
+) -> None:
+    """Raise UserError as `bind` does, as far as the sources tell; nothing is imported.
+
+    place: the key that the node stands at, by which a sentence calls it; None to call it by its class.
+    """
     keys = node.as_written()
     target = keys.pop("_target_")
     check_allowed(target, role, allow)
-    if _below(target, ["aetransfer"]):
+    if _below(target, PACKAGES):
         module, _, name = target.rpartition(".")
         names = names_in(module)
         if names is None:
@@ -70,8 +81,8 @@ def check_node(node: Node, role: Role, allow: Sequence[str] = (), later: Sequenc
             raise _has_no(module, name, names)
     if role == "encoder":
         _check_takes_shape(target, parameters_of(target, allow))
-    if (found := declared(target)) is not None:
-        _fitted(found.name, found.signature, keys, (*later, *_offered(role, found.signature)))
+    if (found := declared(target, (*PACKAGES, *(package.partition(".")[0] for package in allow)))) is not None:
+        _fitted(found.name, found.signature, keys, (*later, *_offered(role, found.signature)), place)
     service = SERVICES.get(target.rpartition(".")[2]) if role == "logger" else None
     if service is not None and find_spec(service) is None:
         raise UserError(f"{target} needs {service}: pip install 'aetransfer[{service}]'.")
@@ -134,41 +145,89 @@ def _check_takes_shape(name: str, parameters: Collection[str]) -> None:
         )
 
 
-def _fitted(name: str, signature: inspect.Signature, keys: dict[str, Any], later: Sequence[str]) -> dict[str, Any]:
+def _fitted(
+    name: str, signature: inspect.Signature, keys: dict[str, Any], later: Sequence[str], place: str | None = None
+) -> dict[str, Any]:
     """Return the keys with their values as the annotations have them. Raises UserError as `bind`."""
     parameters = signature.parameters
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     for key in () if takes_any else keys:
         if key not in parameters:
             near = difflib.get_close_matches(key, parameters, n=1)
-            hint = f"did you mean {near[0]}" if near else f"it takes {', '.join(parameters) or 'nothing'}"
+            taken = [each for each in parameters if each not in later]
+            hint = f"did you mean {near[0]}" if near else f"it takes {', '.join(taken) or 'nothing'}"
             raise UserError(f"{name} takes no {key} ({hint}).")
     try:
-        signature.bind(**keys, **dict.fromkeys(later))
+        signature.bind(**keys, **{key: None for key in later if key not in keys})
     except TypeError as error:
         raise UserError(f"{name}: {error}.") from error
-    # Only our own annotations are known to be right.
+    # Only our own annotations are known to be right; but a text is no number to anybody.
     if not _below(name, ["aetransfer"]):
+        numbers = [key for key in keys if key in parameters and parameters[key].annotation in (int, float, bool)]
+        for key in numbers:
+            if isinstance(keys[key], str):
+                _typed(key, keys[key], parameters, name, place)
         return keys
-    return {key: _typed(key, value, parameters, name) for key, value in keys.items()}
+    return {key: _typed(key, value, parameters, name, place) for key, value in keys.items()}
 
 
-def _typed(key: str, value: Any, parameters: Mapping[str, inspect.Parameter], name: str) -> Any:
+def _typed(
+    key: str, value: Any, parameters: Mapping[str, inspect.Parameter], name: str, place: str | None = None
+) -> Any:
     annotation = parameters[key].annotation if key in parameters else inspect.Parameter.empty
     if annotation is inspect.Parameter.empty or isinstance(annotation, str):
         return value
     try:
         return TypeAdapter(annotation).validate_python(value)
     except ValidationError as error:
-        raise UserError(f"{name}: {wrong_value(key, value, error.errors()[0]['msg'])}.") from error
+        wrong = f"{name}: {key}" if place is None else f"{place}.{key}"
+        raise UserError(f"{wrong_value(wrong, value, error.errors()[0]['msg'])}.") from error
 
 
-def build(node: Node | dict[str, Any], role: Role, allow: Sequence[str] = ()) -> Any:
-    """Call the target of a node. Raises UserError for keys or values that it refuses, or a package that it lacks."""
-    call = bind(node, role, allow)
+def build(node: Node | dict[str, Any], role: Role, allow: Sequence[str] = (), **given: Any) -> Any:
+    """Call the target of a node with its keys, and with what it is given beside them.
+
+    Raises UserError for keys or values that it refuses, or a package that it lacks.
+    """
+    call = bind(node, role, allow, later=list(given))
     # What the client of a logger's service raises is its own affair.
     refusals = (Exception,) if role == "logger" else (ValueError, ImportError)
     try:
-        return call()
+        return call(**given)
     except refusals as error:
         raise UserError(f"{call.func.__module__}.{call.func.__qualname__}: {error}.") from error
+
+
+def kind_of(target: str, allow: Sequence[str] = ()) -> Literal["pretext", "task"]:
+    """Tell what a model's class is, from its source where that tells, else from the class.
+
+    Raises UserError for one that is neither, or that may not be called.
+    """
+    check_allowed(target, "model", allow)
+    line = _line_of_model(target, allow)
+    if line is None or not {PRETEXT, TASK} & line.keys():
+        # A source that does not tell: a base that is named by an attribute, say.
+        line = {f"{each.__module__}.{each.__qualname__}": set() for each in class_of_model(target, allow).__mro__}
+    if TASK in line:
+        return "task"
+    if PRETEXT in line:
+        return "pretext"
+    raise UserError(f"_target_: {target} is no model: subclass {PRETEXT} or {TASK}.")
+
+
+def class_of_model(target: str, allow: Sequence[str] = ()) -> type:
+    """Import the class of a model. Raises UserError where it is none."""
+    found = locate(target, "model", allow)
+    if not isinstance(found, type):
+        raise UserError(f"_target_: {target} is no class of a model: subclass {PRETEXT} or {TASK}.")
+    return found
+
+
+def can_do(target: str, allow: Sequence[str] = ()) -> set[str] | None:
+    """Return the methods of a model's class, as far as its source tells; None where it does not."""
+    line = _line_of_model(target, allow)
+    return None if line is None else set().union(*line.values())
+
+
+def _line_of_model(target: str, allow: Sequence[str]) -> dict[str, set[str]] | None:
+    return line_of(target, MODELS, (*PACKAGES, *(package.partition(".")[0] for package in allow)))

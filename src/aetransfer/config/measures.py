@@ -1,5 +1,6 @@
 """What can be measured of a finished run: the schema of the `evaluation` group. Its files combine."""
 
+from collections.abc import Collection
 from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field
@@ -10,18 +11,23 @@ from aetransfer.errors import UserError
 Probe = Literal["knn", "logistic", "mlp"]
 Baseline = Literal["random", "pixels", "pca"]
 
+NEEDS = {
+    "reconstruct": "reconstructs its inputs",
+    "posterior": "gives a posterior",
+    "classify": "tells classes apart",
+}
+
 
 class Measure(Node):
     """What a measure takes.
 
-    needs_memory: its settings on which depends how much memory it takes. models: by name, whose runs it measures; kind:
-    what these are. needs_labels: whether the data must have some.
+    needs_memory: its settings on which depends how much memory it takes. needs: what a model must do to be measured,
+    a key of NEEDS, or nothing. needs_labels: whether the data must have some.
     """
 
     needs_labels: ClassVar[bool] = False
     needs_memory: ClassVar[tuple[str, ...]] = ()
-    models: ClassVar[tuple[str, ...]] = ("ae", "vae", "classifier")
-    kind: ClassVar[str] = "any run"
+    needs: ClassVar[str] = ""
 
 
 class Probes(Measure):
@@ -44,14 +50,14 @@ class Probes(Measure):
 class Reconstruction(Measure):
     """MSE, PSNR, SSIM beside PCA; there is nothing to set."""
 
-    models, kind = ("ae", "vae"), "an ae or vae"
+    needs = "reconstruct"
 
 
 class Variational(Measure):
     """A VAE's terms, and importance-weighted likelihood from `samples` codes each of `images` images."""
 
     needs_memory = ("decoded_at_once", "samples")
-    models, kind = ("vae",), "a VAE"
+    needs = "posterior"
 
     samples: PositiveInt = 500
     images: PositiveInt | None = 1000
@@ -64,7 +70,7 @@ class Fid(Measure):
 
     needs_labels = True
     needs_memory = ("images",)
-    models, kind = ("ae", "vae"), "an ae or vae"
+    needs = "reconstruct"
 
     images: Annotated[PositiveInt, Field(ge=2)] = 10000
     epochs: PositiveInt = 3
@@ -96,10 +102,10 @@ class Transferability(Measure):
 
 
 class Classification(Measure):
-    """A transfer's classifier class by class, and its calibration; there is nothing to set."""
+    """A model that classifies, class by class, and its calibration; there is nothing to set."""
 
     needs_labels = True
-    models, kind = ("classifier",), "a transfer"
+    needs = "classify"
 
 
 class Measures(Node):
@@ -117,11 +123,22 @@ class Measures(Node):
         """Return the settings of each measure to take, by its name."""
         return {name: settings for name in type(self).model_fields if (settings := getattr(self, name)) is not None}
 
-    def check_model(self, model: str) -> None:
-        """Raise UserError for a measure that runs of a model don't have."""
+    @classmethod
+    def named(cls, kind: type[Measure]) -> str:
+        """Return the name of a kind of measure: of its key here, of its file in configs/evaluation."""
+        return next(name for name, field in cls.model_fields.items() if kind in get_args(field.annotation))
+
+    def check_model(self, can: Collection[str] | None, title: str) -> None:
+        """Raise UserError for a measure that a model does not have.
+
+        can: as in `aetransfer.models.facts.ModelFacts`; None, where nobody knows, refuses nothing. title: of the model.
+        """
         for name, settings in self.chosen().items():
-            if model not in settings.models:
-                raise UserError(f"evaluation={name} measures {settings.kind}, and this run is model={model}.")
+            if settings.needs and can is not None and settings.needs not in can:
+                raise UserError(
+                    f"evaluation={name} needs a model that {NEEDS[settings.needs]}, and this run's ({title}) does not: "
+                    "leave it out."
+                )
 
     def check_labels(self, data: str, classes: int) -> None:
         """Raise UserError for a measure of classes where the data have none. data: their name."""

@@ -4,7 +4,7 @@ import json
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -42,6 +42,9 @@ def _as_name(value: Any) -> Any:
     return json.dumps(value) if value is None or isinstance(value, bool | int | float) else value
 
 
+# It becomes a part of directory names.
+Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$", max_length=80)]
+
 NameByName = Annotated[dict[str, str], BeforeValidator(_as_names)]
 
 Place = Annotated[Path, AfterValidator(at_home)]
@@ -52,7 +55,7 @@ NonNegativeInt = Annotated[int, BeforeValidator(no_bool), Field(ge=0, lt=2**31)]
 PositiveFloat = Annotated[float, BeforeValidator(no_bool), Field(gt=0)]
 NonNegativeFloat = Annotated[float, BeforeValidator(no_bool), Field(ge=0)]
 Fraction = Annotated[float, BeforeValidator(no_bool), Field(gt=0, lt=1)]
-# The noise of a VAE has 24 bits for it in its generator's seed (aetransfer.models.noise).
+# The noise of a VAE has 24 bits for it in its generator's seed (aetransfer.data.draws).
 Seed = Annotated[int, BeforeValidator(no_bool), Field(ge=0, lt=2**24)]
 
 
@@ -120,3 +123,51 @@ class Callback(Target):
         if not isinstance((self.model_extra or {}).get("only_looks", False), bool):
             raise ValueError("has only_looks, which should be true or false")
         return self
+
+
+class ModelNode(Target):
+    """name: what the model is called in names of runs and in tables, without one as its class is. monitor,
+    monitor_mode: another validation metric than the model's own chooses the best epoch.
+    """
+
+    name: Name
+    monitor: str | None = None
+    monitor_mode: Literal["min", "max"] | None = None
+
+    def as_written(self) -> dict[str, Any]:
+        return self.model_dump(by_alias=True, exclude={"name", "monitor", "monitor_mode"})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_called(cls, node: Any) -> Any:
+        if isinstance(node, dict) and node.get("name") is None and isinstance(node.get("_target_"), str):
+            return {**node, "name": node["_target_"].rpartition(".")[2].lower()}
+        return node
+
+    @model_validator(mode="after")
+    def _has_no_optimizer(self) -> Self:
+        if "optimizer" in (self.model_extra or {}):
+            raise ValueError(
+                "has optimizer, which is a group beside it now: optimizer=adam optimizer.lr=0.001 scheduler=cosine"
+            )
+        return self
+
+
+class OptimizerNode(Target):
+    """lr, encoder_lr: peak learning rates; without one the optimiser's own, the encoder's is as lr."""
+
+    lr: PositiveFloat | None = None
+    encoder_lr: PositiveFloat | None = None
+    weight_decay: NonNegativeFloat | None = None
+
+    def as_written(self) -> dict[str, Any]:
+        return self.model_dump(by_alias=True, exclude={"encoder_lr"}, exclude_none=True)
+
+
+class SchedulerNode(Target):
+    """interval: what the schedule counts."""
+
+    interval: Literal["step", "epoch"] = "epoch"
+
+    def as_written(self) -> dict[str, Any]:
+        return self.model_dump(by_alias=True, exclude={"interval"})

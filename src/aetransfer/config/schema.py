@@ -21,13 +21,17 @@ from aetransfer.config.nodes import (
     Fraction,
     GreyLevel,
     Margin,
+    ModelNode,
+    Name,
     NameByName,
     Node,
     NonNegativeFloat,
     NonNegativeInt,
+    OptimizerNode,
     Place,
     PositiveFloat,
     PositiveInt,
+    SchedulerNode,
     Seed,
     Side,
     Target,
@@ -37,11 +41,9 @@ from aetransfer.config.nodes import (
     at_home,
     no_bool,
 )
+from aetransfer.errors import UserError
 
 Stage = Literal["pretrain", "transfer"]
-
-# It becomes a part of directory names.
-Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$", max_length=80)]
 
 
 def _all(value: Any) -> Any:
@@ -132,9 +134,9 @@ class Conv4Encoder(Node):
         """`data`: the key whose images have that size."""
         smallest = 2 ** len(self.widths)
         if size < smallest:
-            raise ValueError(
+            raise UserError(
                 f"encoder conv4 halves its input {len(self.widths)} times and takes images of {smallest} pixels or "
-                f"more, not {size}: raise {data}.image_size or {data}.pad, or shorten encoder.widths"
+                f"more, not {size}: raise {data}.image_size or {data}.pad, or shorten encoder.widths."
             )
 
 
@@ -152,55 +154,12 @@ EncoderNode = Annotated[
 ]
 
 
-class Optimizer(Node):
-    """Each model's file has its own of these, so there is no default that would be right for all."""
-
-    name: Literal["adam", "adamw", "sgd"]
-    lr: PositiveFloat
-    encoder_lr: PositiveFloat | None = None
-    weight_decay: NonNegativeFloat
-    schedule: Literal["none", "cosine", "one_cycle"]
+def _none(value: Any) -> Any:
+    # `scheduler=none` chooses a file without keys.
+    return None if value == {} else value
 
 
-class AutoEncoderModel(Node):
-    name: Literal["ae"]
-    optimizer: Optimizer
-
-
-class VAEModel(Node):
-    name: Literal["vae"]
-    likelihood: Literal["bernoulli", "continuous_bernoulli", "gaussian"] = "bernoulli"
-    sigma: PositiveFloat | None = None
-    kl_weight: NonNegativeFloat = 1.0
-    kl_warmup_epochs: NonNegativeInt = 5
-    kl_cycles: PositiveInt = 1
-    free_bits: NonNegativeFloat = 0.0
-    optimizer: Optimizer
-
-    @model_validator(mode="after")
-    def _cycles_warm_up(self) -> Self:
-        if self.kl_cycles > 1 and self.kl_warmup_epochs == 0:
-            raise ValueError(
-                f"has kl_cycles={self.kl_cycles}, but with kl_warmup_epochs=0 nothing rises in a cycle: raise it"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _sigma_is_a_gaussians(self) -> Self:
-        if self.sigma is not None and self.likelihood != "gaussian":
-            raise ValueError(
-                f"has sigma={self.sigma:g}, which belongs to likelihood=gaussian, not to {self.likelihood}"
-            )
-        return self
-
-
-class ClassifierModel(Node):
-    name: Literal["classifier"]
-    optimizer: Optimizer
-
-
-PretrainModel = Annotated[AutoEncoderModel | VAEModel, Field(discriminator="name")]
-Model = Annotated[AutoEncoderModel | VAEModel | ClassifierModel, Field(discriminator="name")]
+Schedule = Annotated[SchedulerNode | None, BeforeValidator(_none)]
 
 
 class Head(Node):
@@ -341,12 +300,15 @@ class Trainer(Training):
 
 
 class Pretraining(Node):
-    """The source stage: everything of the pretraining that a transfer starts from, or the path of a finished one."""
+    """The source stage: everything of the pretraining that a transfer starts from. head: of a task alone."""
 
     seed: Seed = 0
     data: Data
     encoder: EncoderNode
-    model: PretrainModel
+    model: ModelNode
+    head: Head | None = None
+    optimizer: OptimizerNode
+    scheduler: Schedule = None
     trainer: Training
     rerun: bool = False
 
@@ -364,7 +326,7 @@ Source = Annotated[
 ]
 
 # What pydantic puts into an error's location beside keys: the alternatives above.
-TAGS = {CONV4, "custom", "given", "declared", "ae", "vae", "classifier", "int", "float", "bool", "str"}
+TAGS = {CONV4, "custom", "given", "declared", "int", "float", "bool", "str"}
 
 
 class Paths(Node):
@@ -374,7 +336,7 @@ class Paths(Node):
 
 
 class Job(Node):
-    """One run: a pretraining (model ae or vae) or a transfer (model classifier).
+    """One run: a pretraining (its model is a pretext) or a transfer (a task), once it is settled.
 
     test: left out of a search's trials; alone, where a trial has trained the run already. No config has the key.
     """
@@ -382,7 +344,9 @@ class Job(Node):
     seed: Seed = 0
     data: Data
     encoder: EncoderNode
-    model: Model
+    model: ModelNode
+    optimizer: OptimizerNode
+    scheduler: Schedule = None
     head: Head | None = None
     transfer: Transfer | None = None
     pretrain: Source | None = None
@@ -397,20 +361,10 @@ class Job(Node):
     reuse: Literal["any_code", "same_code"] = "any_code"
     test: Literal["after_training", "left_out", "alone"] = "after_training"
 
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        if self.stage == "transfer" and (self.transfer is None or self.head is None):
-            raise ValueError("model=classifier is a transfer and needs the transfer and head groups")
-        self.encoder.check_image_size(self.data.input_size, "data")
-        # A pretraining and the controls leave this node unused, whatever its default is.
-        carries = self.stage == "transfer" and self.transfer is not None and self.transfer.carries
-        if carries and isinstance(self.pretrain, Pretraining):
-            self.encoder.check_image_size(self.pretrain.data.input_size, "pretrain.data")
-        return self
-
     @property
     def stage(self) -> Stage:
-        return "transfer" if self.model.name == "classifier" else "pretrain"
+        """Tell which stage a settled job is: a pretraining follows no arm."""
+        return "pretrain" if self.transfer is None else "transfer"
 
 
 class EvaluationRequest(Node):

@@ -16,7 +16,7 @@ from aetransfer.config.groups import choices_of, config_directory, groups_of
 from aetransfer.config.lightning import what_instead
 from aetransfer.config.requests import EmbedRequest, ExportRequest, PredictRequest
 from aetransfer.config.schema import TAGS, EvaluationRequest, Job
-from aetransfer.config.signatures import GIVEN_LATER, OFFERED, PACKAGES, parameters_of
+from aetransfer.config.signatures import GIVEN_LATER, OF_NODES, OFFERED, PACKAGES, parameters_of
 from aetransfer.config.values import wrong_value
 from aetransfer.errors import UserError
 from aetransfer.printable import printable
@@ -63,7 +63,7 @@ def sentence(error: Exception, config_name: str, composition: Composition | None
         case OverrideParseException():
             return _malformed(error)
         case MissingConfigException():
-            return _missing_choice(error, config_name)
+            return _missing_choice(error, config_name, composition)
         case ConfigCompositionException():
             return _uncomposable(error, config_name, composition)
         case OmegaConfBaseException():
@@ -82,7 +82,7 @@ def _malformed(error: OverrideParseException) -> str:
     return f"{written} is no override ({reason}): write key=value, and quote a value with special characters."
 
 
-def _missing_choice(error: MissingConfigException, config_name: str) -> str:
+def _missing_choice(error: MissingConfigException, config_name: str, composition: Composition | None) -> str:
     missing = str(error.missing_cfg_file or "").removesuffix(".yaml")
     if missing in EXTRAS:
         return f"{missing} is not installed: pip install 'aetransfer[{EXTRAS[missing]}]'."
@@ -92,13 +92,13 @@ def _missing_choice(error: MissingConfigException, config_name: str) -> str:
         name = group or missing
         return f"{_where(error, config_name)}{name} is no config group{_near(name, groups_of(config_name))}."
     offered = ", ".join(known)
+    where = _where(error, config_name)
     if group == "pretrain":
-        known.remove("given")
+        known = composition.options_of("model") if composition else choices_of("model")
         offered = f"{', '.join(known)}, or the path of a run directory, checkpoint or encoder"
-    return (
-        f"{_where(error, config_name)}{group}={choice} is no choice of {group}{_near(choice, known)}: "
-        f"there are {offered}."
-    )
+        if where and choice in known:
+            return f"{where}the file pretrain/{choice} is called declared now: add override /model@pretrain: {choice}."
+    return f"{where}{group}={choice} is no choice of {group}{_near(choice, known)}: there are {offered}."
 
 
 def _uncomposable(error: ConfigCompositionException, config_name: str, composition: Composition | None) -> str:
@@ -109,7 +109,7 @@ def _uncomposable(error: ConfigCompositionException, config_name: str, compositi
     if found := re.search(r"Could not override '([^']+)'|config group '([^']+)' does not exist", text):
         # The cause knows the whole key; `@_global_` is how a file's own overrides of groups look from here.
         key = getattr(error.__cause__, "full_key", None) or (found[1] or found[2]).removesuffix("@_global_")
-        if place.startswith("in experiment/") and key in ("data@pretrain.data", "model@pretrain.model"):
+        if place.startswith("in experiment/") and key in ("data@pretrain.data", "model@pretrain"):
             return f"{place}{key} sets up a pretraining: leave out the experiment, or the pretrain that replaces it."
         return f"{place}{_unknown(key, config_name, composition)}."
     if found := re.search(r"Could not append to config.* already at '([^']+)'|Multiple values for ([^;]+)", text):
@@ -142,6 +142,11 @@ def _unresolvable(error: OmegaConfBaseException, config_name: str) -> str:
 
 
 def _unknown(key: str, config_name: str, composition: Composition | None = None) -> str:
+    if moved := re.match(r"(pretrain\.)?model\.optimizer\b", key):
+        stage = moved[1] or ""
+        return f"{key} has moved: write {stage}optimizer.lr and the like, and {stage}scheduler for its schedule"
+    if key == "model@pretrain.model":
+        return f"{key} has moved: write pretrain=NAME, in a file model@pretrain: NAME"
     if key in groups_of(config_name):
         options = composition.options_of(key) if composition else choices_of(key)
         return f"{key} is not chosen: add {key}=NAME, of {', '.join(options)}"
@@ -152,7 +157,7 @@ def _unknown(key: str, config_name: str, composition: Composition | None = None)
         # What is called like that is another class's.
         return _not_taken(key, taken)
     # A pretraining's data and model come from the same files.
-    names = {key, re.sub(r"^pretrain\.(?=data|model)", "", key)}
+    names = {key, re.sub(r"^pretrain\.(?=data|model|optimizer|scheduler)", "", key)}
     owners = [choice for choice, keys in _keys_of_files(config_name).items() if names & set(keys)]
     if owners:
         return f"{key} belongs to {' and '.join(owners)}, which is not chosen"
@@ -172,7 +177,8 @@ class _Taken:
 
 def _not_taken(key: str, taken: _Taken) -> str:
     place, names = taken.place, taken.names
-    name = key.removeprefix("pretrain.").removeprefix(place).lstrip(".").partition(".")[0]
+    within = key if key.startswith(place) else key.removeprefix("pretrain.")
+    name = within.removeprefix(place).lstrip(".").partition(".")[0]
     if name in names and key.startswith(place):
         return f"{key} is in no file, but its class takes it: write +{key}=VALUE"
     if near := difflib.get_close_matches(name, names, n=1):
@@ -197,7 +203,7 @@ def _taken_at(key: str, composition: Composition) -> _Taken | None:
         if isinstance(node, DictConfig) and isinstance(target := node.get("_target_"), str):
             role = parts[length - 1]
             later = (*GIVEN_LATER.get(role, ()), *OFFERED.get(role, ()))
-            names = parameters_of(target, OmegaConf.select(config, "allow") or ())
+            names = [*parameters_of(target, OmegaConf.select(config, "allow") or ()), *OF_NODES.get(role, ())]
             is_foreign = target.partition(".")[0] not in PACKAGES
             return _Taken(place, [name for name in names if name not in later], is_foreign)
     return None
@@ -221,7 +227,7 @@ def _known(config_name: str) -> list[str]:
     """List the groups and the dotted names of all keys: the schema's and, where that is open, those of the files."""
     names = [*groups_of(config_name), *_keys_of_model(SCHEMAS[config_name])]
     if config_name == "train":
-        names += ["data@pretrain.data", "model@pretrain.model"]
+        names += ["data@pretrain.data", "model@pretrain", "optimizer@pretrain.optimizer"]
     for keys in _keys_of_files(config_name).values():
         names += keys
     # A declared pretraining takes the transfer's encoder.
@@ -232,13 +238,17 @@ def _known(config_name: str) -> list[str]:
 def _keys_of_files(config_name: str) -> dict[str, list[str]]:
     """List the dotted keys of each choice of a group, by `group=choice`."""
     return {
-        f"{group}={choice}": _keys_of_node(
-            yaml.safe_load((config_directory() / group / f"{choice}.yaml").read_text()), f"{group}."
-        )
+        f"{group}={choice}": _keys_of_file(group, choice)
         for group in groups_of(config_name)
         if group not in GLOBAL
         for choice in choices_of(group)
     }
+
+
+def _keys_of_file(group: str, choice: str) -> list[str]:
+    text = (config_directory() / group / f"{choice}.yaml").read_text()
+    # A model's file chooses its optimiser too, so it says itself where its keys belong.
+    return _keys_of_node(yaml.safe_load(text), "" if text.startswith("# @package _global_") else f"{group}.")
 
 
 def _keys_of_model(model: type[BaseModel], prefix: str = "") -> list[str]:

@@ -7,18 +7,30 @@ from functools import cache
 from importlib.util import find_spec
 from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, Union
 
-from pydantic import PositiveInt
+from aetransfer.config import nodes
 
 # Whose source is plain enough for this. Anybody else's class may have its arguments from a decorator.
-PACKAGES = ("aetransfer", "pytorch_lightning")
+PACKAGES = ("aetransfer", "pytorch_lightning", "torch")
 # What a class or function is given beside the keys of its node, by the key that the node stands at.
-GIVEN_LATER = {"encoder": ("input_shape",)}
+GIVEN_LATER = {
+    "encoder": ("input_shape",),
+    "model": ("encoder",),
+    "optimizer": ("params",),
+    "scheduler": ("optimizer",),
+}
 # What it is given where it asks for it and the node leaves it open.
-OFFERED = {"reader": ("split", "train")}
+OFFERED = {
+    "reader": ("split", "train"),
+    "model": ("head", "outputs"),
+    "scheduler": ("total_steps", "T_max", "max_lr", "mode"),
+}
+# Keys of a node that its class is not given: see `aetransfer.config.nodes`.
+OF_NODES = {"model": ("monitor", "monitor_mode"), "optimizer": ("encoder_lr",), "scheduler": ("interval",)}
 # Annotations that need no import to be understood.
-PLAIN = {"int": int, "float": float, "bool": bool, "str": str, "PositiveInt": PositiveInt}
+PLAIN: dict[str, Any] = {"int": int, "float": float, "bool": bool, "str": str}
+PLAIN |= {name: getattr(nodes, name) for name in ("PositiveInt", "NonNegativeInt", "PositiveFloat", "NonNegativeFloat")}
 
 Definition = ast.ClassDef | ast.FunctionDef
 
@@ -47,6 +59,23 @@ def parameters_of(target: str, allow: Sequence[str] = ()) -> list[str]:
     if found is None:
         return []
     return [name for name, each in found.signature.parameters.items() if each.kind is not Parameter.VAR_KEYWORD]
+
+
+def line_of(target: str, root: str, packages: Sequence[str] = PACKAGES) -> dict[str, set[str]] | None:
+    """Return a class and what it inherits from, down to the module `root`, by name: each with the methods it defines.
+
+    None where these sources don't tell.
+    """
+    module, _, name = target.rpartition(".")
+    found = _definition(module, name, tuple(packages))
+    if found is None or not isinstance(found[1], ast.ClassDef):
+        return None
+    where, node = found[0], found[1]
+    line = {f"{where}.{node.name}": {each.name for each in node.body if isinstance(each, ast.FunctionDef)}}
+    if where == root:
+        return line
+    bases = [line_of(f"{where}.{base.id}", root, packages) for base in node.bases if isinstance(base, ast.Name)]
+    return line | {name: methods for base in bases for name, methods in (base or {}).items()}
 
 
 def names_in(module: str) -> list[str] | None:
@@ -96,7 +125,9 @@ def _definition(module: str, name: str, packages: tuple[str, ...]) -> tuple[str,
             # `from .nets` is of the package itself, or of the one that the module is in.
             beside = (module, module.rpartition(".")[0]) if level else ()
             origins = [f"{package}.{origin}" for package in beside] or [origin]
-            return next((found for each in origins if (found := _definition(each, original, packages))), None)
+            # `from torch import nn`, in torch itself, is of a folder.
+            others = [each for each in origins if (each, original) != (module, name)]
+            return next((found for each in others if (found := _definition(each, original, packages))), None)
     return None
 
 
@@ -130,6 +161,20 @@ def _parameters(arguments: ast.arguments) -> list[Parameter]:
 
 
 def _parameter(argument: ast.arg, optional: bool, kind: Any = Parameter.POSITIONAL_OR_KEYWORD) -> Parameter:
-    annotation = argument.annotation.id if isinstance(argument.annotation, ast.Name) else ""
     default = None if optional else Parameter.empty
-    return Parameter(argument.arg, kind, default=default, annotation=PLAIN.get(annotation, Parameter.empty))
+    return Parameter(argument.arg, kind, default=default, annotation=_understood(argument.annotation))
+
+
+def _understood(annotation: ast.expr | None) -> Any:
+    """Return an annotation of plain types and of literals; Parameter.empty for any other."""
+    match annotation:
+        case ast.Constant(value=None):
+            return None
+        case ast.Name(id=name):
+            return PLAIN.get(name, Parameter.empty)
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            both = _understood(left), _understood(right)
+            return Parameter.empty if Parameter.empty in both else Union[both]  # noqa: UP007
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=ast.Tuple(elts=values)):
+            return Literal[tuple(ast.literal_eval(value) for value in values)]
+    return Parameter.empty

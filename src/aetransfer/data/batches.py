@@ -21,67 +21,33 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
+from aetransfer.data.draws import Draws, Share
 from aetransfer.data.examples import to_channels
 from aetransfer.data.seeds import mixed_seed
 
 
-class Share(NamedTuple):
-    """What one process has of a batch of `whole` images: every `world_size`-th, from `rank` on.
+class Batch(NamedTuple):
+    """What one process sees in a step.
 
-    No process goes without a forward pass, for the others would wait for it: where there are fewer images than
-    processes, the last ones get the batch's first image as well, and it does not count.
-
-    weight: what the batch's loss counts in its optimiser step, see `Shares.in_step`.
+    inputs (B, *shape): images are float32 in [0, 1], (B, C, H, W). targets (B,) int64, zeros where there are none.
+    margin: pixels of padding on each side of an image. draws: the batch's random numbers, see `Draws`; a model's
+    `step` has them.
     """
 
-    whole: int
-    rank: int = 0
-    world_size: int = 1
-    weight: float = 1.0
-
-    @property
-    def counted(self) -> int:
-        """Images here that count; 0 for a process whose only image does not."""
-        return len(range(self.rank, self.whole, self.world_size))
-
-    @property
-    def rows(self) -> slice:
-        """The places of this process's images within the batch."""
-        return slice(self.rank, None, self.world_size) if self.counted else slice(0, 1)
-
-    def mean(self, values: Tensor) -> Tensor:
-        """Return what this process adds to a mean over the batch: the processes' average is that mean.
-
-        values: (B, ...), one for each image here. Returns (...).
-        """
-        return values[: self.counted].sum(0) * (self.world_size / self.whole)
-
-    def weighted(self, loss: Tensor) -> Tensor:
-        """Return what training minimises, of the batch's mean loss."""
-        return loss if self.weight == 1 else loss * self.weight
-
-    def of_whole(self, images: Tensor) -> Tensor:
-        """Put images (B, ...) in their places within the batch, (whole, ...); what others have is zero here.
-
-        What is drawn for the whole batch is then the same whatever the number of processes.
-        """
-        if self.world_size == 1:
-            return images
-        whole = images.new_zeros((self.whole, *images.shape[1:]))
-        whole[self.rows] = images
-        return whole
-
-    def part(self, whole: Tensor) -> Tensor:
-        """Return what belongs to this process's images of (whole, ...)."""
-        return whole if self.world_size == 1 else whole[self.rows]
-
-
-class Batch(NamedTuple):
-    """What one process sees in a step. images (B, C, H, W) float32 in [0, 1]; labels (B,) int64."""
-
-    images: Tensor
-    labels: Tensor
+    inputs: Tensor
+    targets: Tensor
     share: Share
+    margin: int = 0
+    draws: Draws | None = None
+
+    def content(self, images: Tensor) -> Tensor:
+        """Cut the padding off images (..., H, W): reconstruction is trained and measured on the rest alone."""
+        return content(images, self.margin)
+
+
+def content(images: Tensor, margin: int) -> Tensor:
+    """Cut `margin` pixels of padding off each side of (..., H, W)."""
+    return images[..., margin : images.shape[-2] - margin, margin : images.shape[-1] - margin]
 
 
 @dataclass(frozen=True)
@@ -262,7 +228,7 @@ class ResidentBatches:
         batches an optimiser step has and how many of the epoch are used.
         """
         assert epochs.count == len(images) == len(labels), (epochs.count, len(images), len(labels))
-        self.size = images.shape[-1] + 2 * prepare.pad
+        self.size, self.margin = images.shape[-1] + 2 * prepare.pad, prepare.pad
         self.padded = prepare(images, epochs.augment.crop_padding).to(device)
         self.labels = labels.to(device)
         self.epochs, self.epoch, self.device, self.first, self.steps = epochs, epoch, device, first, steps
@@ -276,7 +242,8 @@ class ResidentBatches:
         for number in range(self.first(), len(self)):
             chosen = self.shares.part(plan, number).to(self.device)
             share = self.shares.in_step(number, *steps)
-            yield Batch(take(self.padded, chosen, self.size), self.labels[chosen.rows], share)
+            inputs = take(self.padded, chosen, self.size)
+            yield Batch(inputs, self.labels[chosen.rows], share, self.margin)
 
 
 class StreamedBatches:
@@ -327,7 +294,8 @@ class StreamedBatches:
             within = Plan(torch.arange(len(labels)), chosen.crop, chosen.flip).to(self.device)
             padded = self.prepare(raw.to(self.device, non_blocking=True), self.epochs.augment.crop_padding)
             labels = labels.to(self.device, non_blocking=True)
-            yield Batch(take(padded, within, self.size), labels, self.shares.in_step(number, *steps))
+            inputs = take(padded, within, self.size)
+            yield Batch(inputs, labels, self.shares.in_step(number, *steps), self.prepare.pad)
 
 
 class _RowReader(Dataset[tuple[Tensor, Tensor]]):

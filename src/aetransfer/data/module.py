@@ -192,6 +192,11 @@ class ImageDataModule(LightningDataModule):
         }
 
     @property
+    def margin(self) -> int:
+        """Pixels of padding on each side of an image, which no reconstruction is held to."""
+        return self.prepare.pad
+
+    @property
     def training_split(self) -> Examples:
         """What the reader gave, before validation is cut out of it."""
         return self._read["train"]

@@ -2,8 +2,8 @@
 
 from typing import Literal
 
-Stream = Literal["order", "train", "val", "test", "sample", "control", "importance", "measure"]
-STREAMS: tuple[Stream, ...] = ("order", "train", "val", "test", "sample", "control", "importance", "measure")
+Stream = Literal["order", "train", "val", "test", "sample", "control", "importance", "measure", "views"]
+STREAMS: tuple[Stream, ...] = ("order", "train", "val", "test", "sample", "control", "importance", "measure", "views")
 
 
 def mixed_seed(stream: Stream, seed: int, step: int) -> int:

@@ -10,15 +10,15 @@ from aetransfer.evaluation.features import extracted
 from aetransfer.evaluation.outcome import Cell, Outcome
 from aetransfer.evaluation.pictures import heatmap, reliability_diagram
 from aetransfer.evaluation.subject import Subject
-from aetransfer.models.classifier import Classifier
+from aetransfer.models.capabilities import Classifies
 
 BATCH = 500
 
 
 def classification(subject: Subject, settings: Classification) -> Outcome:
-    """Measure a transfer's classifier."""
+    """Measure a model that classifies."""
     model = subject.model
-    assert isinstance(model, Classifier)
+    assert isinstance(model, Classifies)
 
     def outputs(part: Part) -> tuple[Tensor, Tensor]:
         subject.open(part)

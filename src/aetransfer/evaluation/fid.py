@@ -12,23 +12,21 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from aetransfer.config.measures import Fid
+from aetransfer.data.batches import content
+from aetransfer.data.draws import step_generator
 from aetransfer.errors import UserError
 from aetransfer.evaluation.frechet import frechet_distance
 from aetransfer.evaluation.numbers import check_finite
 from aetransfer.evaluation.outcome import Cell, Outcome
 from aetransfer.evaluation.own_features import FeatureNet, train_feature_net
 from aetransfer.evaluation.subject import Subject
-from aetransfer.models.classifier import Classifier
-from aetransfer.models.content import content
-from aetransfer.models.noise import step_generator
-from aetransfer.models.vae import VAE
+from aetransfer.models.capabilities import Reconstructs, Samples
 
 BATCH = 250
 
 
 def fid(subject: Subject, settings: Fid) -> Outcome:
     """Compare sets of images. Raises UserError for sets of one image, or Inception weights out of use."""
-    assert not isinstance(subject.model, Classifier)
     if settings.inception_weights is not None:
         _check_inception(settings.inception_weights)
     subject.open("train")
@@ -44,7 +42,7 @@ def fid(subject: Subject, settings: Fid) -> Outcome:
         )
     rows: list[dict[str, Cell]] = []
     for name in ("prior samples", "reconstructions", "training images"):
-        if name == "prior samples" and not isinstance(subject.model, VAE):
+        if name == "prior samples" and not isinstance(subject.model, Samples):
             continue
         row: dict[str, Cell] = {"images": name, "n": count, "fid_own": _own(subject, net, name, count, settings.seed)}
         if settings.inception_weights is not None:
@@ -78,16 +76,16 @@ def _checked(subject: Subject, name: str, count: int, seed: int) -> Iterator[Ten
 @torch.no_grad()
 def _set(subject: Subject, name: str, count: int, seed: int) -> Iterator[Tensor]:
     """Yield a set's images in batches, (N, C, S, S) in [0, 1], with an empty margin as the data's own have."""
-    model, margin = subject.model, subject.job.data.pad
-    assert not isinstance(model, Classifier)
+    model, margin = subject.model, subject.data.margin
     match name:
         case "prior samples":
-            assert isinstance(model, VAE)
+            assert isinstance(model, Samples)
             generator = step_generator("sample", seed, 0, subject.device)
             for start in range(0, count, BATCH):
                 samples = model.sample(min(BATCH, count - start), generator)
                 yield F.pad(content(samples, margin), (margin,) * 4)
         case "reconstructions":
+            assert isinstance(model, Reconstructs)
             for images, _ in subject.data.in_order(subject.part, BATCH, subject.device, count):
                 yield F.pad(content(model.reconstruct(images), margin), (margin,) * 4)
         case "training images":
@@ -116,5 +114,5 @@ def _inception(subject: Subject, name: str, count: int, settings: Fid) -> float:
     metric.set_dtype(torch.float64).to(subject.device)
     for real, which in ((True, str(subject.part)), (False, name)):
         for images in _checked(subject, which, count, settings.seed):
-            metric.update(content(images, subject.job.data.pad).expand(-1, 3, -1, -1), real=real)
+            metric.update(content(images, subject.data.margin).expand(-1, 3, -1, -1), real=real)
     return metric.compute().item()

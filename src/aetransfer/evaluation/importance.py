@@ -11,48 +11,51 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from aetransfer.models.content import content
-from aetransfer.models.noise import step_generator
-from aetransfer.models.vae import VAE
+from aetransfer.data.draws import step_generator
+from aetransfer.models.capabilities import HasPosterior
 
 CPU = torch.device("cpu")
 
 
-def log_weights(model: VAE, observed: Tensor, noise: Tensor) -> Tensor:
-    """Return log w (N, k). observed: (N, C, S, S), as the likelihood has it; noise: (N, k, latent_dim), standard."""
+def log_weights(model: HasPosterior, observed: Tensor, noise: Tensor, margin: int = 0) -> Tensor:
+    """Return log w (N, k). observed: (N, C, S, S), as the likelihood has it; noise: (N, k, latent_dim), standard.
+
+    margin: pixels of padding on each side.
+    """
     mean, log_variance = (part.unsqueeze(1) for part in model.posterior(observed))
     codes = mean + noise * torch.exp(0.5 * log_variance)
     # log p(z) - log q(z | x), whose normalisers cancel.
     log_prior_ratio = 0.5 * (noise.square() - codes.square() + log_variance).sum(2)
-    logits = model.decoder(codes.flatten(0, 1))
     repeated = observed.repeat_interleave(noise.shape[1], dim=0)
-    nll = model.likelihood.nll(content(logits, model.margin), content(repeated, model.margin))
+    nll = model.nll(codes.flatten(0, 1), repeated, margin)
     return log_prior_ratio - nll.view(noise.shape[:2])
 
 
 @torch.no_grad()
-def image_bounds(model: VAE, images: Tensor, *, samples: int, seed: int, first: int, at_once: int) -> Iterator[Tensor]:
+def image_bounds(
+    model: HasPosterior, images: Tensor, *, samples: int, seed: int, first: int, at_once: int, margin: int = 0
+) -> Iterator[Tensor]:
     """Yield for each image (-ELBO, importance-weighted NLL, variance of the -ELBO of one code), from the same codes.
 
     images: (N, C, S, S) in [0, 1] on the model's device. samples: codes an image; of a single one the variance is NaN.
     first: the number of the first of them; what is drawn for an image, its binarisation and its codes, follows from
-    seed and number alone, whatever device or chunk it is in. at_once: images decoded at a time.
+    seed and number alone, whatever device or chunk it is in. at_once: images decoded at a time. margin: pixels of
+    padding on each side.
     """
+    latent_dim = model.posterior(images[:1])[0].shape[1]
     group = max(1, at_once // samples)
     for start in range(0, len(images), group):
         part = images[start : start + group]
         generators = [step_generator("importance", seed, first + start + place, CPU) for place in range(len(part))]
         observed = torch.cat(
             [
-                model.likelihood.observe(image.cpu().unsqueeze(0), generator)
+                model.observe(image.cpu().unsqueeze(0), generator)
                 for image, generator in zip(part, generators, strict=True)
             ]
         ).to(images.device)
-        noise = torch.stack(
-            [torch.randn(samples, model.encoder.latent_dim, generator=generator) for generator in generators]
-        )
+        noise = torch.stack([torch.randn(samples, latent_dim, generator=generator) for generator in generators])
         chunks = [
-            log_weights(model, observed, chunk.to(images.device))
+            log_weights(model, observed, chunk.to(images.device), margin)
             for chunk in noise.split(max(1, at_once // len(part)), dim=1)
         ]
         weights = torch.cat(chunks, 1).cpu().double()

@@ -4,8 +4,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from aetransfer.config.measures import Measures
-from aetransfer.config.nodes import Node
+from aetransfer.config.measures import (
+    Classification,
+    Fid,
+    Measure,
+    Measures,
+    Probes,
+    Reconstruction,
+    Representation,
+    Transferability,
+    Variational,
+)
 from aetransfer.evaluation.classification import classification
 from aetransfer.evaluation.fid import fid
 from aetransfer.evaluation.outcome import Outcome, print_outcome, write_outcome
@@ -19,14 +28,14 @@ from aetransfer.runs import mishaps
 from aetransfer.runs.finished import code_version, own_code
 from aetransfer.runs.identity import images_identity
 
-MEASURES: dict[str, Callable[[Subject, Any], Outcome]] = {
-    "probes": probe,
-    "reconstruction": reconstruction,
-    "vae": variational,
-    "fid": fid,
-    "representation": representation,
-    "transferability": transferability,
-    "classifier": classification,
+MEASURES: dict[type[Measure], Callable[[Subject, Any], Outcome]] = {
+    Probes: probe,
+    Reconstruction: reconstruction,
+    Variational: variational,
+    Fid: fid,
+    Representation: representation,
+    Transferability: transferability,
+    Classification: classification,
 }
 
 
@@ -46,9 +55,9 @@ def take(subject: Subject, measures: Measures) -> None:
         print(f"{measure}: {path}")
 
 
-def taken(subject: Subject, measure: str, settings: Node) -> tuple[Outcome, Path]:
+def taken(subject: Subject, measure: str, settings: Measure) -> tuple[Outcome, Path]:
     """Take one measure and write it. Returns what it found and its file. Raises as `take`."""
-    outcome = MEASURES[measure](subject, settings)
+    outcome = MEASURES[type(settings)](subject, settings)
     data = subject.job.data.name
     name = "-".join([measure, *_elsewhere(subject), *(["val"] if subject.part == "val" else [])])
     about = {

@@ -4,7 +4,7 @@ Everything a probe chooses (k, C, the epoch of the MLP) it chooses on the valida
 once, by what was chosen.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -49,13 +49,18 @@ def probe(subject: Subject, settings: Probes) -> Outcome:
     """
     subject.open("train")
     subject.check_classes("probes")
-    encoder = subject.model.encoder
+    encoder = subject.encoder
     sources: list[tuple[str, Encoder]] = [(subject.job.stage, encoder)]
     if "random" in settings.baselines:
         sources.append(("random", subject.random_encoder(settings.seed)))
     names = _layers(subject, encoder, settings)
+    untrained = subject.facts.untrained
     rows = [
-        {"features": source, "layer": name, **_row(subject, settings, layer(network, name, settings.max_features))}
+        {
+            "features": source,
+            "layer": _called(name, untrained, network is encoder),
+            **_row(subject, settings, layer(network, name, settings.max_features)),
+        }
         for source, network in sources
         for name in names
     ]
@@ -77,6 +82,11 @@ def probe(subject: Subject, settings: Probes) -> Outcome:
             *words,
         ],
     )
+
+
+def _called(name: str, untrained: Sequence[str], own: bool) -> str:
+    """Name a layer, and say so of one that the run's own pretext has left as it began."""
+    return f"{name} (untrained)" if own and name in untrained else name
 
 
 def _of_large_images(subject: Subject, settings: Probes) -> list[str]:

@@ -48,7 +48,7 @@ def transferability(subject: Subject, settings: Transferability) -> Outcome:
 def _carried(subject: Subject) -> Encoder:
     """Return what the transfer began with: after fine-tuning, the run's own encoder has seen the labels."""
     if subject.job.stage == "pretrain":
-        return subject.model.encoder
+        return subject.encoder
     encoder = subject.random_encoder(subject.job.seed)
     if subject.source is None:
         return encoder

@@ -7,12 +7,12 @@ from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from aetransfer.config.measures import Reconstruction
+from aetransfer.data.batches import content
 from aetransfer.evaluation.numbers import check_finite
 from aetransfer.evaluation.outcome import Cell, Outcome
 from aetransfer.evaluation.principal import fit_pca
 from aetransfer.evaluation.subject import Subject
-from aetransfer.models.classifier import Classifier
-from aetransfer.models.content import content
+from aetransfer.models.capabilities import Reconstructs
 
 BATCH = 250
 
@@ -30,17 +30,17 @@ def scores(images: Tensor, reconstructions: Tensor) -> dict[str, Tensor]:
 
 
 def reconstruction(subject: Subject, settings: Reconstruction) -> Outcome:
-    """Score an autoencoder's reconstructions."""
+    """Score a model's reconstructions."""
     model = subject.model
-    assert not isinstance(model, Classifier)
+    assert isinstance(model, Reconstructs)
 
     def crop(images: Tensor) -> Tensor:
-        return content(images, model.margin)
+        return content(images, subject.data.margin)
 
     subject.open("train")
     batches = subject.data.in_order("train", BATCH, subject.device)
     pixels = (crop(images).flatten(1).cpu() for images, _ in batches)
-    pca, word = fit_pca(pixels, subject.data.count("train"), model.encoder.latent_dim)
+    pca, word = fit_pca(pixels, subject.data.count("train"), subject.encoder.latent_dim)
     shape = crop(subject.data.first_images("train", 1)).shape[1:]
 
     def linear(images: Tensor) -> Tensor:
@@ -58,7 +58,8 @@ def reconstruction(subject: Subject, settings: Reconstruction) -> Outcome:
         rows,
         notes=[
             f"Means over the images of {subject.part}, on the {height}x{width} pixels that hold the image. mse: "
-            "pixels in [0, 1]; psnr: dB; ssim: 11x11 Gaussian window, sigma 1.5. A VAE decodes mu of the grey image.",
+            "pixels in [0, 1]; psnr: dB; ssim: 11x11 Gaussian window, sigma 1.5. A model with a posterior decodes its "
+            "mean, of the grey image.",
             *([word] if word else []),
         ],
     )

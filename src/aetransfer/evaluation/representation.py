@@ -29,7 +29,7 @@ def representation(subject: Subject, settings: Representation) -> Outcome:
 
     Also for fewer than 4 images.
     """
-    encoder = subject.model.encoder
+    encoder = subject.encoder
     subject.open(subject.part)
     if (count := subject.data.count(subject.part)) < FEWEST:
         raise UserError(f"evaluation=representation compares {FEWEST} images or more, and {subject.part} has {count}.")

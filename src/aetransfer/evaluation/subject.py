@@ -5,15 +5,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from pytorch_lightning import LightningModule
 
 from aetransfer.config.schema import Job
 from aetransfer.data.module import ImageDataModule, Part
 from aetransfer.errors import UserError
-from aetransfer.models.autoencoder import AutoEncoder
-from aetransfer.models.classifier import Classifier
-from aetransfer.models.vae import VAE
+from aetransfer.models.facts import ModelFacts
 from aetransfer.networks.encoder import Encoder
 from aetransfer.runs.directory import RunDirectory
+from aetransfer.runs.store import read
 from aetransfer.sweeps.collect import moved
 from aetransfer.transfer.loading import build_encoder
 
@@ -28,12 +28,23 @@ class Subject:
 
     directory: RunDirectory
     job: Job
-    model: AutoEncoder | VAE | Classifier
+    model: LightningModule
     data: ImageDataModule
     part: Part
     device: torch.device
     architecture: dict[str, Any]
     called: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def encoder(self) -> Encoder:
+        encoder = self.model.encoder
+        assert isinstance(encoder, Encoder)
+        return encoder
+
+    @property
+    def facts(self) -> ModelFacts:
+        """Return what the run says of its model."""
+        return read(self.directory.path).model
 
     @property
     def classes(self) -> int:

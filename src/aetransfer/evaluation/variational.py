@@ -6,24 +6,24 @@ import torch
 from torch import Tensor
 
 from aetransfer.config.measures import Variational
+from aetransfer.data.draws import step_generator
 from aetransfer.evaluation.aggregate import surgery
 from aetransfer.evaluation.importance import image_bounds
 from aetransfer.evaluation.numbers import check_finite
 from aetransfer.evaluation.outcome import Outcome
 from aetransfer.evaluation.pictures import unit_bars
 from aetransfer.evaluation.subject import Subject
+from aetransfer.models.capabilities import HasPosterior
 from aetransfer.models.metrics import THRESHOLD
-from aetransfer.models.noise import step_generator
-from aetransfer.models.vae import VAE
 
 BATCH = 250
 CPU = torch.device("cpu")
 
 
 def variational(subject: Subject, settings: Variational) -> Outcome:
-    """Measure a VAE."""
+    """Measure a VAE, or another model with a posterior."""
     model = subject.model
-    assert isinstance(model, VAE)
+    assert isinstance(model, HasPosterior)
     subject.open(subject.part)
     mean, log_variance, distortion = _whole_split(subject, model, settings.seed)
     kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
@@ -60,10 +60,11 @@ def variational(subject: Subject, settings: Variational) -> Outcome:
             "most_information": taken_apart.most_information,
         },
         notes=[
-            f"Nats an image, likelihood {subject.job.model.likelihood}. neg_elbo, distortion and rate: one code an "  # type: ignore[union-attr]
-            f"image, all {len(mean)} of {subject.part}. iw_nll: that less the gap between the two bounds, which "
-            f"{settings.samples} codes each of {len(gap)} images measure. SE: of the codes and the images drawn for "
-            "this. Images differ in their cost by tens of nats, in their gap by a few.",
+            *subject.facts.caveats,
+            f"Nats an image. neg_elbo, distortion and rate: one code an image, all {len(mean)} of {subject.part}. "
+            f"iw_nll: that less the gap between the two bounds, which {settings.samples} codes each of {len(gap)} "
+            "images measure. SE: of the codes and the images drawn for this. Images differ in their cost by tens of "
+            "nats, in their gap by a few.",
             "Bernoulli pixels are binarised dynamically, from the grey values: once for the terms, once for the gap.",
             f"I(n; z) + KL(q(z) || p) estimate the rate (Hoffman & Johnson 2016), q(z) being the mean of all "
             f"{len(mean)} posteriors: I(n; z) cannot exceed log {len(mean)} = {taken_apart.most_information:.1f}. of "
@@ -74,23 +75,27 @@ def variational(subject: Subject, settings: Variational) -> Outcome:
 
 
 @torch.no_grad()
-def _whole_split(subject: Subject, model: VAE, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+def _whole_split(subject: Subject, model: HasPosterior, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return mean, log-variance (N, latent_dim) and distortion (N,) of a split, float64 on the CPU.
 
     Raises NoNumbersError for NaN in them.
     """
     means, log_variances, distortions = [], [], []
     for number, (images, _) in enumerate(subject.data.in_order(subject.part, BATCH, subject.device)):
-        terms = model.terms(images, step_generator("test", seed, number, subject.device))
-        means.append(terms.mean.cpu().double())
-        log_variances.append(terms.log_variance.cpu().double())
-        distortions.append(terms.distortion.cpu().double())
+        generator = step_generator("test", seed, number, subject.device)
+        observed = model.observe(images, generator)
+        mean, log_variance = model.posterior(observed)
+        noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
+        codes = mean + noise * torch.exp(0.5 * log_variance)
+        means.append(mean.cpu().double())
+        log_variances.append(log_variance.cpu().double())
+        distortions.append(model.nll(codes, observed, subject.data.margin).cpu().double())
     mean, log_variance, distortion = torch.cat(means), torch.cat(log_variances), torch.cat(distortions)
     check_finite(torch.cat([mean, log_variance, distortion.unsqueeze(1)], 1))
     return mean, log_variance, distortion
 
 
-def _bounds(subject: Subject, model: VAE, settings: Variational) -> Tensor:
+def _bounds(subject: Subject, model: HasPosterior, settings: Variational) -> Tensor:
     """Return (-ELBO, importance-weighted NLL, variance of one code's -ELBO) of `settings.images` images, (N, 3)."""
     bounds: list[Tensor] = []
     for images, _ in subject.data.in_order(subject.part, BATCH, subject.device, settings.images):
@@ -101,5 +106,6 @@ def _bounds(subject: Subject, model: VAE, settings: Variational) -> Tensor:
             seed=settings.seed,
             first=len(bounds),
             at_once=settings.decoded_at_once,
+            margin=subject.data.margin,
         )
     return torch.stack(bounds)

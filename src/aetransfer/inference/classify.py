@@ -4,38 +4,43 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from aetransfer.assemble import make_model
 from aetransfer.errors import UserError
+from aetransfer.measuring import outputs_of_head
+from aetransfer.models.base import Model
+from aetransfer.models.capabilities import Classifies
 from aetransfer.networks.encoder import Encoder
-from aetransfer.networks.head import Head
 from aetransfer.runs.directory import RunDirectory
-from aetransfer.transfer.exported import read_checkpoint
+from aetransfer.transfer.exported import load_weights, read_checkpoint
 from aetransfer.transfer.loading import load_encoder
 
 
 class Probabilities(nn.Module):
-    """(N, C, S, S) in [0, 1] to (N, classes), each row of which sums to one."""
+    """(N, C, S, S) in [0, 1] to (N, classes), as the run's own model gives them. encoder: as `load_encoder` has it."""
 
-    def __init__(self, encoder: Encoder, head: nn.Module) -> None:
+    def __init__(self, encoder: Encoder, model: Model) -> None:
         super().__init__()
-        self.encoder, self.head = encoder, head
+        if not isinstance(model, Classifies):
+            raise UserError(f"A {model.title} gives no probabilities of classes: embed gives its features.")
+        self.encoder, self.model = encoder, model
 
     @classmethod
     def of(cls, directory: RunDirectory, classes: int, allow: Sequence[str]) -> "Probabilities":
         """Load a run's best epoch. Raises UserError for a checkpoint that is damaged or has another head."""
-        encoder = load_encoder(directory.best, allow=allow)
-        hidden = directory.read_config().head
-        assert hidden is not None, "a transfer has a head"
-        head = Head(encoder.latent_dim, classes, hidden.hidden)
-        state = read_checkpoint(directory.best)["state_dict"]
-        weights = {key.removeprefix("head."): value for key, value in state.items() if key.startswith("head.")}
-        try:
-            head.load_state_dict(weights)
-        except RuntimeError as error:
+        job = directory.read_config().model_copy(update={"allow": list(allow)})
+        assert job.head is not None, "a transfer has a head"
+        content = read_checkpoint(directory.best)
+        if outputs_of_head(job.head, content["state_dict"]) != classes:
             raise UserError(
                 f"The head in {directory.best} is another than the one that {directory.config} and "
                 f"{directory.encoder_card} describe, with {classes} classes: they are not of one run."
-            ) from error
-        return cls(encoder, head).eval()
+            )
+        # A stranger's config may ask for any network; the checkpoint's is no larger than its weights.
+        encoder = load_encoder(directory.best, allow=allow)
+        model = make_model(job, encoder, classes, trains=False)
+        load_weights(content, model, directory.best)
+        return cls(encoder, model).eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.encoder(images)).softmax(1)
+        probabilities: Tensor = self.model.probabilities(images)
+        return probabilities

@@ -1,22 +1,19 @@
-"""What is measured over a whole split, one bundle a model; each image counts once, on however many devices.
+"""What is measured over a whole split; each example counts once, on however many devices.
 
 A metric of which one image has no number is NaN. torchmetrics' own leave such an image out, or take it for class 0.
 """
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassF1Score
-
-from aetransfer.models.calibration import CalibrationError
 
 # Burda et al. 2016, section 5.2: in squared latent units.
 THRESHOLD = 0.01
 
 
 class Mean(Metric):
-    """The mean over images."""
+    """The mean over examples."""
 
     total: Tensor
     count: Tensor
@@ -27,7 +24,7 @@ class Mean(Metric):
         self.add_state("count", torch.zeros(()), dist_reduce_fx="sum")
 
     def update(self, values: Tensor) -> None:
-        """Add a batch (N,), one value an image. N may be 0."""
+        """Add a batch (N,), one value an example. N may be 0."""
         self.total += values.to(self.total.dtype).sum()
         self.count += len(values)
 
@@ -101,50 +98,3 @@ class VAELoss(Metric):
 
     def compute(self) -> Tensor:
         return self.distortion / self.count + self.kl_weight * (self.kl / self.count).clamp_min(self.free_bits).sum()
-
-
-class ElboMetrics(nn.Module):
-    """A VAE's terms in nats an image, its active units, and its loss where that is not the negative ELBO."""
-
-    def __init__(self, latent_dim: int, kl_weight: float = 1.0, free_bits: float = 0.0) -> None:
-        super().__init__()
-        self.neg_elbo, self.distortion, self.rate = Mean(), Mean(), Mean()
-        self.active_units = ActiveUnits(latent_dim)
-        self.loss = VAELoss(latent_dim, kl_weight, free_bits) if kl_weight != 1 or free_bits != 0 else None
-
-    def update(self, distortion: Tensor, kl: Tensor, mean: Tensor) -> None:
-        """Add a batch: distortion (N,), kl (N, latent_dim), posterior means (N, latent_dim)."""
-        rate = kl.sum(1)
-        self.neg_elbo.update(distortion + rate)
-        self.distortion.update(distortion)
-        self.rate.update(rate)
-        self.active_units.update(mean)
-        if self.loss is not None:
-            self.loss.update(distortion, kl)
-
-    def named(self, part: str) -> dict[str, Metric]:
-        names = ["neg_elbo", "distortion", "rate", "active_units", *(["loss"] if self.loss is not None else [])]
-        return {f"{part}/{name}": getattr(self, name) for name in names}
-
-
-class ClassifierMetrics(nn.Module):
-    """Accuracy, macro F1, negative log-likelihood in nats, expected calibration error."""
-
-    def __init__(self, classes: int) -> None:
-        super().__init__()
-        self.acc, self.f1, self.nll, self.ece = Mean(), MacroF1(classes), Mean(), CalibrationError()
-
-    def update(self, logits: Tensor, labels: Tensor) -> None:
-        """Add a batch: logits (N, classes), labels (N,) int64. N may be 0, for a process without any image."""
-        if len(labels) == 0:
-            return
-        # In half precision many a confidence would be rounded to 1.
-        probabilities = logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(1)
-        confidence, predicted = probabilities.max(1)
-        self.acc.update((predicted == labels).float().where(~confidence.isnan(), torch.nan))
-        for metric in (self.f1, self.ece):
-            metric.update(probabilities, labels)
-        self.nll.update(F.cross_entropy(logits, labels, reduction="none"))
-
-    def named(self, part: str) -> dict[str, Metric]:
-        return {f"{part}/{name}": getattr(self, name) for name in ("acc", "f1", "nll", "ece")}

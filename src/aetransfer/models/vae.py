@@ -4,23 +4,23 @@
 latents. Averaging one over pixels and not the other would make it a beta-VAE with beta in the hundreds.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from pytorch_lightning import LightningModule
 from torch import Tensor, nn
+from torchmetrics import Metric
 
-from aetransfer.config.monitor import monitor_of
-from aetransfer.config.schema import Optimizer
-from aetransfer.data.batches import Batch, Share
-from aetransfer.models.content import content
-from aetransfer.models.curve import log_step
+from aetransfer.config.nodes import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from aetransfer.data.batches import Batch, content
+from aetransfer.data.draws import Share
+from aetransfer.models.base import Outputs, Pretext
+from aetransfer.models.facts import Quantity
 from aetransfer.models.length import epochs_of
 from aetransfer.models.likelihoods import make_likelihood
-from aetransfer.models.metrics import ElboMetrics
-from aetransfer.models.noise import step_generator
-from aetransfer.models.optimisers import configure
+from aetransfer.models.metrics import ActiveUnits, VAELoss
+from aetransfer.models.optimisation import Rates
 from aetransfer.models.processes import mean_over_processes
 from aetransfer.networks.encoder import Encoder
 
@@ -42,62 +42,101 @@ class Terms:
         return self.kl.sum(1)
 
 
-class VAE(LightningModule):
+ELBO = {
+    "neg_elbo": Quantity("-ELBO, nats an image: distortion + rate"),
+    "distortion": Quantity("distortion, nats an image"),
+    "rate": Quantity("rate: KL to the prior, nats an image", None),
+    "active_units": Quantity("latent units whose mean varies over the data", None),
+}
+LOSS = {"loss": Quantity("what is minimised, nats an image: distortion + beta x the rate that is paid for", None)}
+
+
+class VAE(Pretext):
     """The encoder's code is the posterior mean mu, so that it is carried on like an autoencoder's."""
+
+    title = "variational autoencoder"
 
     def __init__(
         self,
         encoder: Encoder,
         *,
-        margin: int,
-        optimizer: Optimizer,
-        seed: int,
-        likelihood: Literal["bernoulli", "continuous_bernoulli", "gaussian"],
-        sigma: float | None,
-        kl_weight: float,
-        kl_warmup_epochs: int,
-        kl_cycles: int,
-        free_bits: float,
+        likelihood: Literal["bernoulli", "continuous_bernoulli", "gaussian"] = "bernoulli",
+        sigma: PositiveFloat | None = None,
+        kl_weight: NonNegativeFloat = 1.0,
+        kl_warmup_epochs: NonNegativeInt = 5,
+        kl_cycles: PositiveInt = 1,
+        free_bits: NonNegativeFloat = 0.0,
     ) -> None:
         """sigma: of a gaussian likelihood, None to learn it. kl_weight: beta. kl_cycles: see `beta`.
 
-        free_bits: nats a latent may cost, averaged over the batch, before the KL pulls on it.
+        free_bits: nats a latent may cost, averaged over the batch, before the KL pulls on it. Raises ValueError for
+        settings that have no meaning together.
         """
-        super().__init__()
-        self.encoder = encoder
+        super().__init__(encoder)
+        if kl_cycles > 1 and kl_warmup_epochs == 0:
+            raise ValueError(f"kl_cycles={kl_cycles}, but with kl_warmup_epochs=0 nothing rises in a cycle: raise it")
+        if sigma is not None and likelihood != "gaussian":
+            raise ValueError(f"sigma={sigma:g} belongs to likelihood=gaussian, not to {likelihood}")
         self.log_variance = nn.Linear(encoder.num_features, encoder.latent_dim)
         # Starting near unit variance: a wide start would flood the decoder with noise.
         nn.init.zeros_(self.log_variance.weight)
         nn.init.zeros_(self.log_variance.bias)
         self.decoder = encoder.make_decoder()
         self.likelihood = make_likelihood(likelihood, sigma)
-        self.margin, self.optimizer_config, self.seed = margin, optimizer, seed
+        self.likelihood_name = likelihood
         self.kl_weight, self.kl_warmup_epochs, self.kl_cycles = kl_weight, kl_warmup_epochs, kl_cycles
         self.free_bits = free_bits
-        self.monitor, self.monitor_mode = monitor_of("vae", kl_weight, free_bits)
-        self.val_metrics = ElboMetrics(encoder.latent_dim, kl_weight, free_bits)
-        self.test_metrics = ElboMetrics(encoder.latent_dim, kl_weight, free_bits)
+
+    @property
+    def metrics(self) -> Mapping[str, Quantity]:  # type: ignore[override]
+        return ELBO if self.trains_elbo else {**ELBO, **LOSS}
+
+    @property
+    def trains_elbo(self) -> bool:
+        return self.kl_weight == 1 and self.free_bits == 0
+
+    @property
+    def chosen_by(self) -> str:
+        return "neg_elbo" if self.trains_elbo else "loss"
+
+    @property
+    def summary(self) -> str:
+        return "An encoder and a decoder that learnt to reconstruct images"
+
+    def caveats(self) -> list[str]:
+        seen = "of freshly binarised images" if self.likelihood_name == "bernoulli" else "of grey values"
+        return [
+            "How well images are reconstructed does not say how well the codes tell classes apart.",
+            f"Nats are {seen} under a {self.likelihood_name} likelihood, with one sample an image.",
+        ]
+
+    def observe(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
+        """Return what is modelled, and what the encoder sees, for images in [0, 1]."""
+        return self.likelihood.observe(inputs, generator)
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log-variance of q(z | x), (N, latent_dim) each."""
         features = self.encoder.features(images)
         return self.encoder.bottleneck(features), self.log_variance(features).clamp_max(MAX_LOG_VARIANCE)
 
-    def terms(self, images: Tensor, generator: torch.Generator, share: Share | None = None) -> Terms:
+    def terms(self, images: Tensor, generator: torch.Generator, margin: int = 0, share: Share | None = None) -> Terms:
         """Compute the ELBO's terms with one sample z an image.
 
-        images: (N, C, S, S) in [0, 1]. share: of which batch they are a part, whose noise is drawn whole; None: they
-        are all of it.
+        images: (N, C, S, S) in [0, 1]. margin: pixels of padding on each side, which cost nothing. share: of which
+        batch they are a part, whose noise is drawn whole; None: they are all of it.
         """
         share = share or Share(len(images))
-        observed = share.part(self.likelihood.observe(share.of_whole(images), generator))
+        observed = share.part(self.observe(share.of_whole(images), generator))
         mean, log_variance = self.posterior(observed)
         shape = (share.whole, *mean.shape[1:])
         noise = share.part(torch.randn(shape, generator=generator, device=mean.device, dtype=mean.dtype))
-        logits = self.decoder(mean + noise * torch.exp(0.5 * log_variance))
-        distortion = self.likelihood.nll(content(logits, self.margin), content(observed, self.margin))
+        distortion = self.nll(mean + noise * torch.exp(0.5 * log_variance), observed, margin)
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
         return Terms(distortion, kl, mean, log_variance)
+
+    def nll(self, codes: Tensor, observed: Tensor, margin: int) -> Tensor:
+        """Return -log p(observed | code) of each image, (N,), in nats, on what is inside the margin."""
+        return self.likelihood.nll(content(self.decoder(codes), margin), content(observed, margin))
 
     def reconstruct(self, images: Tensor) -> Tensor:
         """Map (N, C, S, S) in [0, 1] to pixel means decoded from mu, of the same shape and range."""
@@ -128,37 +167,35 @@ class VAE(LightningModule):
             epochs %= epochs_of(self.trainer) / self.kl_cycles
         return self.kl_weight * min(1.0, epochs / self.kl_warmup_epochs)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        batches = self.trainer.current_epoch * int(self.trainer.num_training_batches) + batch_idx
-        noise = step_generator("train", self.seed, batches, self.device)
-        terms = self.terms(batch.images, noise, batch.share)
-        ours = batch.share.mean(torch.column_stack([terms.distortion, terms.kl]))
+    def step(self, batch: Batch) -> Outputs:
+        assert batch.draws is not None
+        terms = self.terms(batch.inputs, batch.draws.generator, batch.margin, batch.share)
+        return {
+            "neg_elbo": terms.distortion + terms.rate,
+            "distortion": terms.distortion,
+            "rate": terms.rate,
+            "kl": terms.kl,
+            "means": terms.mean,
+        }
+
+    def objective(self, outputs: Outputs, batch: Batch) -> Tensor:
+        ours = batch.share.mean(torch.column_stack([outputs["distortion"], outputs["kl"]]))
         whole = mean_over_processes(ours)
         # Free bits as in Kingma et al. 2016, eq. 16: the minimum holds for a latent's average over the batch.
         paid_rate = torch.where(whole[1:] < self.free_bits, self.free_bits, ours[1:]).sum()
-        distortion, rate = ours[0], ours[1:].sum()
-        log_step(
-            self,
-            lambda: {"train/neg_elbo": distortion + rate, "train/distortion": distortion, "train/rate": rate},
-        )
-        return batch.share.weighted(distortion + self.beta(batches) * paid_rate)
+        assert batch.draws is not None
+        return ours[0] + self.beta(batch.draws.step) * paid_rate
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._measure(self.val_metrics, batch, step_generator("val", 0, batch_idx, self.device))
-        self.log_dict(self.val_metrics.named("val"))
+    def whole_split(self) -> Mapping[str, Metric]:
+        units = {"active_units": ActiveUnits(self.encoder.latent_dim)}
+        if self.trains_elbo:
+            return units
+        return {**units, "loss": VAELoss(self.encoder.latent_dim, self.kl_weight, self.free_bits)}
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._measure(self.test_metrics, batch, step_generator("test", 0, batch_idx, self.device))
-        self.log_dict(self.test_metrics.named("test"))
-
-    def _measure(self, metrics: ElboMetrics, batch: Batch, noise: torch.Generator) -> None:
-        terms, counted = self.terms(batch.images, noise, batch.share), batch.share.counted
-        metrics.update(terms.distortion[:counted], terms.kl[:counted], terms.mean[:counted])
-
-    def configure_optimizers(self) -> Any:
-        total_steps = int(self.trainer.estimated_stepping_batches)
-        encoder = [*self.encoder.parameters(), *self.log_variance.parameters()]
-        decoder = [*self.decoder.parameters(), *self.likelihood.parameters()]
-        encoder_lr = self.optimizer_config.encoder_lr or self.optimizer_config.lr
-        groups = {"encoder": (encoder, encoder_lr), "decoder": (decoder, self.optimizer_config.lr)}
-        return configure(self.optimizer_config, groups, total_steps)
+    def rates(self) -> Rates:
+        """Train what reads the features with the encoder, and what draws pixels with the decoder."""
+        lr, encoder_lr = self.optimisation.lr, self.optimisation.encoder_lr
+        return {
+            "encoder": ([*self.encoder.parameters(), *self.log_variance.parameters()], encoder_lr),
+            "decoder": ([*self.decoder.parameters(), *self.likelihood.parameters()], lr),
+        }

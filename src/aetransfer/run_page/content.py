@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from aetransfer.commands import again, allowed, command, of_control
+from aetransfer.config.measures import Classification, Measures, Probes, Reconstruction, Representation
 from aetransfer.config.quoting import quoted
 from aetransfer.errors import UserError
 from aetransfer.html.picture import Picture
@@ -13,16 +14,15 @@ from aetransfer.run_page.facts import Subject
 from aetransfer.run_page.measures import Measure, measures_of
 from aetransfer.run_page.pictures import pictures_of
 from aetransfer.run_page.relatives import Relative, control_of, source_of
-from aetransfer.run_page.words import METRICS, MODELS, STARTS, STATUS, TREATMENTS
+from aetransfer.run_page.words import OF_CALLBACKS, STARTS, STATUS, TREATMENTS
 from aetransfer.runs.plain import last_lines, read_bytes
 from aetransfer.secrets import without_secrets
 from aetransfer.sweeps.numbers import duration
 from aetransfer.sweeps.reproduction import reproduction
-from aetransfer.sweeps.tables import PRIMARY, TextTable
+from aetransfer.sweeps.tables import TextTable
 from aetransfer.transfer.card import caveats
 
 LOG_LINES = 25
-ACCURACY = "test/acc"
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,11 @@ def content_of(subject: Subject) -> Content:
         status=STATUS.get(subject.status, subject.status),
         lead=_lead(subject),
         problem=None if subject.status == "finished" else _problem(subject),
-        numbers=_numbers(subject.told.metrics),
+        numbers=_numbers(subject),
         caveats=_caveats(subject) if subject.status == "finished" else [],
         comparison=_comparison(subject) if _is_tested(subject) and subject.run.control else None,
         source=source_of(subject),
-        charts=charts(subject.run.history, subject.best_epoch),
+        charts=charts(subject.run.history, subject.best_epoch, subject.model),
         pictures=pictures_of(directory),
         measures=measures,
         hint=_hint(subject, measures) if subject.status == "finished" else None,
@@ -94,12 +94,20 @@ def _is_tested(subject: Subject) -> bool:
 
 
 def _title(subject: Subject) -> str:
-    config = subject.config
+    config, model = subject.config, subject.model
+    fresh = (
+        config.get("transfer.weights", "fresh") == "fresh" and config.get("transfer.encoder", "trained") == "trained"
+    )
+    if fresh and model.does("classify"):
+        return f"{capitalised(model.title)} of {config.get('data.name')}, from scratch"
     if subject.told.stage == "pretrain":
-        model = MODELS.get(str(config.get("model.name")), str(config.get("model.name")))
-        return f"Pretraining: {model} of {config.get('data.name')}"
+        return f"Pretraining: {model.title} of {config.get('data.name')}"
     source = f" from {_source_words(config)}" if subject.run.control else ""
     return f"Transfer to {config.get('data.name')}{source}: {subject.told.arm}"
+
+
+def capitalised(words: str) -> str:
+    return words[:1].upper() + words[1:]
 
 
 def _source_words(config: dict[str, Any]) -> str:
@@ -120,11 +128,11 @@ def _lead(subject: Subject) -> str:
         f"seed {told.seed}",
     ]
     if told.stage == "pretrain":
-        what = "An encoder and a decoder that learnt to reconstruct images"
+        what = subject.model.summary
     else:
         start = STARTS.get(str(config.get("transfer.weights")), str(config.get("transfer.weights")))
         treatment = TREATMENTS.get(str(config.get("transfer.encoder")), str(config.get("transfer.encoder")))
-        what = f"A classifier whose encoder {start} and {treatment}"
+        what = f"{capitalised(subject.model.titled)} whose encoder {start} and {treatment}"
     took = f" It took {duration(told.timing.seconds)}." if told.timing.seconds else ""
     return f"{what}: {', '.join(parts)}.{took}"
 
@@ -144,15 +152,19 @@ def _problem(subject: Subject) -> Problem:
     )
 
 
-def _numbers(metrics: dict[str, float]) -> TextTable | None:
+def _numbers(subject: Subject) -> TextTable | None:
     """One row a quantity: what it was on the test split and on validation, at the epoch that was kept."""
+    metrics, model = subject.told.metrics, subject.model
     # What a search has left untested has those of validation alone.
     part = "test/" if any(name.startswith("test/") for name in metrics) else "val/"
     names = [name.removeprefix(part) for name in metrics if name.startswith(part)]
-    first = [name.removeprefix("test/") for name in PRIMARY]
-    names.sort(key=lambda name: first.index(name) if name in first else len(first))
+    names.sort(key=lambda name: model.compared is None or f"val/{name}" != model.compared.metric)
     rows = [
-        [name, METRICS.get(name, ""), *(_number(metrics.get(f"{part}/{name}")) for part in ("test", "val"))]
+        [
+            name,
+            model.words(name) or OF_CALLBACKS.get(name, ""),
+            *(_number(metrics.get(f"{part}/{name}")) for part in ("test", "val")),
+        ]
         for name in names
     ]
     return TextTable(["metric", "what it is", "test", "val"], rows, 2) if rows else None
@@ -167,26 +179,28 @@ def _caveats(subject: Subject) -> list[str]:
     facts: dict[str, Any] = {"metrics": told.metrics, "counts": subject.counts, "untested": told.untested}
     facts["data"] = told.data.model_dump()
     try:
-        return caveats(subject.directory.read_config(), facts)
+        return caveats(subject.directory.read_config(), subject.model, facts)
     except (UserError, ArithmeticError, LookupError, ValueError):
         return ["Its config or its numbers are not those of this version, so what they must be read with is not said."]
 
 
 def _comparison(subject: Subject) -> Comparison:
     control, name = control_of(subject), subject.run.control
-    mine = subject.told.metrics.get(ACCURACY)
-    if control is None or mine is None or ACCURACY not in control.tested:
+    compared = subject.model.compared
+    metric, remark = (compared.on("test").metric, compared.remark) if compared else ("its metric", "")
+    mine = subject.told.metrics.get(metric)
+    if control is None or mine is None or metric not in control.tested:
         return Comparison(
             f"Its control, transfer={name} with seed {subject.told.seed}, had no test result in this store when this "
-            "page was written. Without it test/acc says nothing about what was carried:",
+            f"page was written. Without it {metric} says nothing about what was carried:",
             None,
             of_control(subject.run.result, str(name), subject.config),
         )
-    theirs = control.tested[ACCURACY]
+    theirs = control.tested[metric]
     return Comparison(
-        f"Its control, transfer={name} with the same seed, reached test/acc {theirs:.4f}: a difference of "
-        f"{mine - theirs:+.4f}. One pair of seeds decides nothing; a sweep over seeds (-m seed=0,1,2) has a report "
-        "with intervals.",
+        f"Its control, transfer={name} with the same seed, reached {metric} {theirs:.4f}: a difference of "
+        f"{mine - theirs:+.4f}{remark}. One pair of seeds decides nothing; a sweep over seeds (-m seed=0,1,2) has "
+        "a report with intervals.",
         control,
     )
 
@@ -194,12 +208,14 @@ def _comparison(subject: Subject) -> Comparison:
 def _hint(subject: Subject, measures: list[Measure]) -> str | None:
     """Return the command of the measure that would add what is missing most, None where it was taken."""
     taken = {measure.title.partition(" ")[0] for measure in measures}
-    wanted = (
-        "classifier"
-        if subject.told.stage == "transfer"
-        else "probes"
+    wanted = Measures.named(
+        Classification
+        if subject.model.does("classify")
+        else Probes
         if subject.told.data.classes
-        else "reconstruction"
+        else Reconstruction
+        if subject.model.does("reconstruct")
+        else Representation
     )
     if wanted in taken:
         return None

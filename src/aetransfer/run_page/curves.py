@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from aetransfer.html.picture import data_uri
-from aetransfer.run_page.words import METRICS
+from aetransfer.models.facts import ModelFacts
+from aetransfer.run_page.words import OF_CALLBACKS
 from aetransfer.sweeps.drawing import Line, as_svg, draw_lines
 
 Rows = Sequence[dict[str, float]]
@@ -28,25 +29,29 @@ class Chart:
     caption: str
 
 
-def charts(rows: Rows, best: float | None) -> list[Chart]:
-    """Draw each quantity by epoch, and the learning rates. best: the epoch that was kept, marked by a line."""
+def charts(rows: Rows, best: float | None, model: ModelFacts) -> list[Chart]:
+    """Draw each quantity by epoch, and the learning rates.
+
+    best: the epoch that was kept, marked by a line. model: what says which quantities come first, and what they are.
+    """
     quantities = dict.fromkeys(
         name.partition("/")[2] for row in rows for name in row if name.startswith(("train/", "val/"))
     )
-    # The one that chose the epoch, and those that go with it, in the order in which the page lists the numbers.
-    shown = [name for name in quantities if name not in LEFT_OUT]
-    ordered = sorted(shown, key=lambda name: list(METRICS).index(name) if name in METRICS else len(METRICS))
-    drawn = [chart for quantity in ordered[:MOST_CHARTS] if (chart := _quantity(quantity, rows, best))]
+    shown = [name for name in quantities if name not in LEFT_OUT or f"val/{name}" == model.monitor]
+    declared = list(model.metrics)
+    ordered = sorted(shown, key=lambda name: declared.index(name) if name in declared else len(declared))
+    drawn = [chart for quantity in ordered[:MOST_CHARTS] if (chart := _quantity(quantity, rows, best, model))]
     rates = _rates(rows)
     return [*drawn, *([_drawn(rates, "learning rate", "Learning rate, after the epoch", None)] if rates else [])]
 
 
-def _quantity(quantity: str, rows: Rows, best: float | None) -> Chart | None:
+def _quantity(quantity: str, rows: Rows, best: float | None, model: ModelFacts) -> Chart | None:
     lines = [line for part in ("train", "val") if (line := _line(part, f"{part}/{quantity}", rows))]
     if not lines:
         return None
     parts = [line.arm for line in lines]
-    caption = f"{' and '.join(f'{part}/{quantity}' for part in parts)}: {METRICS.get(quantity, quantity)}"
+    words = model.words(quantity) or OF_CALLBACKS.get(quantity, quantity)
+    caption = f"{' and '.join(f'{part}/{quantity}' for part in parts)}: {words}"
     return _drawn(lines, quantity, caption, best)
 
 

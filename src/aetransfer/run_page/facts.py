@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from aetransfer.config.monitor import MONITORS, monitor_of
 from aetransfer.errors import UserError
+from aetransfer.models.facts import ModelFacts, facts_of
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.store import read
 from aetransfer.secrets import without_secrets
@@ -44,6 +44,11 @@ class Subject:
         """Return the config by dotted key, without what looks like a secret."""
         return without_secrets(self.run.config)
 
+    @cached_property
+    def model(self) -> ModelFacts:
+        """Return what the run says of its model, without what looks like a secret."""
+        return facts_of(without_secrets(self.run.result), without_secrets(self.run.stored.config))
+
     @property
     def counts(self) -> dict[str, float]:
         """Return images by part, parameters, epochs, ...: what there is of them."""
@@ -53,13 +58,10 @@ class Subject:
     @property
     def best_epoch(self) -> float | None:
         """Return the epoch that validation chose, the first of equals, never NaN; None where the curves don't tell."""
-        name = str(self.config.get("model.name"))
-        if name not in MONITORS:
-            return None
-        monitor = monitor_of(name, self.config.get("model.kl_weight", 1.0), self.config.get("model.free_bits", 0.0))
-        rows = [row for row in self.run.history if "epoch" in row and not math.isnan(row.get(monitor.metric, math.nan))]
-        choose = max if monitor.mode == "max" else min
-        return choose(rows, key=lambda row: row[monitor.metric])["epoch"] if rows else None
+        monitor = str(self.model.monitor)
+        rows = [row for row in self.run.history if "epoch" in row and not math.isnan(row.get(monitor, math.nan))]
+        choose = max if self.model.monitor_mode == "max" else min
+        return choose(rows, key=lambda row: row[monitor])["epoch"] if rows else None
 
 
 def subject_at(directory: RunDirectory) -> Subject:

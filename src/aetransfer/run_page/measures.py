@@ -4,14 +4,15 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ValidationError
 
+from aetransfer.config.measures import Classification, Measures
 from aetransfer.evaluation.outcome import Cell, pictures_of, text_of
 from aetransfer.html.picture import Picture, is_picture
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.plain import read_json
 from aetransfer.sweeps.tables import TextTable
 
-# The measure of a transfer's classifier is asked for first.
-FIRST = "classifier"
+# What a transfer is asked first.
+FIRST = Measures.named(Classification)
 MOST_MEASURES = 20
 
 

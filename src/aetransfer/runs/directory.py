@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from aetransfer.config.schema import Job
 from aetransfer.errors import UserError
+from aetransfer.models.earlier import todays_config
 from aetransfer.runs.files import replace_file
 from aetransfer.runs.identity import run_name
 from aetransfer.runs.plain import read_json, read_yaml
@@ -130,7 +131,7 @@ class RunDirectory:
     def read_config(self) -> Job:
         """Return the job this run was made from, with nothing allowed. Raises UserError where it can't be read."""
         try:
-            job = Job.model_validate(read_yaml(self.config))
+            job = Job.model_validate(todays_config(read_yaml(self.config)))
         except (OSError, ValueError) as error:
             # Sentences need Hydra, which takes a while to import, and most configs are sound.
             from aetransfer.config.sentences import sentence

@@ -15,7 +15,6 @@ from typing import Any
 from aetransfer.config.schema import Job
 from aetransfer.errors import UserError
 from aetransfer.runs.directory import RunDirectory
-from aetransfer.runs.earlier import earlier_run
 from aetransfer.runs.untested import is_left_to_test
 
 log = logging.getLogger(__name__)
@@ -68,22 +67,13 @@ def is_finished(directory: RunDirectory) -> bool:
     return result is not None and result["status"] == "finished"
 
 
-def directory_of(job: Job) -> RunDirectory:
-    """Return where an identified job's run is or will be: one that an earlier version finished keeps its name."""
-    directory = RunDirectory.of(job)
-    if directory.path.is_dir():
-        return directory
-    before = earlier_run(job)
-    return before if before is not None and is_finished(before) else directory
-
-
 def finished_run(job: Job) -> Run | None:
     """Return an identified job's run if it is finished and may be used. Raises UserError where reuse=same_code forbids.
 
     None for one that a search has left untested, where the job wants its test. Where rerun asks for it afresh, a run
     that this very command has made is used.
     """
-    directory = directory_of(job)
+    directory = RunDirectory.of(job)
     if not is_finished(directory) or is_left_to_test(directory, job):
         return None
     result = directory.result()

@@ -12,6 +12,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aetransfer.config.instantiate import bind, check_allowed
+from aetransfer.config.nodes import ModelNode, OptimizerNode, SchedulerNode
+from aetransfer.config.old_names import oldest
 from aetransfer.config.schema import Data, GivenEncoder, Job, Paths, Pretraining, Training, Transfer
 from aetransfer.data.contents import Contents, contents_of, is_ours, is_place
 from aetransfer.errors import UserError
@@ -128,7 +130,7 @@ def decisive(job: Job) -> dict[str, Any]:
         "seed": job.seed,
         "data": _data(job.data),
         "encoder": job.encoder.model_dump(by_alias=True),
-        "model": job.model.model_dump(),
+        **_learning(job.model, job.optimizer, job.scheduler),
         "training": _training(job.trainer),
         "callbacks": [
             node.as_written() for _, node in sorted(job.callbacks.items()) if node is not None and not node.only_looks
@@ -161,8 +163,17 @@ def _source(pretrain: Pretraining | GivenEncoder | None) -> dict[str, Any]:
     return {
         "seed": pretrain.seed,
         "data": _data(pretrain.data),
-        "model": pretrain.model.model_dump(),
+        **_learning(pretrain.model, pretrain.optimizer, pretrain.scheduler),
+        "head": None if pretrain.head is None else pretrain.head.model_dump(),
         "training": _training(pretrain.trainer),
+    }
+
+
+def _learning(model: ModelNode, optimizer: OptimizerNode, scheduler: SchedulerNode | None) -> dict[str, Any]:
+    return {
+        "model": model.model_dump(by_alias=True, exclude={"name"}),
+        "optimizer": optimizer.model_dump(by_alias=True),
+        "scheduler": None if scheduler is None else scheduler.model_dump(by_alias=True),
     }
 
 
@@ -189,9 +200,13 @@ def _digest(plain: dict[str, Any]) -> str:
 
 
 def _canonical(value: Any) -> Any:
-    """Make 1 and 1.0 the same, and an absent key and one that is null."""
+    """Make 1 and 1.0 the same, an absent key and one that is null, and all names that a class has had."""
     if isinstance(value, dict):
-        return {str(key): _canonical(item) for key, item in value.items() if item is not None}
+        return {
+            str(key): oldest(item) if key == "_target_" else _canonical(item)
+            for key, item in value.items()
+            if item is not None
+        }
     if isinstance(value, list | tuple):
         return [_canonical(item) for item in value]
     if isinstance(value, float) and value.is_integer():

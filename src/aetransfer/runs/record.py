@@ -8,6 +8,7 @@ from typing import Any
 
 from aetransfer.commands import config_dir
 from aetransfer.config.schema import Job
+from aetransfer.models.facts import ModelFacts
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.identity import identity
 from aetransfer.runs.provenance import provenance
@@ -45,6 +46,11 @@ class Record:
             **provenance(job.allow),
         }
         self.beat()
+
+    def describe(self, model: ModelFacts) -> None:
+        """Note what the run's model is, from the next heartbeat on."""
+        with self._writing:
+            self.content["model"] = model.model_dump()
 
     def keep_training_of(self, earlier: dict[str, Any]) -> None:
         """Keep what a run that is only tested now has said of its training. earlier: its result.json."""

@@ -5,12 +5,14 @@ Nothing here imports torch or checks a config against today's schema: runs of ol
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from aetransfer.config.monitor import MONITORS
 from aetransfer.config.nodes import at_home
 from aetransfer.errors import UserError
+from aetransfer.models.earlier import todays_config
+from aetransfer.models.facts import ModelFacts, facts_of
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.lock import RunLock
 from aetransfer.runs.plain import read_json, read_yaml
@@ -42,16 +44,18 @@ class StoredRun:
 
     @property
     def stage(self) -> str:
-        return "transfer" if self._model == "classifier" else "pretrain"
+        said = self.result.get("stage")
+        return said if said in ("pretrain", "transfer") else "transfer" if self.config.get("transfer") else "pretrain"
 
-    @property
-    def _model(self) -> str:
-        return str(self.config["model"]["name"])
+    @cached_property
+    def model(self) -> ModelFacts:
+        """Return what the run says of its model."""
+        return facts_of(self.result, self.config)
 
     @property
     def main_metric(self) -> str:
-        """Return the test metric that corresponds to what chose the best epoch."""
-        return MONITORS[self._model].metric.replace("val/", "test/") if self._model in MONITORS else ""
+        """Return the test metric that runs of its model are compared by; empty where nobody knows."""
+        return self.model.compared.on("test").metric if self.model.compared else ""
 
     @property
     def source(self) -> str | None:
@@ -86,7 +90,7 @@ def read(path: Path) -> StoredRun:
     """Read a run directory, whatever state it is in."""
     directory = RunDirectory(path)
     try:
-        config = _mapping(read_yaml(directory.config), "config.yaml")
+        config = _mapping(todays_config(read_yaml(directory.config)), "config.yaml")
         str(config["model"]["name"])
     except FileNotFoundError:
         return StoredRun(path, {}, {}, "it has no config.yaml")

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from aetransfer.models.facts import Monitor
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.filters import chosen, flat
 from aetransfer.runs.plain import read_json
@@ -109,6 +110,12 @@ class CollectedRun:
     def control(self) -> str | None:
         """Return the arm that this one is compared with, None for a control itself."""
         return self.config.get("transfer.control")
+
+    @property
+    def compared(self) -> Monitor | None:
+        """Return by which test metric the run is compared with others, None where nobody knows."""
+        compared = self.stored.model.compared
+        return compared.on("test") if compared else None
 
     @property
     def tested(self) -> dict[str, float]:

@@ -3,15 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from aetransfer.models.facts import Monitor
 from aetransfer.sweeps.grouping import Group, same_setting
 from aetransfer.sweeps.statistics import MOST_SEEDS, Paired, compare, seeds_needed
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """group: an arm. paired: None where no seed of its control is among the runs. unpaired: seeds without a partner."""
+    """group: an arm. monitor: the test metric. paired: None where no seed of its control is among the runs.
+
+    unpaired: seeds without a partner.
+    """
 
     group: Group
+    monitor: Monitor
     control: str
     paired: Paired | None
     ratio: float | None
@@ -22,9 +27,9 @@ class Comparison:
         return verdict(self.paired, self.control)
 
 
-def compare_all(groups: Sequence[Group], metric: str) -> list[Comparison]:
-    """Compare every arm with its control in a metric of which more is better."""
-    return [_compare(group, groups, metric) for group in groups if group.control is not None]
+def compare_all(groups: Sequence[Group], monitor: Monitor) -> list[Comparison]:
+    """Compare every arm with its control in a test metric."""
+    return [_compare(group, groups, monitor) for group in groups if group.control is not None]
 
 
 def partners(group: Group, arm: str, groups: Sequence[Group]) -> list[Group]:
@@ -39,7 +44,7 @@ def verdict(paired: Paired | None, control: str) -> str:
     if paired.n == 1:
         return "one seed: nothing can be said"
     if paired.shown:
-        return "helps" if paired.mean > 0 else "hurts"
+        return "helps" if paired.sign * paired.mean > 0 else "hurts"
     nothing = f"no difference shown at n = {paired.n}"
     if not paired.sd:
         same = "equal" if abs(paired.mean) <= 1e-7 else "differ by the same amount"
@@ -50,14 +55,15 @@ def verdict(paired: Paired | None, control: str) -> str:
     )
 
 
-def _compare(group: Group, groups: Sequence[Group], metric: str) -> Comparison:
+def _compare(group: Group, groups: Sequence[Group], monitor: Monitor) -> Comparison:
     assert group.control is not None
     controls = [run for other in partners(group, group.control, groups) for run in other.runs]
-    ours, theirs = group.by_seed(metric), Group({}, controls).by_seed(metric)
+    ours, theirs = group.by_seed(monitor.metric), Group({}, controls).by_seed(monitor.metric)
     shared = [seed for seed in ours if seed in theirs]
     unpaired = len(group.seeds) - len(shared)
     if not shared:
-        return Comparison(group, group.control, None, None, unpaired)
+        return Comparison(group, monitor, group.control, None, None, unpaired)
     arm, control = [ours[seed] for seed in shared], [theirs[seed] for seed in shared]
-    ratio = sum(arm) / sum(control) if sum(control) else None
-    return Comparison(group, group.control, compare(arm, control), ratio, unpaired)
+    # A quantity that may be negative, such as a log density, has no ratio.
+    ratio = sum(arm) / sum(control) if sum(control) and min(*arm, *control) >= 0 else None
+    return Comparison(group, monitor, group.control, compare(arm, control, monitor.sign), ratio, unpaired)

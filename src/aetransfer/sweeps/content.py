@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from aetransfer.html.picture import Picture
+from aetransfer.models.facts import Monitor
 from aetransfer.sweeps import tables
 from aetransfer.sweeps.collect import CollectedRun, Collection, Facts, Unfinished
 from aetransfer.sweeps.comparison import compare_all
@@ -15,7 +16,6 @@ from aetransfer.sweeps.promises import promises
 from aetransfer.sweeps.reproduction import reproduction
 from aetransfer.sweeps.tables import TextTable
 
-ACCURACY = "test/acc"
 # The sections' titles. Their figures are called by them.
 TRANSFERS, PRETRAININGS = "Transfers", "Pretrainings"
 SPREAD = "mean ± standard deviation over n seeds"
@@ -23,9 +23,10 @@ SPREAD = "mean ± standard deviation over n seeds"
 
 @dataclass(frozen=True)
 class Section:
-    """A stage's part. notes: what the reader must know to read its tables."""
+    """A stage's part. compared: by which metrics, in words. notes: what the reader must know to read its tables."""
 
     title: str
+    compared: str
     columns: list[str]
     groups: list[Group]
     results: TextTable
@@ -81,22 +82,30 @@ def content_of(collection: Collection) -> Content:
 
 def _section(title: str, runs: Sequence[CollectedRun]) -> Section:
     columns, groups = group_runs(list(runs))
-    metrics = tables.metrics_of(groups)
-    accuracy = ACCURACY in metrics
-    compared = compare_all(groups, ACCURACY) if accuracy else []
-    plots = choose(groups, columns, metrics[0]) if metrics else None
+    # No comparison is made across metrics.
+    alike = {
+        monitor: [group for group in groups if group.compared == monitor]
+        for monitor in tables.compared_by(groups)
+        if any(monitor.metric in run.tested for group in groups for run in group.runs)
+    }
+    compared = [each for monitor, those in alike.items() for each in compare_all(those, monitor)]
+    arms = {monitor: those for monitor, those in alike.items() if any(group.arm is not None for group in those)}
+    (only,) = alike if len(alike) == 1 else (None,)
+    drawn = alike or {Monitor(metric, "max"): groups for metric in tables.metrics_of(groups)[:1]}
+    plots = [choose(those, columns, monitor) for monitor, those in drawn.items()]
     return Section(
         title=title,
+        compared=", ".join(f"{monitor.metric}{monitor.remark}" for monitor in alike),
         columns=columns,
         groups=groups,
         results=tables.results(groups, columns),
         comparisons=tables.comparisons(compared, columns) if compared else None,
-        overall=tables.overall(groups, ACCURACY) if accuracy else None,
-        savings=tables.savings(groups, columns, ACCURACY) if accuracy else None,
-        promises=promises(groups, ACCURACY) if accuracy else None,
+        overall=tables.overall(groups, only) if only else None,
+        savings=tables.savings(groups, columns) if alike else None,
+        promises=promises(groups, only) if only in arms else None,
         costs=tables.costs(groups, columns),
-        plots=plots.plots if plots else [],
-        notes=[*_notes(groups, compared=len(compared)), *(plots.left_out if plots else [])],
+        plots=[plot for number, each in enumerate(plots) for plot in each.called(number)],
+        notes=[*_notes(groups, compared=len(compared)), *(line for each in plots for line in each.left_out)],
     )
 
 
@@ -125,6 +134,11 @@ def _notes(groups: Sequence[Group], compared: int) -> list[str]:
             f"{untested} of {len(facts)} runs have no test split, and so no test metric; what chose their epoch stands "
             "on the page of each."
         )
+    if len(metrics := tables.compared_by(groups)) > 1:
+        notes.append(
+            f"Groups are compared by {', '.join(monitor.metric for monitor in metrics)}: interval and IQM of a row are "
+            "those of its own, and no comparison goes across."
+        )
     if compared > 1:
         notes.append(
             f"{compared} comparisons at 5 % each, not corrected for their number: where no arm made any difference, "
@@ -140,7 +154,9 @@ def _title(transfers: Sequence[CollectedRun], pretrainings: Sequence[CollectedRu
     settings = settings_of(transfers)
     targets = _named(settled["data"] for settled in settings)
     sources = _named(settled["pretrain.data"] for settled in settings if "pretrain.data" in settled)
-    return f"Transfer from {sources} to {targets}" if sources else f"Classifiers of {targets}"
+    titles = {run.stored.model.title for run in transfers}
+    what = f"{titles.pop()}s" if len(titles) == 1 else "models"
+    return f"Transfer from {sources} to {targets}" if sources else f"{what[:1].upper()}{what[1:]} of {targets}"
 
 
 def _named(names: Iterable[str]) -> str:

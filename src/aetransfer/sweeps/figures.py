@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from matplotlib.figure import Figure
 
+from aetransfer.models.facts import Monitor
 from aetransfer.sweeps.drawing import Bar, Line, draw_bars, draw_lines
 from aetransfer.sweeps.grouping import Group, label, same_setting, seed_means
 from aetransfer.sweeps.savings import LABEL_KEYS, labelled
@@ -33,9 +34,14 @@ class Plots:
     plots: list[Plot]
     left_out: list[str]
 
+    def called(self, number: int) -> list[Plot]:
+        """Return the plots with names for a section's metric of that number, from 0."""
+        return [replace(plot, name=f"{plot.name}_metric{number + 1}") if number else plot for plot in self.plots]
 
-def choose(groups: Sequence[Group], columns: Sequence[str], metric: str) -> Plots:
-    """Draw what the varied keys ask for; bars of the groups where neither labels nor the latent size was varied."""
+
+def choose(groups: Sequence[Group], columns: Sequence[str], monitor: Monitor) -> Plots:
+    """Draw what the varied keys ask for in a test metric; bars where neither labels nor the latent size was varied."""
+    metric, remark = monitor.metric, monitor.remark
     label_keys = [key for key in LABEL_KEYS if key in columns]
     drawn: list[Plots] = []
     if label_keys:
@@ -46,9 +52,10 @@ def choose(groups: Sequence[Group], columns: Sequence[str], metric: str) -> Plot
         drawn.append(_for_each_setting("transplants", groups, columns, [TRANSPLANTED], _transplants(groups, metric)))
     if not drawn:
         drawn.append(_bars(groups, columns, metric))
-    drawn.append(_learning_curves(groups, columns, metric.replace("test/", "val/")))
+    drawn.append(_learning_curves(groups, columns, monitor.on("val").metric))
     return Plots(
-        [plot for plots in drawn for plot in plots.plots], [line for plots in drawn for line in plots.left_out]
+        [replace(plot, caption=f"{plot.caption[:-1]}{remark}.") for plots in drawn for plot in plots.plots],
+        [line for plots in drawn for line in plots.left_out],
     )
 
 

@@ -109,7 +109,7 @@ def _markdown(content: Content, today: date) -> Iterator[str]:
     for section in content.sections:
         yield from (f"## {section.title}", "")
         if section.comparisons:
-            yield from ("### Does it help?", "", *_rows(section.comparisons), "")
+            yield from (f"### Does it help? In {_plain(section.compared)}", "", *_rows(section.comparisons), "")
         yield from ("### Test metrics", "", *_rows(section.results), "", f"{SPREAD}.", "")
         tables = {
             "All settings": section.overall,

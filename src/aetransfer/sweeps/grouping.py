@@ -11,6 +11,7 @@ from typing import Any
 
 from aetransfer.config.looking import only_looks
 from aetransfer.config.schema import Training
+from aetransfer.models.facts import Monitor
 from aetransfer.runs.identity import HARDWARE
 from aetransfer.sweeps.arms import rank
 from aetransfer.sweeps.collect import CollectedRun
@@ -59,6 +60,10 @@ class Group:
     @property
     def control(self) -> str | None:
         return self.runs[0].control
+
+    @property
+    def compared(self) -> Monitor | None:
+        return self.runs[0].compared
 
     @property
     def seeds(self) -> list[int]:

@@ -1,4 +1,4 @@
-"""Whether what was promised before training is what came of it: transferability scores against the accuracy reached."""
+"""Whether what was promised before training is what came of it: transferability scores against the test metric."""
 
 import logging
 import math
@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 from scipy.stats import spearmanr, weightedtau
 
+from aetransfer.models.facts import Monitor
 from aetransfer.runs.plain import read_json
 from aetransfer.sweeps.collect import CollectedRun
 from aetransfer.sweeps.grouping import Group
@@ -26,8 +27,8 @@ class Written(BaseModel):
     bottleneck: Annotated[dict[str, float | str], Field(max_length=20)]
 
 
-def promises(groups: Sequence[Group], metric: str) -> TextTable | None:
-    """One row an arm and score: rank correlations, over runs, of the score with the metric.
+def promises(groups: Sequence[Group], monitor: Monitor) -> TextTable | None:
+    """One row an arm and score: rank correlations, over runs, of the score with how good the test metric is.
 
     The scores are those of evaluation/transferability.json. Weighted Kendall counts mistakes among the best for more
     (Vigna 2015; You et al. 2021). None where no arm has three runs with a score.
@@ -36,8 +37,8 @@ def promises(groups: Sequence[Group], metric: str) -> TextTable | None:
     for group in groups:
         for run in group.runs:
             scores = _scores(run)
-            if scores and metric in run.tested:
-                by_arm.setdefault(str(group.arm), []).append((scores, run.tested[metric]))
+            if scores and monitor.metric in run.tested:
+                by_arm.setdefault(str(group.arm), []).append((scores, monitor.sign * run.tested[monitor.metric]))
     rows = []
     for arm, measured in by_arm.items():
         for name in dict.fromkeys(name for scores, _ in measured for name in scores):

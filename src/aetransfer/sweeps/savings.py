@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean, median
 
+from aetransfer.models.facts import Monitor
 from aetransfer.sweeps.comparison import partners
 from aetransfer.sweeps.grouping import Group, same_setting, seed_means
 
@@ -28,35 +29,36 @@ class LabelSavings:
         )
 
 
-def label_savings(group: Group, groups: Sequence[Group], metric: str) -> LabelSavings | None:
-    """Ask the control's label-efficiency curve how many labels it needs for the arm's accuracy.
+def label_savings(group: Group, groups: Sequence[Group], monitor: Monitor) -> LabelSavings | None:
+    """Ask the control's label-efficiency curve how many labels it needs to be as good as the arm.
 
     None where the control was not run on two amounts of labels or more, all else being equal.
     """
+    metric, sign = monitor.metric, monitor.sign
     if group.control is None or not group.values(metric):
         return None
     curve = [
-        (labelled(other), fmean(other.values(metric)))
+        (labelled(other), sign * fmean(other.values(metric)))
         for other in groups
         if other.arm == group.control and _same_but_labels(group, other) and other.values(metric)
     ]
     if len({labels for labels, _ in curve}) < 2:
         return None
-    labels, bound = labels_for(sorted(curve), fmean(group.values(metric)))
+    labels, bound = labels_for(sorted(curve), sign * fmean(group.values(metric)))
     return LabelSavings(labels / labelled(group), bound)
 
 
-def labels_for(curve: Sequence[tuple[float, float]], accuracy: float) -> tuple[float, str]:
-    """Return the fewest labels with which a curve reaches an accuracy, linear between its points in log(labels).
+def labels_for(curve: Sequence[tuple[float, float]], wanted: float) -> tuple[float, str]:
+    """Return the fewest labels with which a curve reaches a value, linear between its points in log(labels).
 
-    curve: (labels, accuracy) with labels rising, two points or more; noise may let accuracy fall. Beyond its ends: the
-    end, and on which side of it.
+    curve: (labels, value) with labels rising, two points or more, of which more is better; noise may let values fall.
+    Beyond its ends: the end, and on which side of it.
     """
-    if accuracy <= curve[0][1]:
-        return curve[0][0], "<" if accuracy < curve[0][1] else ""
+    if wanted <= curve[0][1]:
+        return curve[0][0], "<" if wanted < curve[0][1] else ""
     for (few, low), (many, high) in pairwise(curve):
-        if high >= accuracy:  # the first that is, so low < accuracy
-            share = (accuracy - low) / (high - low)
+        if high >= wanted:  # the first that is, so low < wanted
+            share = (wanted - low) / (high - low)
             return math.exp(math.log(few) + share * (math.log(many) - math.log(few))), ""
     return curve[-1][0], ">"
 
@@ -66,11 +68,13 @@ def labelled(group: Group) -> float:
     return fmean(run.result["counts"]["train"] for run in group.runs)
 
 
-def epochs_to_match(group: Group, groups: Sequence[Group], metric: str = "val/acc") -> str | None:
-    """Say after how many epochs an arm has 95 % of what training from scratch ends with, on the validation split.
+def epochs_to_match(group: Group, groups: Sequence[Group], monitor: Monitor) -> str | None:
+    """Say after how many epochs an arm has 95 % of what training from scratch ends with, in a validation metric.
 
-    The median over seeds. None without scratch runs of the same setting, or where no run has a history.
+    Where less is better, 95 % is a value that is larger by as much. The median over seeds. None without scratch runs of
+    the same setting, where no run has a history, or for values of which there are no shares, being negative.
     """
+    metric, sign = monitor.metric, monitor.sign
     finals = seed_means(
         (run.seed, run.history[-1][metric])
         for other in partners(group, SCRATCH, groups)
@@ -79,17 +83,21 @@ def epochs_to_match(group: Group, groups: Sequence[Group], metric: str = "val/ac
     )
     if not finals or not any(run.history for run in group.runs):
         return None
-    threshold = SHARE * fmean(finals.values())
-    reached = seed_means((run.seed, _first_epoch(run.history, metric, threshold)) for run in group.runs if run.history)
+    if sign < 0 and fmean(finals.values()) <= 0:
+        return None
+    threshold = SHARE**sign * fmean(finals.values())
+    reached = seed_means((run.seed, _first_epoch(run.history, monitor, threshold)) for run in group.runs if run.history)
     middle = median(reached.values())
     if math.isinf(middle):
         return f"not reached in {sum(map(math.isinf, reached.values()))} of {len(reached)}"
     return f"{middle:g}"
 
 
-def _first_epoch(history: Sequence[dict[str, float]], metric: str, threshold: float) -> float:
+def _first_epoch(history: Sequence[dict[str, float]], monitor: Monitor, threshold: float) -> float:
     """Return infinity for a run that never gets there: it takes longer than all that do."""
-    return next((row["epoch"] for row in history if row.get(metric, -math.inf) >= threshold), math.inf)
+    sign = monitor.sign
+    there = (row["epoch"] for row in history if sign * row.get(monitor.metric, -sign * math.inf) >= sign * threshold)
+    return next(there, math.inf)
 
 
 def _same_but_labels(one: Group, other: Group) -> bool:

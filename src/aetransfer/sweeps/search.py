@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +10,10 @@ from optuna.trial import TrialState
 from rich.table import Table
 
 from aetransfer.commands import command, config_dir
-from aetransfer.config.monitor import MONITORS
 from aetransfer.config.schema import Job
 from aetransfer.config.sweep_file import SweepFile, searched
 from aetransfer.console import console
+from aetransfer.models.facts import Monitor
 from aetransfer.runs.identity import run_name
 from aetransfer.sweeps.jobs import read_jobs
 from aetransfer.sweeps.study import ArmStudy, setting_of, storage_at
@@ -31,14 +31,23 @@ class Arm:
     study: ArmStudy
 
 
-def open_arms(jobs: list[tuple[list[str], Job]], file: SweepFile, arguments: list[str], output_dir: Path) -> list[Arm]:
-    """Open each job's study, named by what decides its numbers: the job's identity and the space."""
+def open_arms(
+    jobs: list[tuple[list[str], Job]],
+    monitor_for: Callable[[Job], Monitor],
+    file: SweepFile,
+    arguments: list[str],
+    output_dir: Path,
+) -> list[Arm]:
+    """Open each job's study, named by what decides its numbers: the job's identity and the space.
+
+    monitor_for: says by which validation metric a job's trials are compared.
+    """
     space = searched(file, arguments)
     storage = storage_at(file.storage, output_dir)
     shape = json.dumps({key: node.model_dump() for key, node in space.items()}, sort_keys=True)
     suffix = hashlib.sha256(shape.encode()).hexdigest()[:6]
     return [
-        Arm(overrides, job.seed, ArmStudy(f"{run_name(job)}-{suffix}", MONITORS[job.model.name], file, space, storage))
+        Arm(overrides, job.seed, ArmStudy(f"{run_name(job)}-{suffix}", monitor_for(job), file, space, storage))
         for overrides, job in jobs
     ]
 

@@ -32,13 +32,17 @@ class Summary:
 
 @dataclass(frozen=True)
 class Paired:
-    """An arm less its control, seed by seed. sd, interval: None for one pair. better: P(arm > control), ties half."""
+    """An arm less its control, seed by seed. sd, interval: None for one pair. better: P(the arm is better), ties half.
+
+    sign: 1 where more is better, -1 where less is.
+    """
 
     n: int
     mean: float
     sd: float | None
     interval: tuple[float, float] | None
     better: float
+    sign: int = 1
 
     @property
     def shown(self) -> bool:
@@ -68,21 +72,24 @@ def summarise(cells: Sequence[Sequence[float]]) -> Summary:
     )
 
 
-def compare(arm: Sequence[float], control: Sequence[float]) -> Paired:
-    """Compare two arms of the same seeds, in the same order. Raises ValueError for unequal or no numbers of them."""
+def compare(arm: Sequence[float], control: Sequence[float], sign: int = 1) -> Paired:
+    """Compare two arms of the same seeds, in the same order. Raises ValueError for unequal or no numbers of them.
+
+    sign: 1 where more is better, -1 where less is.
+    """
     if len(arm) != len(control) or not len(arm):
         raise ValueError("a paired comparison needs as many values of the one as of the other, and at least one")
     differences = np.asarray(arm, dtype=float) - np.asarray(control, dtype=float)
     n = len(differences)
-    better = float(np.mean((differences > 0) + 0.5 * (differences == 0)))
+    better = float(np.mean((sign * differences > 0) + 0.5 * (differences == 0)))
     if n == 1:
-        return Paired(n, float(differences[0]), None, None, better)
+        return Paired(n, float(differences[0]), None, None, better, sign)
     sd = float(differences.std(ddof=1))
     # Equal differences come out of float32 metrics as different ones in the 8th digit.
     if sd <= 1e-7:
-        return Paired(n, float(differences.mean()), 0.0, None, better)
+        return Paired(n, float(differences.mean()), 0.0, None, better, sign)
     low, high = stats.ttest_rel(arm, control).confidence_interval(LEVEL)
-    return Paired(n, float(differences.mean()), sd, (float(low), float(high)), better)
+    return Paired(n, float(differences.mean()), sd, (float(low), float(high)), better, sign)
 
 
 def power(effect: float, n: int) -> float:

@@ -16,9 +16,9 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from aetransfer.config.monitor import Monitor
 from aetransfer.config.nodes import at_home
 from aetransfer.config.sweep_file import Space, SweepFile, override_of
+from aetransfer.models.facts import Monitor
 from aetransfer.runs.lock import Claim
 
 # Of a process that is not of this machine one can't see whether it lives.
@@ -106,8 +106,7 @@ class ArmStudy:
     def best(self) -> FrozenTrial | None:
         """Return the trial with the best validation metric, the earliest of equals."""
         finished = self.counted(TrialState.COMPLETE)
-        sign = 1 if self.monitor.mode == "min" else -1
-        return min(finished, key=lambda trial: sign * (trial.value or 0.0), default=None)
+        return min(finished, key=lambda trial: -self.monitor.sign * (trial.value or 0.0), default=None)
 
 
 def setting_of(trial: Trial | FrozenTrial) -> list[str]:

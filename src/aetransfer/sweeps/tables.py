@@ -1,17 +1,15 @@
 """The report's tables, as text: the same cells go to the terminal, into summary.md and onto the page."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from aetransfer.models.facts import Monitor, Part
 from aetransfer.sweeps.comparison import Comparison
 from aetransfer.sweeps.grouping import Group
 from aetransfer.sweeps.numbers import NOTHING, decimals, duration, interval, spread
 from aetransfer.sweeps.savings import epochs_to_match, label_savings
 from aetransfer.sweeps.statistics import Summary, summarise
-
-# What is reported first of a stage; more is better only of the first.
-PRIMARY = ("test/acc", "test/mse", "test/neg_elbo")
 
 
 @dataclass(frozen=True)
@@ -23,30 +21,47 @@ class TextTable:
     texts: int
 
 
+def compared_by(groups: Sequence[Group]) -> list[Monitor]:
+    """List by which test metrics the groups are compared, each with those that have the same."""
+    return list(dict.fromkeys(group.compared for group in groups if group.compared is not None))
+
+
 def metrics_of(groups: Sequence[Group]) -> list[str]:
-    """List the groups' test metrics, the one that is reported first before the others."""
+    """List the groups' test metrics, those by which they are compared before the others."""
     names = list(dict.fromkeys(name for group in groups for run in group.runs for name in run.tested))
-    return sorted(names, key=lambda name: PRIMARY.index(name) if name in PRIMARY else len(PRIMARY))
+    first = [compared.metric for compared in compared_by(groups)]
+    return sorted(names, key=lambda name: first.index(name) if name in first else len(first))
 
 
 def results(groups: Sequence[Group], columns: Sequence[str]) -> TextTable:
-    """One row a group: the first metric with its interval and interquartile mean, the others, and n."""
-    first, *others = metrics_of(groups) or ["metrics"]
-    header = [*columns, first, "95 % CI", "IQM", *others, "n"]
-    leading = [_summary(group, first) for group in groups]
-    places = decimals([summary for summary in leading if summary])
-    cells = [[spread(summary, places), *_robust(summary, places)] for summary in leading]
-    for metric in others:
-        summaries = [_summary(group, metric) for group in groups]
-        digits = decimals([summary for summary in summaries if summary])
-        for row, summary in zip(cells, summaries, strict=True):
-            row.append(spread(summary, digits))
-    rows = [[*group.labels(columns), *row, str(len(group.seeds))] for group, row in zip(groups, cells, strict=True)]
-    return TextTable(header, rows, len(columns))
+    """One row a group: its first metric with interval and interquartile mean, the others, and n.
+
+    Groups that are compared by different metrics share the columns, and each has its own metric's interval.
+    """
+    metrics = metrics_of(groups) or ["metrics"]
+    leading = list(dict.fromkeys(_first(group, metrics) for group in groups))
+    others = [metric for metric in metrics if metric not in leading]
+    summaries = {metric: [_summary(group, metric) for group in groups] for metric in (*leading, *others)}
+    places = {metric: decimals([each for each in summaries[metric] if each]) for metric in summaries}
+    rows = []
+    for place, group in enumerate(groups):
+        first = _first(group, metrics)
+        cells = {metric: spread(summaries[metric][place], places[metric]) for metric in summaries}
+        robust = _robust(summaries[first][place], places[first])
+        shown = [*(cells[metric] for metric in leading), *robust, *(cells[metric] for metric in others)]
+        rows.append([*group.labels(columns), *shown, str(len(group.seeds))])
+    return TextTable([*columns, *leading, "95 % CI", "IQM", *others, "n"], rows, len(columns))
 
 
-def overall(groups: Sequence[Group], metric: str) -> TextTable | None:
+def _first(group: Group, metrics: Sequence[str]) -> str:
+    """Return the metric that a group is compared by, or the first of all where it has none such."""
+    compared = group.compared
+    return compared.metric if compared and compared.metric in metrics else metrics[0]
+
+
+def overall(groups: Sequence[Group], monitor: Monitor) -> TextTable | None:
     """One row an arm over the settings that all arms have; None for a single setting or arm."""
+    metric = monitor.metric
     cells: dict[str, dict[str, list[float]]] = {}
     for group in groups:
         setting = repr(sorted((key, str(value)) for key, value in group.setting.items() if key != "transfer"))
@@ -65,7 +80,11 @@ def overall(groups: Sequence[Group], metric: str) -> TextTable | None:
 
 
 def comparisons(compared: Sequence[Comparison], columns: Sequence[str]) -> TextTable:
-    """One row an arm and setting: the paired difference to its control, and the verdict."""
+    """One row an arm and setting: the paired difference to its control, and the verdict.
+
+    In which metric is said where they are not all of the same.
+    """
+    metrics = {comparison.monitor.metric for comparison in compared}
     settings = [column for column in columns if column != "transfer"]
     rows = []
     for comparison in compared:
@@ -73,22 +92,36 @@ def comparisons(compared: Sequence[Comparison], columns: Sequence[str]) -> TextT
         verdict = comparison.verdict
         if comparison.unpaired and paired is not None:
             verdict += f" ({comparison.unpaired} without a partner left out)"
-        names = [*comparison.group.labels(settings), f"{comparison.group.arm} – {comparison.control}", verdict]
+        named = [comparison.monitor.metric] if len(metrics) > 1 else []
+        names = [*comparison.group.labels(settings), *named, f"{comparison.group.arm} – {comparison.control}", verdict]
         if paired is None:
             rows.append([*names, *[NOTHING] * 4, "0"])
             continue
         ratio = NOTHING if comparison.ratio is None else f"{comparison.ratio:.3f}"
         numbers = [f"{paired.mean:+.4f}", interval(paired.interval, 4, signed=True), f"{paired.better:.2f}", ratio]
         rows.append([*names, *numbers, str(paired.n)])
-    header = [*settings, "arm – control", "verdict", "difference", "95 % CI", "P(better)", "transfer ratio", "n"]
-    return TextTable(header, rows, len(settings) + 2)
+    header = [
+        *settings,
+        *(["metric"] if len(metrics) > 1 else []),
+        "arm – control",
+        "verdict",
+        "difference",
+        "95 % CI",
+        "P(better)",
+        "transfer ratio",
+        "n",
+    ]
+    return TextTable(header, rows, header.index("difference"))
 
 
-def savings(groups: Sequence[Group], columns: Sequence[str], metric: str) -> TextTable | None:
-    """One row a group: label savings and epochs to match scratch; None where the runs tell neither."""
+def savings(groups: Sequence[Group], columns: Sequence[str]) -> TextTable | None:
+    """One row a group: label savings and epochs to match scratch, in the metric that it is compared by.
+
+    None where the runs tell neither.
+    """
     facts: dict[str, Sequence[object]] = {
-        "label savings": [label_savings(group, groups, metric) for group in groups],
-        "epochs to 95 % of scratch": [epochs_to_match(group, groups) for group in groups],
+        "label savings": [_of_alike(label_savings, group, groups, "test") for group in groups],
+        "epochs to 95 % of scratch": [_of_alike(epochs_to_match, group, groups, "val") for group in groups],
     }
     told = {heading: values for heading, values in facts.items() if any(values)}
     rows = [
@@ -119,6 +152,15 @@ def costs(groups: Sequence[Group], columns: Sequence[str]) -> TextTable:
         )
     header = [*columns, "training", "whole run", "images/s", "epochs", "trained parameters"]
     return TextTable(header, rows, len(columns))
+
+
+def _of_alike(
+    ask: Callable[[Group, Sequence[Group], Monitor], object], group: Group, groups: Sequence[Group], part: Part
+) -> object:
+    """Ask about a group among those that are compared by the same metric."""
+    if group.compared is None:
+        return None
+    return ask(group, [other for other in groups if other.compared == group.compared], group.compared.on(part))
 
 
 def _summary(group: Group, metric: str) -> Summary | None:

@@ -4,14 +4,14 @@ Both say what the encoder takes, where it comes from, its numbers, and what thos
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aetransfer.config.monitor import Monitor, monitor_of
-from aetransfer.config.schema import GivenEncoder, Job, Pretraining, VAEModel
+from aetransfer.config.schema import GivenEncoder, Job, Pretraining
 from aetransfer.errors import UserError
+from aetransfer.models.facts import ModelFacts
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.files import replace_file
 from aetransfer.runs.finished import code_version, own_code
@@ -28,15 +28,15 @@ def write_cards(
     directory: RunDirectory,
     job: Job,
     encoder: "Encoder",
+    model: ModelFacts,
     facts: dict[str, Any],
     class_names: tuple[str, ...],
     preprocessing: Preprocessing,
-    untrained: Sequence[str] = (),
 ) -> None:
     """Write both, atomically.
 
-    facts: of the run, as `caveats` takes them. class_names: of its data, by label. preprocessing: of its images.
-    untrained: parts of the encoder that hold what they began with.
+    model: what the job's model says of itself. facts: of the run, as `caveats` takes them. class_names: of its data, by
+    label. preprocessing: of its images.
     """
     description = {
         "architecture": job.encoder.model_dump(mode="json", by_alias=True),
@@ -47,7 +47,7 @@ def write_cards(
         },
         "latent_dim": encoder.latent_dim,
         "num_features": encoder.num_features,
-        **({"untrained": list(untrained)} if untrained else {}),
+        **({"untrained": model.untrained} if model.untrained else {}),
         "run": {
             "name": directory.path.name,
             "identity": identity(job),
@@ -68,10 +68,10 @@ def write_cards(
             "class_names": list(class_names),
         },
         "metrics": facts["metrics"],
-        "caveats": caveats(job, facts),
+        "caveats": caveats(job, model, facts),
     }
     replace_file(directory.encoder_card, json.dumps(description, indent=2) + "\n")
-    replace_file(directory.model_card, _page(description, job.allow))
+    replace_file(directory.model_card, _page(description, model, job.allow))
 
 
 def read_class_names(folder: Path) -> tuple[str, ...] | None:
@@ -97,19 +97,14 @@ def _source(job: Job) -> str | None:
     return f"{Path(job.pretrain.path).name}, SHA-256 {job.pretrain.digest}..."
 
 
-def _monitor(job: Job) -> Monitor:
-    model = job.model
-    return monitor_of("vae", model.kl_weight, model.free_bits) if model.name == "vae" else monitor_of(model.name)
-
-
-def caveats(job: Job, facts: Mapping[str, Any]) -> list[str]:
+def caveats(job: Job, model: ModelFacts, facts: Mapping[str, Any]) -> list[str]:
     """Say what a run's numbers must be read with. facts: its `metrics`, `counts` and, of newer runs, `data`,
     and whether it is `untested`.
     """
     counts, metrics, data = facts["counts"], facts["metrics"], facts.get("data", {})
     own = data.get("validation") == "own"
     drawn = "orders and label subsets" if own else "orders, validation images and label subsets"
-    chosen_by = f"{_monitor(job).metric} on {_validated(counts['val'], own)}"
+    chosen_by = f"{model.monitor or 'a metric'} on {_validated(counts['val'], own)}"
     said = [
         f"One run (n = 1) of seed {job.seed}: other seeds have other first weights, {drawn}, and give other numbers.",
         f"The epoch was chosen by {chosen_by}; {_tested(facts)}.",
@@ -118,18 +113,27 @@ def caveats(job: Job, facts: Mapping[str, Any]) -> list[str]:
     limits = job.trainer.model_dump(include={"limit_train_batches", "limit_val_batches", "limit_test_batches"})
     if short := [f"trainer.{key}={value}" for key, value in limits.items() if value is not None]:
         said.append(f"Not all of these images were used: {', '.join(short)}.")
-    if job.transfer is None:
-        return said + _of_pretraining(job)
-    said.append("The numbers are those of the encoder with its head, which only the run's checkpoint holds.")
-    if (accuracy := metrics.get("test/acc")) is not None and job.trainer.limit_test_batches is None:
-        error = sqrt(accuracy * (1 - accuracy) / counts["test"])
-        said.append(f"So few test images alone make test/acc uncertain by {error:.4f} (binomial standard error).")
-    if job.transfer.control is not None:
+    said += model.caveats
+    if model.does("reconstruct") and job.data.pad:
+        size = job.data.image_size
+        said.append(f"Errors are those on the {size}x{size} image, without its padding.")
+    if model.untrained:
         said.append(
-            f"Only beside its control, transfer={job.transfer.control} with the same seed, does test/acc say anything "
-            "about what the pretraining was worth."
+            f"This model leaves the {' and the '.join(model.untrained)} of the encoder as it began: what comes out is "
+            "a random projection of the features."
         )
-    elif not job.transfer.carries:
+    if model.does("classify"):
+        said.append("The numbers are those of the encoder with its head, which only the run's checkpoint holds.")
+        if (accuracy := metrics.get("test/acc")) is not None and job.trainer.limit_test_batches is None:
+            error = sqrt(accuracy * (1 - accuracy) / counts["test"])
+            said.append(f"So few test images alone make test/acc uncertain by {error:.4f} (binomial standard error).")
+    if job.transfer is not None and job.transfer.control is not None:
+        measured = model.compared.on("test").metric if model.compared else "a test metric"
+        said.append(
+            f"Only beside its control, transfer={job.transfer.control} with the same seed, does {measured} say "
+            "anything about what the pretraining was worth."
+        )
+    elif job.transfer is not None and not job.transfer.carries:
         said.append("This is a control: nothing was carried into its encoder.")
     return said
 
@@ -148,22 +152,11 @@ def _tested(facts: Mapping[str, Any]) -> str:
     return f"the {count:,} test images were used once, after that"
 
 
-def _of_pretraining(job: Job) -> list[str]:
-    said = ["How well images are reconstructed does not say how well the codes tell classes apart."]
-    if isinstance(job.model, VAEModel):
-        seen = "of freshly binarised images" if job.model.likelihood == "bernoulli" else "of grey values"
-        said.append(f"Nats are {seen} under a {job.model.likelihood} likelihood, with one sample an image.")
-    if job.data.pad:
-        size = job.data.image_size
-        said.append(f"Errors are those on the {size}x{size} image, without its padding.")
-    return said
-
-
-def _page(description: dict[str, Any], allow: list[str]) -> str:
+def _page(description: dict[str, Any], model: ModelFacts, allow: list[str]) -> str:
     # Its hundred milliseconds are spent where a run ends, not where a command begins.
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
         loader=PackageLoader("aetransfer.transfer", ""), trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
     )
-    return environment.get_template("card.md.jinja").render(**description, allow=allow).rstrip() + "\n"
+    return environment.get_template("card.md.jinja").render(**description, model=model, allow=allow).rstrip() + "\n"

@@ -30,8 +30,6 @@ PREPROCESSING = "preprocessing"
 UNTRAINED = "untrained"
 # Of the header's other keys: tensors belie a wrong architecture, and nothing else would a wrong preprocessing.
 CHECKSUM = "checksum"
-# What a checkpoint's tensors belong to: the parts of the three models. Of what they measure none is kept.
-PARTS = ("encoder", "decoder", "log_variance", "likelihood", "head")
 
 
 @dataclass(frozen=True)
@@ -142,7 +140,9 @@ def _file(path: str) -> Path:
             raise UserError(f"{path} has no encoder.safetensors: it is no run directory, or that run has not finished.")
         return exported
     if not given.is_file():
-        raise UserError(f"{path} does not exist: pretrain= takes ae, vae, or a run directory, checkpoint or encoder.")
+        raise UserError(
+            f"{path} does not exist: pretrain= takes the name of a model, or a run directory, checkpoint or encoder."
+        )
     return given
 
 
@@ -224,12 +224,6 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
             state = content["state_dict"]
             if not all(isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()):
                 raise UserError(f"{file} is damaged: what should be its weights are not tensors.")
-            # Only the encoder's are taken out, and a part by another name could be one of it.
-            if strange := [key for key in state if key.partition(".")[0] not in PARTS]:
-                raise UserError(
-                    f"{file} holds weights that are of no model of this program ({', '.join(strange[:3])}"
-                    f"{', ...' if len(strange) > 3 else ''}): it is another program's, or another version's."
-                )
             shapes = {key: value.shape for key, value in _of_encoder(state).items()}
             said = {
                 "architecture": _complete(architecture, shapes, file),

@@ -6,14 +6,17 @@ architecture replaces the config's. Two configs that mean the same job settle to
 
 from typing import Any, TypeVar
 
-from aetransfer.config.instantiate import Role, check_allow, check_node
+from aetransfer.config.instantiate import Role, can_do, check_allow, check_node, kind_of
 from aetransfer.config.nodes import Node
-from aetransfer.config.schema import Conv4Encoder, GivenEncoder, Head, Job, Pretraining, Trainer, Training
+from aetransfer.config.schema import Conv4Encoder, GivenEncoder, Head, Job, Pretraining, Trainer, Training, Transfer
 from aetransfer.config.signatures import GIVEN_LATER
 from aetransfer.errors import UserError
+from aetransfer.models.facts import capabilities_in
 from aetransfer.transfer.exported import read_description
 
 ONLY_TRANSFER = ("transfer", "head", "pretrain")
+# As configs/transfer/scratch.yaml has it.
+SCRATCH = Transfer(name="scratch", weights="fresh", encoder="trained")
 
 Length = TypeVar("Length", bound=Training)
 
@@ -26,35 +29,41 @@ def settle(job: Job, overrides: list[str]) -> Job:
     """
     check_allow(job.allow, overrides)
     settled = _settle(job, overrides)
-    for node, role, later in _nodes(settled):
-        check_node(node, role, settled.allow, later)
+    for node, role, place in _nodes(settled):
+        check_node(node, role, settled.allow, GIVEN_LATER.get(role, ()), place)
     _check_transplant(settled)
     if settled.evaluation is not None:
-        settled.evaluation.check_model(settled.model.name)
+        methods = can_do(settled.model.target, settled.allow)
+        can = None if methods is None else capabilities_in(methods)
+        settled.evaluation.check_model(can, settled.model.name)
     return settled
 
 
 def _settle(job: Job, overrides: list[str]) -> Job:
+    name = job.model.name
+    job.encoder.check_image_size(job.data.input_size, "data")
     job = job.model_copy(update={"trainer": _with_one_end(job.trainer, "trainer", overrides)})
     if isinstance(job.pretrain, Pretraining):
         trainer = _with_one_end(job.pretrain.trainer, "pretrain.trainer", overrides)
         job = job.model_copy(update={"pretrain": job.pretrain.model_copy(update={"trainer": trainer})})
-    if job.stage == "pretrain":
+    if kind_of(job.model.target, job.allow) == "pretext":
         _check_stage(job, overrides)
         return job.model_copy(update={"transfer": None, "head": None, "pretrain": None})
+    if job.transfer is None or job.head is None:
+        raise UserError(f"model={name} is a transfer and needs the transfer and head groups.")
     if job.data.labels == "none":
-        raise UserError("model=classifier learns labels, and data.labels=none takes none: leave it out.")
+        raise UserError(f"model={name} learns labels, and data.labels=none takes none: leave it out.")
     job = _with_linear_head(job, overrides)
     assert job.transfer is not None
     if job.pretrain is None:
         if job.transfer.carries:
             raise UserError(
-                f"transfer={job.transfer.name} carries an encoder: say which with pretrain=ae, vae or PATH."
+                f"transfer={job.transfer.name} carries an encoder: say which with pretrain=MODEL or pretrain=PATH."
             )
         return job
     if isinstance(job.pretrain, GivenEncoder):
         return _settle_given(job, job.pretrain, overrides)
-    return _settle_declared(job, job.pretrain)
+    return _settle_declared(job, job.pretrain, overrides)
 
 
 def _with_one_end(trainer: Length, place: str, overrides: list[str]) -> Length:
@@ -95,9 +104,12 @@ def pretraining_of(job: Job) -> Job:
             "data": source.data,
             "encoder": source.encoder,
             "model": source.model,
+            "optimizer": source.optimizer,
+            "scheduler": source.scheduler,
             "trainer": Trainer.model_validate(where | source.trainer.model_dump(include=set(Training.model_fields))),
-            "transfer": None,
-            "head": None,
+            # A supervised source is a task that nothing was carried to.
+            "transfer": None if source.head is None else SCRATCH,
+            "head": source.head,
             "pretrain": None,
             "evaluation": None,
             "rerun": source.rerun,
@@ -105,16 +117,19 @@ def pretraining_of(job: Job) -> Job:
     )
 
 
-def _nodes(job: Job) -> list[tuple[Node, Role, tuple[str, ...]]]:
-    """List what is built from the config, each with the arguments that it gets beside its keys."""
-    nodes: list[tuple[Node, Role, tuple[str, ...]]] = [
-        (job.encoder, "encoder", GIVEN_LATER["encoder"]),
-        (job.data.reader, "reader", ()),
-    ]
+def _nodes(job: Job) -> list[tuple[Node, Role, str | None]]:
+    """List what is built from the config, each with the key that a sentence calls it by."""
+    stages: list[tuple[str, Job | Pretraining]] = [("", job)]
     if isinstance(job.pretrain, Pretraining):
-        nodes.append((job.pretrain.data.reader, "reader", ()))
-    nodes += [(node, "callback", ()) for node in job.callbacks.values() if node is not None]
-    return [*nodes, *((node, "logger", ()) for node in job.logger.values() if node is not None)]
+        stages.append(("pretrain.", job.pretrain))
+    nodes: list[tuple[Node, Role, str | None]] = [(job.encoder, "encoder", None)]
+    for prefix, stage in stages:
+        nodes += [(stage.data.reader, "reader", None), (stage.model, "model", f"{prefix}model")]
+        nodes.append((stage.optimizer, "optimizer", f"{prefix}optimizer"))
+        if stage.scheduler is not None:
+            nodes.append((stage.scheduler, "scheduler", f"{prefix}scheduler"))
+    nodes += [(node, "callback", None) for node in job.callbacks.values() if node is not None]
+    return [*nodes, *((node, "logger", None) for node in job.logger.values() if node is not None)]
 
 
 def _check_transplant(job: Job) -> None:
@@ -132,7 +147,8 @@ def _check_stage(job: Job, overrides: list[str]) -> None:
     for override in overrides:
         # pretrain=PATH arrives as two words, of which the other one holds the path.
         if _key(override).split(".")[0] in ONLY_TRANSFER and override != "pretrain=given":
-            raise UserError(f"model={job.model.name} is a pretraining, so {override} has no meaning: leave it out.")
+            typed = override.removeprefix("model@")
+            raise UserError(f"model={job.model.name} is a pretraining, so {typed} has no meaning: leave it out.")
 
 
 def _key(override: str) -> str:
@@ -140,10 +156,13 @@ def _key(override: str) -> str:
     return override.lstrip("+~").partition("=")[0].rpartition("@")[2]
 
 
-def _settle_declared(job: Job, source: Pretraining) -> Job:
+def _settle_declared(job: Job, source: Pretraining, overrides: list[str]) -> Job:
     assert job.transfer is not None
     carries = job.transfer.carries
     source = source.model_copy(update={"encoder": job.encoder})
+    if carries:
+        source = _with_head_of_task(source, job, overrides)
+        job.encoder.check_image_size(source.data.input_size, "pretrain.data")
     if source.data.channels != job.data.channels:
         match job.transfer.channels:
             case "repeat_source":
@@ -160,6 +179,19 @@ def _settle_declared(job: Job, source: Pretraining) -> Job:
     if carries:
         _check_size(source.data.input_size, job, hint="set pretrain.data.pad or data.pad so that both agree")
     return job.model_copy(update={"pretrain": source})
+
+
+def _with_head_of_task(source: Pretraining, job: Job, overrides: list[str]) -> Pretraining:
+    """Return a pretraining with a head where its model is a task, without one where it is a pretext."""
+    if kind_of(source.model.target, job.allow) == "task":
+        if source.head is None or source.data.labels == "none":
+            raise UserError(
+                f"pretrain={source.model.name} learns labels: it needs pretrain.head, and data with labels."
+            )
+        return source
+    if asked := [override for override in overrides if _key(override).startswith("pretrain.head")]:
+        raise UserError(f"pretrain={source.model.name} has no head, so {asked[0]} has no meaning: leave it out.")
+    return source.model_copy(update={"head": None})
 
 
 def _settle_given(job: Job, given: GivenEncoder, overrides: list[str]) -> Job:

@@ -22,6 +22,7 @@ from aetransfer.config.nodes import at_home
 from aetransfer.config.schema import Job
 from aetransfer.config.sweep_file import sweep_file
 from aetransfer.errors import UserError
+from aetransfer.models.facts import Monitor
 from aetransfer.runs.identity import identified
 from aetransfer.sweeps.jobs import note_lost, note_planned, read_jobs
 from aetransfer.transfer.settle import settle
@@ -34,6 +35,16 @@ ConfigStore.instance().store(
     name="aetransfer_optuna",
     node={"_target_": "hydra_plugins.aetransfer_optuna.SearchSweeper", "params": None},
 )
+
+
+def _monitor_for(job: Job) -> Monitor:
+    # torch takes seconds to import. The model is built to be asked, and forgotten.
+    from aetransfer.assemble import make_encoder, make_model
+
+    compared = make_model(job, make_encoder(job), outputs=2).facts(job.model.name).compared
+    if compared is None:
+        raise UserError(f"model={job.model.name} declares no metric by which trials could be compared.")
+    return compared
 
 
 class SearchSweeper(Sweeper):
@@ -58,7 +69,7 @@ class SearchSweeper(Sweeper):
         jobs = self._jobs(arguments)
         if any(job.evaluation is not None for _, job in jobs):
             print("A search tests nothing, so evaluation= waits for the commands that it ends with.")
-        arms = open_arms(jobs, file, arguments, at_home(self._config.paths.output_dir))
+        arms = open_arms(jobs, _monitor_for, file, arguments, at_home(self._config.paths.output_dir))
         number = 0
         while asked := [(arm, trial) for arm in arms for _ in range(file.batch) if (trial := arm.study.ask())]:
             try:

@@ -20,7 +20,8 @@ from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 from aetransfer.config.compose import checked
 from aetransfer.config.schema import Job
 from aetransfer.errors import UserError
-from aetransfer.runs.finished import directory_of, is_finished
+from aetransfer.runs.directory import RunDirectory
+from aetransfer.runs.finished import is_finished
 from aetransfer.runs.identity import identified
 from aetransfer.runs.untested import is_left_to_test
 from aetransfer.sweeps.queue import Queued, check_slurm, conclude_queued, note_queued
@@ -171,7 +172,7 @@ class QueuedJob:
         except UserError:
             return True
         try:
-            directory = directory_of(identified(job, fetch=False))
+            directory = RunDirectory.of(identified(job, fetch=False))
         except UserError:
             # A login node may not have the data.
             return False

@@ -1,0 +1,301 @@
+"""What every model here shares. A pretext teaches an encoder without labels, a task reads what an encoder gives.
+
+A model of one's own subclasses `Pretext` or `Task` and writes `step`. All else comes from here: curves and metrics,
+equal numbers on any number of processes, resume within an epoch, learning rates, freezing.
+"""
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, Literal
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from aetransfer.config.schema import Transfer
+from aetransfer.data.batches import Batch
+from aetransfer.data.draws import Draws
+from aetransfer.errors import UserError
+from aetransfer.models.capabilities import capabilities_of
+from aetransfer.models.curve import log_step
+from aetransfer.models.facts import ModelFacts, Quantity
+from aetransfer.models.length import epochs_of
+from aetransfer.models.metrics import Mean
+from aetransfer.models.optimisation import Optimisation, Rates
+from aetransfer.networks.encoder import Encoder
+
+Outputs = dict[str, Tensor]
+
+
+class Model(LightningModule, ABC):
+    """An encoder that is trained, and what the training needs beside it.
+
+    title: what the model is called in a sentence. metrics: what is measured, by name, the first of which chooses the
+    best epoch. untrained: the parts of the encoder that it leaves as they began, such as the bottleneck of a
+    contrastive encoder, which is trained by its features. A transfer begins with fresh ones.
+    """
+
+    title: ClassVar[str] = "model"
+    metrics: ClassVar[Mapping[str, Quantity]]
+    untrained: tuple[str, ...] = ()
+
+    seed: int = 0
+    optimisation: Optimisation
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self._monitor: tuple[str, Literal["min", "max"]] | None = None
+
+    @abstractmethod
+    def step(self, batch: Batch) -> Outputs:
+        """Return tensors by name for a batch of training, validation or test.
+
+        `loss` is what training minimises; those called as a metric are logged and averaged over their split. Each is
+        (B,), a value an example; a loss that is no mean over examples may be (), and is exact in one process alone.
+        Further tensors, whatever their shape, go to the metrics of `whole_split` that ask for them by name.
+        """
+
+    def whole_split(self) -> Mapping[str, Metric]:
+        """Return those of `metrics` that are no means over examples, each new.
+
+        The arguments of a metric's `update` are the names of what it gets of `step`: (B, ...) each.
+        """
+        return {}
+
+    def objective(self, outputs: Outputs, batch: Batch) -> Tensor:
+        """Return the loss of a training batch, of which the average over processes is the whole batch's: ()."""
+        return _averaged(outputs["loss"], batch)
+
+    def rates(self) -> Rates:
+        """Return what is trained at which rate, by the name of its curve: the encoder, and each part beside it."""
+        encoder_lr = self.optimisation.encoder_lr
+        parts = {name: part for name, part in self.named_children() if not isinstance(part, Metric | SplitMetrics)}
+        return {
+            name: (part.parameters(), encoder_lr if part is self.encoder else self.optimisation.lr)
+            for name, part in parts.items()
+        }
+
+    def caveats(self) -> list[str]:
+        """Say what the numbers of this model must be read with, a sentence each."""
+        return []
+
+    @property
+    def summary(self) -> str:
+        """Say what was trained, as a sentence goes on with a colon."""
+        return f"An encoder and what a {self.title} trains it with"
+
+    @property
+    def chosen_by(self) -> str:
+        """The metric that chooses the best epoch, where the config names no other."""
+        return next(iter(self.metrics))
+
+    @property
+    def monitor(self) -> str:
+        return self._monitor[0] if self._monitor else f"val/{self.chosen_by}"
+
+    @property
+    def monitor_mode(self) -> Literal["min", "max"]:
+        if self._monitor:
+            return self._monitor[1]
+        return "max" if self.metrics[self.chosen_by].better == "higher" else "min"
+
+    def choose_by(self, monitor: str, mode: Literal["min", "max"] | None) -> None:
+        """Have another metric choose the best epoch. Raises UserError for one that is not measured, or of no direction.
+
+        monitor: `val/f1`, or what a callback logs. mode: None for the metric's own.
+        """
+        part, _, name = monitor.partition("/")
+        if part != "val" or not name:
+            raise UserError(f"model.monitor={monitor} is no validation metric: write val/NAME.")
+        if mode is None:
+            if name not in self.metrics:
+                raise UserError(
+                    f"model.monitor={monitor} is none of the {self.title}'s metrics "
+                    f"({', '.join(f'val/{known}' for known in self.metrics)}): if a callback logs it, say which way is "
+                    "better with model.monitor_mode=min or max."
+                )
+            mode = "max" if self.metrics[name].better == "higher" else "min"
+        self._monitor = monitor, mode
+
+    def measure(self) -> None:
+        """Make the metrics of validation and test, once all that they need is there."""
+        self.val_metrics, self.test_metrics = (SplitMetrics(self.metrics, self.whole_split()) for _ in range(2))
+
+    def facts(self, name: str) -> ModelFacts:
+        """Return what is written down of this model. name: the config's."""
+        return ModelFacts(
+            name=name,
+            title=self.title,
+            summary=self.summary,
+            can=capabilities_of(self),
+            monitor=self.monitor,
+            monitor_mode=self.monitor_mode,
+            metrics=dict(self.metrics),
+            untrained=list(self.untrained),
+            caveats=self.caveats(),
+        )
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        batches = self.trainer.current_epoch * int(self.trainer.num_training_batches) + batch_idx
+        batch = self._with_draws(batch, "train", self.seed, batches)
+        outputs = self.step(batch)
+        named = [name for name in self.metrics if name in outputs]
+        log_step(self, lambda: {f"train/{name}": _averaged(outputs[name], batch) for name in named})
+        return batch.share.weighted(self.objective(outputs, batch))
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._evaluate(batch, batch_idx, "val", self.val_metrics)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._evaluate(batch, batch_idx, "test", self.test_metrics)
+
+    def _evaluate(self, batch: Batch, batch_idx: int, part: Literal["val", "test"], metrics: "SplitMetrics") -> None:
+        batch = self._with_draws(batch, part, 0, batch_idx)
+        metrics.update(self.step(batch), batch.share.counted)
+        self.log_dict({f"{part}/{name}": metric for name, metric in metrics.by_name().items()})
+
+    def _with_draws(self, batch: Batch, part: Literal["train", "val", "test"], seed: int, step: int) -> Batch:
+        return batch._replace(draws=Draws(part, seed, step, batch.share, batch.inputs.device))
+
+    def configure_optimizers(self) -> Any:
+        return self.optimisation.configure(self.rates(), self.trainer, self.monitor, self.monitor_mode)
+
+
+def _averaged(values: Tensor, batch: Batch) -> Tensor:
+    """Return this process's part of the mean over a batch of (B,), or of a mean () that each process has of its own."""
+    if values.ndim == 0:
+        values = values.expand(max(batch.share.counted, 1))
+    return batch.share.mean(values)
+
+
+class SplitMetrics(nn.Module):
+    """What is measured over a whole split: means over examples, and what is none."""
+
+    def __init__(self, quantities: Mapping[str, Quantity], whole: Mapping[str, Metric]) -> None:
+        super().__init__()
+        self.measured = nn.ModuleDict({name: whole.get(name) or Mean() for name in quantities})
+        self.asks = {name: list(inspect.signature(metric.update).parameters) for name, metric in whole.items()}
+
+    def by_name(self) -> dict[str, Metric]:
+        return {name: metric for name, metric in self.measured.items() if isinstance(metric, Metric)}
+
+    def update(self, outputs: Outputs, counted: int) -> None:
+        """Add a batch, of which the first `counted` examples count."""
+        for name, metric in self.by_name().items():
+            if name not in self.asks:
+                value = outputs[name]
+                metric.update(value.expand(counted) if value.ndim == 0 else value[:counted])
+            elif counted:
+                metric.update(**{key: outputs[key][:counted] for key in self.asks[name]})
+
+
+class Pretext(Model):
+    """What an encoder learns by, without labels."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__(encoder)
+        for name in self.untrained:
+            encoder.get_submodule(name).requires_grad_(False)
+
+
+class Task(Model):
+    """A carried (or fresh) encoder, and a head that reads its code.
+
+    What is frozen learns nothing, stays in eval mode and so keeps every buffer as it was. An encoder that is unfrozen
+    gradually is not frozen by `requires_grad`: which parameters a process group reduces, and what a compiler traced,
+    is settled when training begins. The gradients of its frozen layers are dropped instead.
+    """
+
+    transfer: Transfer | None = None
+
+    def __init__(self, encoder: Encoder, head: nn.Module, outputs: int) -> None:
+        """outputs: how many numbers the head gives."""
+        super().__init__(encoder)
+        self.head, self.outputs = head, outputs
+        self.freeze_encoder = False
+        self.frozen_layers: list[nn.Module] = []
+
+    @classmethod
+    @abstractmethod
+    def outputs_for(cls, names: tuple[str, ...], data: str) -> int:
+        """Return how many numbers the head has to give. names: of the data's classes. data: what the data are called.
+
+        Raises UserError for data that the task can't learn.
+        """
+
+    def follow(self, transfer: Transfer) -> None:
+        """Freeze what an arm freezes."""
+        self.transfer, self.freeze_encoder = transfer, transfer.freezes
+        if self.freeze_encoder:
+            self.encoder.requires_grad_(False)
+        if transfer.encoder == "transplant_frozen":
+            kept = self.encoder.modules_of_layers()[: transfer.transplanted]
+            self.frozen_layers = [module for layer in kept for module in layer]
+            for module in self.frozen_layers:
+                for parameter in module.parameters(recurse=False):
+                    parameter.requires_grad_(False)
+        self.train()
+
+    def train(self, mode: bool = True) -> "Task":
+        super().train(mode)
+        if self.freeze_encoder:
+            self.encoder.eval()
+        for module in self.frozen_layers:
+            module.training = False
+        return self
+
+    def on_train_start(self) -> None:
+        # A resume within an epoch starts no epoch.
+        self._freeze_for_epoch()
+
+    def on_train_epoch_start(self) -> None:
+        self._freeze_for_epoch()
+
+    def _freeze_for_epoch(self) -> None:
+        """Freeze what a gradual arm has not reached in this epoch: a function of the epoch, so a resume finds it."""
+        if self.transfer is not None and self.transfer.encoder == "gradual":
+            layers, epochs = self.encoder.modules_of_layers(), epochs_of(self.trainer)
+            reached = layers_reached(self.trainer.current_epoch, epochs, len(layers), self.transfer.unfrozen_by)
+            self.frozen_layers = [module for layer in layers[: len(layers) - reached] for module in layer]
+            self.train()
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        for module in self.frozen_layers:
+            for parameter in module.parameters(recurse=False):
+                parameter.grad = None
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map inputs (N, *input_shape) to what the head gives, (N, outputs)."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_encoder):
+            codes = self.encoder(inputs)
+        return self.head(codes)
+
+    def rates(self) -> Rates:
+        """Give each layer the learning rate of the one above it times the arm's decay (Clark et al. 2020, ELECTRA)."""
+        rates, decay = dict(super().rates()), self.transfer.layer_decay if self.transfer is not None else 1.0
+        if decay == 1:
+            return rates
+        _, rate = rates.pop("encoder")
+        if rate is None:
+            raise UserError("transfer.layer_decay is of a learning rate: set optimizer.lr.")
+        layers = self.encoder.modules_of_layers()
+        decayed = {
+            f"encoder_{place}": (_own_parameters(layer), rate * decay ** (len(layers) - place))
+            for place, layer in enumerate(layers)
+        }
+        return {**decayed, **rates}
+
+
+def _own_parameters(layer: Iterable[nn.Module]) -> list[nn.Parameter]:
+    return [parameter for module in layer for parameter in module.parameters(recurse=False)]
+
+
+def layers_reached(epoch: int, epochs: float, layers: int, unfrozen_by: float) -> int:
+    """Count the layers, from the bottleneck down, that train in an epoch (from 0) of a gradual arm.
+
+    They join evenly spaced; all of them train from epoch `unfrozen_by * epochs` on.
+    """
+    return sum(epoch >= unfrozen_by * epochs * place / layers for place in range(1, layers + 1))
