@@ -1,0 +1,84 @@
+"""SimCLR (Chen et al. 2020): two views of an image are to be more alike than views of different images.
+
+The projection reads the encoder's features, and its loss never reaches the bottleneck: a transfer begins with a fresh
+one.
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from aetransfer.config.nodes import NonNegativeFloat, PositiveFloat, PositiveInt
+from aetransfer.data.batches import Batch
+from aetransfer.data.draws import Share
+from aetransfer.data.views import Views
+from aetransfer.models.base import Outputs, Pretext
+from aetransfer.models.facts import Quantity
+from aetransfer.models.processes import whole_batch
+from aetransfer.networks.encoder import Encoder
+
+
+class Contrastive(Pretext):
+    """An encoder and a projection of its features, under the NT-Xent loss."""
+
+    title = "contrastive encoder"
+    untrained = ("bottleneck",)
+    metrics: ClassVar[Mapping[str, Quantity]] = {
+        "nt_xent": Quantity("NT-Xent, nats a view; larger in larger batches"),
+        "matched": Quantity("share of views whose partner is the most similar view of the batch", "higher"),
+    }
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        temperature: PositiveFloat = 0.2,
+        hidden: PositiveInt = 512,
+        projection: PositiveInt = 128,
+        smallest_crop: PositiveFloat = 0.2,
+        flip: bool = True,
+        colour: NonNegativeFloat = 0.4,
+        grey: NonNegativeFloat = 0.2,
+    ) -> None:
+        """hidden, projection: widths of the projection. The rest: see `aetransfer.data.views.Views`."""
+        super().__init__(encoder)
+        self.temperature = temperature
+        self.projection = nn.Sequential(
+            nn.Linear(encoder.num_features, hidden), nn.ReLU(), nn.Linear(hidden, projection)
+        )
+        self.views = Views(smallest_crop, flip, colour, grey)
+
+    @property
+    def summary(self) -> str:
+        return "An encoder that learnt to tell views of one image from views of others"
+
+    def step(self, batch: Batch) -> Outputs:
+        assert batch.draws is not None
+        views = torch.cat([self.views(batch.inputs, batch.draws) for _ in range(2)])
+        projected = F.normalize(self.projection(self.encoder.features(views)), dim=1)
+        first, second = projected.chunk(2)
+        loss, matched = nt_xent(first, second, self.temperature, batch.share)
+        return {"loss": loss, "nt_xent": loss, "matched": matched}
+
+    def caveats(self) -> list[str]:
+        return ["NT-Xent compares the images of a batch, so its values are of one batch size."]
+
+
+def nt_xent(first: Tensor, second: Tensor, temperature: float, share: Share) -> tuple[Tensor, Tensor]:
+    """Return the loss of each image, the mean over its two views, and the share of the two that found their partner.
+
+    -log exp(s(i, j) / t) / sum over k != i of exp(s(i, k) / t) of view i with partner j, s being the cosine similarity
+    (Chen et al. 2020, eq. 1). first, second: the views of this process's images, (B, D) of length 1; they are compared
+    with all views of the batch. Returns two (B,).
+    """
+    others = torch.cat([whole_batch(views, share) for views in (first, second)])
+    places = torch.arange(share.whole, device=first.device)[share.rows]
+    losses, found = [], []
+    for views, own, partner in ((first, places, places + share.whole), (second, places + share.whole, places)):
+        logits = (views @ others.T / temperature).scatter(1, own.unsqueeze(1), -torch.inf)
+        losses.append(F.cross_entropy(logits, partner, reduction="none"))
+        found.append((logits.argmax(1) == partner).float())
+    return torch.stack(losses).mean(0), torch.stack(found).mean(0)
