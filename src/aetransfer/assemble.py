@@ -84,7 +84,8 @@ def make_model(job: Job, encoder: Encoder, outputs: int, untrained: tuple[str, .
         raise UserError(f"_target_: {job.model.target} is no model: subclass {Pretext.__module__}.Pretext or Task.")
     given: dict[str, Any] = {"encoder": encoder}
     if issubclass(kind, Task):
-        assert job.head is not None
+        if job.head is None or job.transfer is None:
+            raise UserError(f"model={job.model.name} needs the transfer and head groups, and the config lacks one.")
         given |= {"head": Head(encoder.latent_dim, outputs, job.head.hidden), "outputs": outputs}
     model: Model = build(job.model, "model", job.allow, **given)
     model.seed = job.seed

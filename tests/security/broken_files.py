@@ -152,7 +152,7 @@ def no_longer_yaml(draw: random.Random, path: Path) -> None:
 def a_config_that_is_none(draw: random.Random, path: Path) -> None:
     config = yaml.safe_load(path.read_text())
     first, second = draw.choice(
-        [("data", "image_size"), ("model", "optimizer"), ("encoder", "latent_dim"), ("trainer", "max_epochs")]
+        [("data", "image_size"), ("model", "_target_"), ("encoder", "latent_dim"), ("trainer", "max_epochs")]
     )
     match draw.randrange(6):
         case 0:
@@ -166,7 +166,9 @@ def a_config_that_is_none(draw: random.Random, path: Path) -> None:
         case 4:
             config["encoder"]["widths"] = draw.choice([[2**16] * 3, [8, 8], [4, 8, 8, 9], [0], "wide"])
         case 5:
-            config[draw.choice(["data", "model"])]["name"] = draw.choice(["../x", "", None, "a/b", ["ae"]])
+            # Without a name a model is called by its class.
+            place, names = draw.choice([("data", ["../x", "", None, "a/b", ["ae"]]), ("model", ["../x", "", ["ae"]])])
+            config[place]["name"] = draw.choice(names)
     path.write_text(yaml.safe_dump(config))
 
 
