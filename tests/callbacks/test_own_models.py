@@ -64,13 +64,13 @@ class Posterior(Drawing):
         return torch.zeros(len(codes))
 
 
-def trained(model, *callbacks):
+def trained(model, *callbacks, data=None):
     torch.manual_seed(0)
     trainer = Trainer(
         max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False, num_sanity_val_steps=0, callbacks=list(callbacks),
     )  # fmt: skip
-    trainer.fit(model, datamodule=make_module())
+    trainer.fit(model, datamodule=data or make_module())
     return trainer
 
 
@@ -109,3 +109,21 @@ def test_without_a_sigmoid_or_with_a_posterior_there_is_no_such_death(kind, valu
 
 def constant(value, codes):
     return torch.full((len(codes),), value)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "said"),
+    [
+        ({"size": torch.zeros(8)}, "gives nothing as loss: give a value for each of the 8 examples"),
+        ({"loss": torch.zeros(8, 3), "size": torch.zeros(8)}, r"gives a tensor of \(8, 3\) as loss"),
+        ({"loss": torch.zeros(8), "size": torch.zeros(4)}, r"gives a tensor of \(4,\) as size"),
+        ({"loss": torch.zeros(8)}, "gives nothing as size"),
+    ],
+)
+def test_a_step_that_gives_something_else_is_told_what_to_give(outputs, said):
+    class Wrong(Own):
+        def step(self, batch):
+            return {name: value + 0 * self.weight for name, value in outputs.items()}
+
+    with pytest.raises(UserError, match=said):
+        trained(Wrong(), data=make_module(batch_size=8, labels_per_class=4))

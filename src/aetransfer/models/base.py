@@ -67,7 +67,7 @@ class Model(LightningModule, ABC):
 
     def objective(self, outputs: Outputs, batch: Batch) -> Tensor:
         """Return the loss of a training batch, of which the average over processes is the whole batch's: ()."""
-        return _averaged(outputs["loss"], batch)
+        return self._averaged("loss", outputs, batch)
 
     def rates(self) -> Rates:
         """Return what is trained at which rate, by the name of its curve: the encoder, and each part beside it."""
@@ -143,7 +143,7 @@ class Model(LightningModule, ABC):
         batch = self._with_draws(batch, "train", self.seed, batches)
         outputs = self.step(batch)
         named = [name for name in self.metrics if name in outputs]
-        log_step(self, lambda: {f"train/{name}": _averaged(outputs[name], batch) for name in named})
+        log_step(self, lambda: {f"train/{name}": self._averaged(name, outputs, batch) for name in named})
         return batch.share.weighted(self.objective(outputs, batch))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -154,21 +154,38 @@ class Model(LightningModule, ABC):
 
     def _evaluate(self, batch: Batch, batch_idx: int, part: Literal["val", "test"], metrics: "SplitMetrics") -> None:
         batch = self._with_draws(batch, part, 0, batch_idx)
-        metrics.update(self.step(batch), batch.share.counted)
+        outputs = self.step(batch)
+        for name in metrics.means:
+            self._check(name, outputs, batch)
+        if missing := [name for names in metrics.asks.values() for name in names if name not in outputs]:
+            raise UserError(f"{type(self).__qualname__}.step gives no {', '.join(missing)}, which its metrics ask for.")
+        metrics.update(outputs, batch.share.counted)
         self.log_dict({f"{part}/{name}": metric for name, metric in metrics.by_name().items()})
 
     def _with_draws(self, batch: Batch, part: Literal["train", "val", "test"], seed: int, step: int) -> Batch:
         return batch._replace(draws=Draws(part, seed, step, batch.share, batch.inputs.device))
 
+    def _averaged(self, name: str, outputs: Outputs, batch: Batch) -> Tensor:
+        """Return this process's part of the mean over a batch, of (B,), or of a mean () that each process has.
+
+        Raises UserError as `_check`.
+        """
+        self._check(name, outputs, batch)
+        values = outputs[name]
+        return batch.share.mean(values.expand(max(batch.share.counted, 1)) if values.ndim == 0 else values)
+
+    def _check(self, name: str, outputs: Outputs, batch: Batch) -> None:
+        """Raise UserError for an output that is not there, or is neither a value an example nor one of the batch."""
+        values = outputs.get(name)
+        if values is None or values.shape not in ((), (len(batch.inputs),)):
+            given = "nothing" if values is None else f"a tensor of {tuple(values.shape)}"
+            raise UserError(
+                f"{type(self).__qualname__}.step gives {given} as {name}: give a value for each of the "
+                f"{len(batch.inputs)} examples, or one for the whole batch."
+            )
+
     def configure_optimizers(self) -> Any:
         return self.optimisation.configure(self.rates(), self.trainer, self.monitor, self.monitor_mode)
-
-
-def _averaged(values: Tensor, batch: Batch) -> Tensor:
-    """Return this process's part of the mean over a batch of (B,), or of a mean () that each process has of its own."""
-    if values.ndim == 0:
-        values = values.expand(max(batch.share.counted, 1))
-    return batch.share.mean(values)
 
 
 class SplitMetrics(nn.Module):
@@ -178,6 +195,7 @@ class SplitMetrics(nn.Module):
         super().__init__()
         self.measured = nn.ModuleDict({name: whole.get(name) or Mean() for name in quantities})
         self.asks = {name: list(inspect.signature(metric.update).parameters) for name, metric in whole.items()}
+        self.means = [name for name in quantities if name not in whole]
 
     def by_name(self) -> dict[str, Metric]:
         return {name: metric for name, metric in self.measured.items() if isinstance(metric, Metric)}
@@ -185,7 +203,7 @@ class SplitMetrics(nn.Module):
     def update(self, outputs: Outputs, counted: int) -> None:
         """Add a batch, of which the first `counted` examples count."""
         for name, metric in self.by_name().items():
-            if name not in self.asks:
+            if name in self.means:
                 value = outputs[name]
                 metric.update(value.expand(counted) if value.ndim == 0 else value[:counted])
             elif counted:
