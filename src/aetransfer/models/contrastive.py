@@ -1,31 +1,26 @@
-"""SimCLR (Chen et al. 2020): two views of an image are to be more alike than views of different images.
-
-The projection reads the encoder's features, and its loss never reaches the bottleneck: a transfer begins with a fresh
-one.
-"""
+"""SimCLR (Chen et al. 2020): two views of an image are to be more alike than views of different images."""
 
 from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from aetransfer.config.nodes import NonNegativeFloat, PositiveFloat, PositiveInt
 from aetransfer.data.batches import Batch
 from aetransfer.data.draws import Share
-from aetransfer.data.views import Views
-from aetransfer.models.base import Outputs, Pretext
+from aetransfer.models.base import Outputs
 from aetransfer.models.facts import Quantity
 from aetransfer.models.processes import whole_batch
+from aetransfer.models.two_views import TwoViews
 from aetransfer.networks.encoder import Encoder
 
 
-class Contrastive(Pretext):
-    """An encoder and a projection of its features, under the NT-Xent loss."""
+class Contrastive(TwoViews):
+    """The NT-Xent loss."""
 
     title = "contrastive encoder"
-    untrained = ("bottleneck",)
     metrics: ClassVar[Mapping[str, Quantity]] = {
         "nt_xent": Quantity("NT-Xent, nats a view; larger in larger batches"),
         "matched": Quantity("share of views whose partner is the most similar view of the batch", "higher"),
@@ -44,22 +39,11 @@ class Contrastive(Pretext):
         grey: NonNegativeFloat = 0.2,
     ) -> None:
         """hidden, projection: widths of the projection. The rest: see `aetransfer.data.views.Views`."""
-        super().__init__(encoder)
+        super().__init__(encoder, hidden, projection, smallest_crop, flip, colour, grey)
         self.temperature = temperature
-        self.projection = nn.Sequential(
-            nn.Linear(encoder.num_features, hidden), nn.ReLU(), nn.Linear(hidden, projection)
-        )
-        self.views = Views(smallest_crop, flip, colour, grey)
-
-    @property
-    def summary(self) -> str:
-        return "An encoder that learnt to tell views of one image from views of others"
 
     def step(self, batch: Batch) -> Outputs:
-        assert batch.draws is not None
-        views = torch.cat([self.views(batch.inputs, batch.draws) for _ in range(2)])
-        projected = F.normalize(self.projection(self.encoder.features(views)), dim=1)
-        first, second = projected.chunk(2)
+        first, second = F.normalize(self.projected(batch), dim=1).chunk(2)
         loss, matched = nt_xent(first, second, self.temperature, batch.share)
         return {"loss": loss, "nt_xent": loss, "matched": matched}
 

@@ -1,0 +1,46 @@
+"""What learns from two views of each image by a projection of the encoder's features.
+
+The loss never reaches the bottleneck: a transfer begins with a fresh one.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from aetransfer.data.batches import Batch
+from aetransfer.data.views import Views
+from aetransfer.models.base import Pretext
+from aetransfer.networks.encoder import Encoder
+
+
+class TwoViews(Pretext):
+    """An encoder and a projection of its features."""
+
+    untrained = ("bottleneck",)
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        hidden: int,
+        projection: int,
+        smallest_crop: float,
+        flip: bool,
+        colour: float,
+        grey: float,
+    ) -> None:
+        """hidden, projection: widths of the projection. The rest: see `aetransfer.data.views.Views`."""
+        super().__init__(encoder)
+        self.projection = nn.Sequential(
+            nn.Linear(encoder.num_features, hidden), nn.ReLU(), nn.Linear(hidden, projection)
+        )
+        self.views = Views(smallest_crop, flip, colour, grey)
+
+    @property
+    def summary(self) -> str:
+        return "An encoder that learnt to tell views of one image from views of others"
+
+    def projected(self, batch: Batch) -> Tensor:
+        """Return the projections of two views of each image, the first ones before the second: (2 B, projection)."""
+        assert batch.draws is not None
+        views = torch.cat([self.views(batch.inputs, batch.draws) for _ in range(2)])
+        projected: Tensor = self.projection(self.encoder.features(views))
+        return projected
