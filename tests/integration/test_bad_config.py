@@ -22,6 +22,9 @@ UNKNOWN_ON_THE_COMMAND_LINE = [
     ("trainer.max_epochs.most=1", "trainer.max_epochs.most is no config key or group (did you mean trainer.max_epochs)."),
     # Keys that there are, but not here.
     ("model.kl_weight=2", "model.kl_weight belongs to model=vae, which is not chosen."),
+    ("model.optimizer.lr=1", "model.optimizer has moved: write optimizer.lr and the like, and scheduler for its schedule."),
+    ("pretrain.model.optimizer.lr=1", "pretrain.model.optimizer has moved: write pretrain.optimizer.lr and the like, and pretrain.scheduler for its schedule."),
+    ("optimizer.betsa=[0.9,0.9]", "optimizer.betsa is no config key or group (did you mean optimizer.betas)."),
     ("pretrain.model.free_bits=2", "pretrain.model.free_bits belongs to model=vae, which is not chosen."),
     ("data.root=images", "data.root belongs to data=image_folder, which is not chosen."),
     ("pretrain.path=run", "pretrain.path belongs to pretrain=given, which is not chosen."),
@@ -81,6 +84,9 @@ UNKNOWN_IN_A_FILE = [
     ("seed: ${sede}", "seed refers to sede, which is no config key (did you mean seed)."),
     ("seed: ${sede", "seed: no viable alternative at input '${sede'."),
     ("- seed", "in experiment/mine.yaml, Cannot merge DictConfig with ListConfig."),
+    ("model: {optimizer: {lr: 1}}", "model has optimizer, which is a group beside it now: optimizer=adam optimizer.lr=0.001 scheduler=cosine."),
+    ("defaults: [override /pretrain: vae]", "pretrain: vae is written as override /model@pretrain: vae in a file."),
+    ("defaults: [override /model@pretrain.model: vae]", "in experiment/mine.yaml, model@pretrain.model has moved: write pretrain=NAME, in a file model@pretrain: NAME."),
 ]  # fmt: skip
 
 

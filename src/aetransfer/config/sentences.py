@@ -96,8 +96,9 @@ def _missing_choice(error: MissingConfigException, config_name: str, composition
     if group == "pretrain":
         known = composition.options_of("model") if composition else choices_of("model")
         offered = f"{', '.join(known)}, or the path of a run directory, checkpoint or encoder"
-        if where and choice in known:
-            return f"{where}the file pretrain/{choice} is called declared now: add override /model@pretrain: {choice}."
+        if choice in known:
+            # On the command line it would have been understood.
+            return f"{where}pretrain: {choice} is written as override /model@pretrain: {choice} in a file."
     return f"{where}{group}={choice} is no choice of {group}{_near(choice, known)}: there are {offered}."
 
 
