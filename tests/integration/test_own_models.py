@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 
@@ -67,6 +68,27 @@ class SimCLR(Pretext):
         loss = F.cross_entropy(logits, torch.arange(2 * count).roll(count))
         return {"loss": loss, "nt_xent": loss}
 '''
+FOCAL = '''
+"""A classifier that attends to what it gets wrong (Lin et al. 2017)."""
+
+from aetransfer.models.classifier import Classifier
+
+
+class Focal(Classifier):
+    title = "focal classifier"
+
+    def __init__(self, encoder, head, outputs, gamma: float = 2.0):
+        super().__init__(encoder, head, outputs)
+        self.gamma = gamma
+
+    def probabilities(self, inputs):
+        return (self(inputs) / 2).softmax(1)
+
+    def step(self, batch):
+        outputs = super().step(batch)
+        nll = outputs["nll"]
+        return {**outputs, "loss": (1 - (-nll).exp()) ** self.gamma * nll}
+'''
 LION = '''
 """Lion (Chen et al. 2023)."""
 
@@ -115,6 +137,7 @@ FILES = {
     "my_lab/__init__.py": "",
     "my_lab/denoising.py": DENOISING,
     "my_lab/simclr.py": SIMCLR,
+    "my_lab/focal.py": FOCAL,
     "my_lab/kill.py": KILL,
     "lion_lab/__init__.py": LION,
     "conf/model/dae.yaml": """
@@ -126,6 +149,11 @@ FILES = {
         # @package _global_
         defaults: [/optimizer: lion, /scheduler: exponential, _self_]
         model: {_target_: my_lab.simclr.SimCLR, name: simclr, temperature: 0.5}
+    """,
+    "conf/model/focal.yaml": """
+        # @package _global_
+        defaults: [/optimizer: lion, /scheduler: exponential, _self_]
+        model: {_target_: my_lab.focal.Focal, name: focal, gamma: 2.0}
     """,
     "conf/optimizer/lion.yaml": """
         _target_: lion_lab.Lion
@@ -296,6 +324,36 @@ def test_a_wrong_key_or_value_of_ones_own_is_refused_in_a_sentence(project, word
 
     assert said in out and out.count("\n") <= 3
     assert "Traceback" not in out
+
+
+def test_a_task_of_ones_own_is_frozen_measured_and_predicts_by_its_own_probabilities(project):
+    out = project(f"{TO_PHOTO_DIGITS} model=focal transfer=frozen pretrain=dae evaluation=classifier")
+    run = project.folder / out.strip().splitlines()[-1].removeprefix("run: ")
+    told = json.loads((run / "result.json").read_text())
+    Image.new("RGB", (32, 32), (200, 30, 30)).save(project.folder / "images.png")
+    (project.folder / "images").mkdir(exist_ok=True)
+    (project.folder / "images.png").rename(project.folder / "images" / "red.png")
+
+    assert told["model"]["title"] == "focal classifier" and "classify" in told["model"]["can"]
+    assert (run / "evaluation" / "classifier.json").is_file()
+    assert f"test/acc            {told['metrics']['test/acc']!r}" in project(f"run={run}", "evaluate")
+    project(f"run={run} images=images out=classes.csv", "predict")
+    said = project.python(
+        "-c",
+        "import csv, torch, aetransfer\n"
+        "from my_lab.focal import Focal\n"
+        f"encoder = aetransfer.load_encoder({str(run)!r})\n"
+        f"state = torch.load({str(run / 'checkpoints' / 'best.ckpt')!r}, weights_only=True)['state_dict']\n"
+        "from aetransfer.networks.head import Head\n"
+        "head = Head(8, 10)\n"
+        "head.load_state_dict({key[5:]: value for key, value in state.items() if key.startswith('head.')})\n"
+        "image = encoder.preprocess('images/red.png').unsqueeze(0)\n"
+        "own = (head(encoder(image)) / 2).softmax(1)[0].tolist()\n"
+        "row = next(csv.DictReader(open('classes.csv')))\n"
+        "given = [float(row[f'p_{digit}']) for digit in range(10)]\n"
+        "print(max(abs(a - b) for a, b in zip(own, given)) < 1e-5)",
+    )
+    assert said.strip() == "True"
 
 
 def test_code_that_the_command_does_not_allow_is_not_called(project):
