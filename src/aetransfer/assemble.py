@@ -91,8 +91,7 @@ def make_model(job: Job, encoder: Encoder, outputs: int, untrained: tuple[str, .
     model.seed = job.seed
     if job.model.monitor is not None:
         model.choose_by(job.model.monitor, job.model.monitor_mode)
-    if isinstance(model, Task):
-        assert job.transfer is not None
+    if isinstance(model, Task) and job.transfer is not None:
         model.follow(job.transfer)
     model.measure()
     if trains:

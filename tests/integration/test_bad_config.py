@@ -165,6 +165,7 @@ WRONG_VALUES = [
         "trainer.strategy=ddp_spawn should be 'auto', 'ddp', 'ddp_find_unused_parameters_true' or 'fsdp'.",
     ),
     (["model=vae", "model.sigma=0"], "model.sigma=0 should be greater than 0."),
+    (["model.monitor=null", "+model.monitor_mode=min"], "model has monitor_mode=min, but no monitor: set that too."),
     (["optimizer.lr=0"], "optimizer.lr=0 should be greater than 0."),
     (["optimizer.lr=inf"], "optimizer.lr=inf should be a finite number."),
     (["optimizer.lr=nan"], "optimizer.lr=nan should be a finite number."),

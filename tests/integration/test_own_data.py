@@ -1,7 +1,10 @@
 """Data of somebody's own in the forms that they have them in: a Dataset, a LightningDataModule."""
 
+import importlib
 import json
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +12,8 @@ import torch
 from aetransfer import batch_size, predict
 from aetransfer.callbacks import resume
 from aetransfer.data import contents
+from aetransfer.data.batches import Augment
+from aetransfer.data.own_batches import OwnDataModule
 from tests.integration.conftest import assert_refused
 from tests.integration.test_evaluate import numbers
 from tests.integration.test_resume import assert_same, cut_and_resumed
@@ -281,3 +286,20 @@ def test_a_training_step_sees_floats_of_the_modules_own_images(train, monkeypatc
     assert images.dtype == torch.float32 and images.shape == (80, 1, 20, 20)
     assert images.max() == 1 and not images[:, :, :2].any()
     assert not torch.equal(images[:40], images[40:])
+
+
+def test_the_padding_of_a_modules_images_is_no_part_of_what_is_reconstructed():
+    module = importlib.import_module("bars_lab").BarsModule
+    settings = {"image_size": 16, "channels": 1, "pad": 2, "batch_size": 8, "val_fraction": 0.1, "max_memory_gb": 1.0}
+    settings |= {"labels_per_class": None, "train_fraction": None, "epoch_images": None, "workers": 1, "seed": 0}
+    data = OwnDataModule(partial(module, 8), augment=Augment(), **settings)
+    data.setup("fit")
+    data.trainer = SimpleNamespace(
+        current_epoch=0, accumulate_grad_batches=1, num_training_batches=5, fit_loop=SimpleNamespace(batch_idx=-1),
+        strategy=SimpleNamespace(root_device=torch.device("cpu")),
+    )  # fmt: skip
+    batch = next(iter(data.train_dataloader()))
+
+    assert batch.inputs.shape == (8, 1, 20, 20)
+    assert batch.content(batch.inputs).shape == (8, 1, 16, 16)
+    assert torch.equal(torch.nn.functional.pad(batch.content(batch.inputs), (2, 2, 2, 2)), batch.inputs)

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from aetransfer.config.nodes import Node
-from aetransfer.config.signatures import OFFERED, PACKAGES, declared, line_of, names_in, parameters_of
+from aetransfer.config.signatures import OFFERED, PACKAGES, declared, line_of, names_in, parameters_of, readable
 from aetransfer.config.values import wrong_value
 from aetransfer.errors import UserError
 
@@ -81,7 +81,7 @@ def check_node(
             raise _has_no(module, name, names)
     if role == "encoder":
         _check_takes_shape(target, parameters_of(target, allow))
-    if (found := declared(target, (*PACKAGES, *(package.partition(".")[0] for package in allow)))) is not None:
+    if (found := declared(target, readable(allow))) is not None:
         _fitted(found.name, found.signature, keys, (*later, *_offered(role, found.signature)), place)
     service = SERVICES.get(target.rpartition(".")[2]) if role == "logger" else None
     if service is not None and find_spec(service) is None:
@@ -230,4 +230,4 @@ def can_do(target: str, allow: Sequence[str] = ()) -> set[str] | None:
 
 
 def _line_of_model(target: str, allow: Sequence[str]) -> dict[str, set[str]] | None:
-    return line_of(target, MODELS, (*PACKAGES, *(package.partition(".")[0] for package in allow)))
+    return line_of(target, MODELS, readable(allow))

@@ -152,6 +152,12 @@ class ModelNode(Target):
             )
         return self
 
+    @model_validator(mode="after")
+    def _has_a_direction_of_something(self) -> Self:
+        if self.monitor_mode is not None and self.monitor is None:
+            raise ValueError(f"has monitor_mode={self.monitor_mode}, but no monitor: set that too")
+        return self
+
 
 class OptimizerNode(Target):
     """lr, encoder_lr: peak learning rates; without one the optimiser's own, the encoder's is as lr."""

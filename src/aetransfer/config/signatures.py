@@ -53,9 +53,14 @@ def declared(target: str, packages: Sequence[str] = PACKAGES) -> Declared | None
     return None if signature is None else Declared(f"{where}.{node.name}", signature)
 
 
+def readable(allow: Sequence[str]) -> tuple[str, ...]:
+    """Return the packages whose sources are read, where a command allows these."""
+    return (*PACKAGES, *(package.partition(".")[0] for package in allow))
+
+
 def parameters_of(target: str, allow: Sequence[str] = ()) -> list[str]:
     """List what a class or function of these packages, or of allowed ones, takes by name, as far as a source tells."""
-    found = declared(target, (*PACKAGES, *(package.partition(".")[0] for package in allow)))
+    found = declared(target, readable(allow))
     if found is None:
         return []
     return [name for name, each in found.signature.parameters.items() if each.kind is not Parameter.VAR_KEYWORD]

@@ -94,7 +94,7 @@ class OwnBatches:
                 labels = torch.zeros(len(images), dtype=torch.int64)
             device = self.trainer.strategy.root_device
             inputs = data.prepare(images.to(device)).float() / 255
-            yield Batch(inputs, labels.to(device), Share(len(images), weight=self._weight(number)))
+            yield Batch(inputs, labels.to(device), Share(len(images), weight=self._weight(number)), data.margin)
 
     def _weight(self, number: int) -> float:
         """Return what a batch's loss counts: to Lightning it is 1 / accumulated of its step, however many that has."""
