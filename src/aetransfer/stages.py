@@ -124,7 +124,7 @@ def _recorded(job: Job, directory: RunDirectory, source: str | None, overrides: 
                 leave_page(directory)
             raise
         if trained is not None:
-            facts = {"metrics": facts["metrics"], "counts": facts["counts"] | trained["counts"]}
+            facts = {**facts, "counts": facts["counts"] | trained["counts"], "timing": {}}
         with stopping.deferred():
             run = Run(directory, record.close("finished", **facts))
             leave_page(directory)

@@ -118,6 +118,8 @@ def test_the_same_config_tests_it_later_without_a_step_and_with_the_same_numbers
     assert f"{directory.path.name} is finished, and a search has left it untested: it is tested now." in later.out
     assert later.result["metrics"] == at_once.result["metrics"]
     assert later.result["counts"] == at_once.result["counts"]
+    assert later.result["data"] == at_once.result["data"]
+    assert later.result["model"] == at_once.result["model"]
     assert "untested" not in later.result
     for key in ("train_seconds", "images_per_second"):
         assert later.result["timing"][key] == before["timing"][key]
