@@ -35,7 +35,7 @@ NOT_A_NAME = ("../up", "a/b", "''", "-x", ".hidden", "[1]", "null", "'a b'", "'x
 # Deleting one of these leaves something undecided: none has a default.
 NEEDED = (
     *("data.name", "data.reader", "data.channels", "data.image_size", "model.name", "model.optimizer", "data", "model"),
-    *("optimizer.lr", "optimizer.name", "encoder._target_", "encoder", "paths", "transfer"),
+    *("optimizer.name", "encoder._target_", "encoder", "paths", "transfer"),
     *("transfer.name", "transfer.weights", "transfer.encoder", "head", "paths.data_dir", "data.reader._target_"),
 )
 REFERENCES = (

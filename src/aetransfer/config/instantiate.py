@@ -20,13 +20,31 @@ from aetransfer.config.signatures import OFFERED, PACKAGES, declared, line_of, n
 from aetransfer.config.values import wrong_value
 from aetransfer.errors import UserError
 
-Role = Literal["encoder", "reader", "model", "optimizer", "scheduler", "callback", "logger"]
+Role = Literal[
+    "encoder",
+    "reader",
+    "augmentation",
+    "model",
+    "head",
+    "arm",
+    "metric",
+    "measure",
+    "optimizer",
+    "scheduler",
+    "callback",
+    "logger",
+]
 
 # Where a config finds what. The rest of the program writes files and starts processes, and is nobody's building block.
 OWN: dict[Role, tuple[str, ...]] = {
     "encoder": ("aetransfer.networks",),
     "reader": ("aetransfer.data",),
+    "augmentation": ("aetransfer.data.augmentation",),
     "model": ("aetransfer.models",),
+    "head": ("aetransfer.networks",),
+    "arm": ("aetransfer.transfer.arms",),
+    "metric": ("torchmetrics",),
+    "measure": ("aetransfer.evaluation",),
     "optimizer": ("torch.optim",),
     "scheduler": ("aetransfer.models.schedules", "torch.optim.lr_scheduler"),
     "callback": ("aetransfer.callbacks", "pytorch_lightning.callbacks"),
