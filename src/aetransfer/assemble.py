@@ -87,6 +87,9 @@ def make_model(job: Job, encoder: Encoder, outputs: int, untrained: tuple[str, .
         if job.head is None or job.transfer is None:
             raise UserError(f"model={job.model.name} needs the transfer and head groups, and the config lacks one.")
         given |= {"head": Head(encoder.latent_dim, outputs, job.head.hidden), "outputs": outputs}
+    if job.model.views is not None:
+        views = [build(node, "augmentation", job.allow) for node in job.model.views.values() if node is not None]
+        given["views"] = views
     model: Model = build(job.model, "model", job.allow, **given)
     model.seed = job.seed
     if job.model.monitor is not None:

@@ -3,11 +3,12 @@
 import pytest
 import torch
 
+from aetransfer.data.augmentation import Colour, Flip, Grey, ResizedCrop, view_of
 from aetransfer.data.draws import Draws, Share
-from aetransfer.data.views import Views
 
 CPU = torch.device("cpu")
-STILL = {"smallest_crop": 1.0, "flip": False, "colour": 0.0, "grey": 0.0}
+VIEWS = [ResizedCrop(), Flip(), Colour(), Grey()]
+STILL = [ResizedCrop(1.0), Flip(0), Colour(0.0), Grey(0)]
 
 
 def draws(share, step=3):
@@ -21,7 +22,7 @@ def images_of(count, channels=3, size=12):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_views_are_images_of_the_same_shape_in_0_to_1(channels):
     images = images_of(50, channels)
-    view = Views()(images, draws(Share(50)))
+    view = view_of(images, VIEWS, draws(Share(50)))
 
     assert view.shape == images.shape
     assert view.min() >= 0 and view.max() <= 1
@@ -32,33 +33,33 @@ def test_two_views_differ_and_the_same_step_draws_both_again():
     images = images_of(20)
     first, again = (draws(Share(20)) for _ in range(2))
 
-    one, other = Views()(images, first), Views()(images, first)
+    one, other = view_of(images, VIEWS, first), view_of(images, VIEWS, first)
     assert not torch.equal(one, other)
-    assert torch.equal(one, Views()(images, again)) and torch.equal(other, Views()(images, again))
-    assert not torch.equal(one, Views()(images, draws(Share(20), step=4)))
+    assert torch.equal(one, view_of(images, VIEWS, again)) and torch.equal(other, view_of(images, VIEWS, again))
+    assert not torch.equal(one, view_of(images, VIEWS, draws(Share(20), step=4)))
 
 
 @pytest.mark.parametrize("whole", [7, 2, 1])
 def test_three_processes_draw_the_views_that_one_would(whole):
     images = images_of(whole)
-    alone = Views()(images, draws(Share(whole)))
+    alone = view_of(images, VIEWS, draws(Share(whole)))
     for rank in range(3):
         share = Share(whole, rank, 3)
-        view = Views()(share.part(images), draws(share))
+        view = view_of(share.part(images), VIEWS, draws(share))
         torch.testing.assert_close(view, share.part(alone))
 
 
 def test_a_view_that_changes_nothing_is_the_image():
     images = images_of(9)
 
-    torch.testing.assert_close(Views(**STILL)(images, draws(Share(9))), images, atol=1e-5, rtol=0)
+    torch.testing.assert_close(view_of(images, STILL, draws(Share(9))), images, atol=1e-5, rtol=0)
 
 
 def test_about_half_of_the_views_are_mirrored_and_as_many_as_asked_are_grey():
     images = images_of(400)
-    flipped = Views(**{**STILL, "flip": True})(images, draws(Share(400)))
+    flipped = view_of(images, [Flip()], draws(Share(400)))
     mirrored = torch.isclose(flipped, images.flip(3), atol=1e-4).flatten(1).all(1)
-    grey = Views(**{**STILL, "grey": 0.25})(images, draws(Share(400)))
+    grey = view_of(images, [Grey(0.25)], draws(Share(400)))
     colourless = torch.isclose(grey, grey[:, :1], atol=1e-4).flatten(1).all(1)
 
     assert 0.4 < mirrored.float().mean() < 0.6
@@ -68,7 +69,7 @@ def test_about_half_of_the_views_are_mirrored_and_as_many_as_asked_are_grey():
 
 def test_a_crop_shows_a_part_of_the_image():
     ramp = torch.linspace(0, 1, 32).expand(200, 1, 32, 32).contiguous()
-    view = Views(**{**STILL, "smallest_crop": 0.25})(ramp, draws(Share(200)))
+    view = view_of(ramp, [ResizedCrop(0.25)], draws(Share(200)))
     widths = view[:, 0, 0, -1] - view[:, 0, 0, 0]
 
     # Of the area from a quarter on, and wider or narrower than high by a third.

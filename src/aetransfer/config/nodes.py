@@ -127,15 +127,17 @@ class Callback(Target):
 
 class ModelNode(Target):
     """name: what the model is called in names of runs and in tables, without one as its class is. monitor,
-    monitor_mode: another validation metric than the model's own chooses the best epoch.
+    monitor_mode: another validation metric than the model's own chooses the best epoch. views: the augmentations that
+    make a view of an input, in their order, for a model that asks for views.
     """
 
     name: Name
     monitor: str | None = None
     monitor_mode: Literal["min", "max"] | None = None
+    views: dict[str, Target | None] | None = None
 
     def as_written(self) -> dict[str, Any]:
-        return self.model_dump(by_alias=True, exclude={"name", "monitor", "monitor_mode"})
+        return self.model_dump(by_alias=True, exclude={"name", "monitor", "monitor_mode", "views"})
 
     @model_validator(mode="before")
     @classmethod

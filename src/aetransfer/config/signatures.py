@@ -23,11 +23,11 @@ GIVEN_LATER = {
 # What it is given where it asks for it and the node leaves it open.
 OFFERED = {
     "reader": ("split", "train"),
-    "model": ("head", "outputs"),
+    "model": ("head", "outputs", "views"),
     "scheduler": ("total_steps", "T_max", "max_lr", "mode"),
 }
 # Keys of a node that its class is not given: see `aetransfer.config.nodes`.
-OF_NODES = {"model": ("monitor", "monitor_mode"), "optimizer": ("encoder_lr",), "scheduler": ("interval",)}
+OF_NODES = {"model": ("monitor", "monitor_mode", "views"), "optimizer": ("encoder_lr",), "scheduler": ("interval",)}
 # Annotations that need no import to be understood.
 PLAIN: dict[str, Any] = {"int": int, "float": float, "bool": bool, "str": str}
 PLAIN |= {name: getattr(nodes, name) for name in ("PositiveInt", "NonNegativeInt", "PositiveFloat", "NonNegativeFloat")}

@@ -1,13 +1,14 @@
 """SimCLR (Chen et al. 2020): two views of an image are to be more alike than views of different images."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aetransfer.config.nodes import NonNegativeFloat, PositiveFloat, PositiveInt
+from aetransfer.config.nodes import PositiveFloat, PositiveInt
+from aetransfer.data.augmentation import Augmentation
 from aetransfer.data.batches import Batch
 from aetransfer.data.draws import Share
 from aetransfer.models.base import Outputs
@@ -29,17 +30,14 @@ class Contrastive(TwoViews):
     def __init__(
         self,
         encoder: Encoder,
+        views: Sequence[Augmentation],
         *,
         temperature: PositiveFloat = 0.2,
         hidden: PositiveInt = 512,
         projection: PositiveInt = 128,
-        smallest_crop: PositiveFloat = 0.2,
-        flip: bool = True,
-        colour: NonNegativeFloat = 0.4,
-        grey: NonNegativeFloat = 0.2,
     ) -> None:
-        """hidden, projection: widths of the projection. The rest: see `aetransfer.data.views.Views`."""
-        super().__init__(encoder, hidden, projection, smallest_crop, flip, colour, grey)
+        """views, hidden, projection: see `TwoViews`."""
+        super().__init__(encoder, views, hidden, projection)
         self.temperature = temperature
 
     def step(self, batch: Batch) -> Outputs:

@@ -3,11 +3,13 @@
 The loss never reaches the bottleneck: a transfer begins with a fresh one.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
+from aetransfer.data.augmentation import Augmentation, view_of
 from aetransfer.data.batches import Batch
-from aetransfer.data.views import Views
 from aetransfer.models.base import Pretext
 from aetransfer.networks.encoder import Encoder
 
@@ -17,22 +19,13 @@ class TwoViews(Pretext):
 
     untrained = ("bottleneck",)
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        hidden: int,
-        projection: int,
-        smallest_crop: float,
-        flip: bool,
-        colour: float,
-        grey: float,
-    ) -> None:
-        """hidden, projection: widths of the projection. The rest: see `aetransfer.data.views.Views`."""
+    def __init__(self, encoder: Encoder, views: Sequence[Augmentation], hidden: int, projection: int) -> None:
+        """views: what makes a view of an image. hidden, projection: widths of the projection."""
         super().__init__(encoder)
         self.projection = nn.Sequential(
             nn.Linear(encoder.num_features, hidden), nn.ReLU(), nn.Linear(hidden, projection)
         )
-        self.views = Views(smallest_crop, flip, colour, grey)
+        self.views = list(views)
 
     @property
     def summary(self) -> str:
@@ -41,6 +34,6 @@ class TwoViews(Pretext):
     def projected(self, batch: Batch) -> Tensor:
         """Return the projections of two views of each image, the first ones before the second: (2 B, projection)."""
         assert batch.draws is not None
-        views = torch.cat([self.views(batch.inputs, batch.draws) for _ in range(2)])
+        views = torch.cat([view_of(batch.inputs, self.views, batch.draws) for _ in range(2)])
         projected: Tensor = self.projection(self.encoder.features(views))
         return projected

@@ -1,13 +1,14 @@
 """VICReg (Bardes et al. 2022): two views of an image are to be alike, numbers to vary, and no two of them together."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aetransfer.config.nodes import NonNegativeFloat, PositiveFloat, PositiveInt
+from aetransfer.config.nodes import NonNegativeFloat, PositiveInt
+from aetransfer.data.augmentation import Augmentation
 from aetransfer.data.batches import Batch
 from aetransfer.models.base import Outputs
 from aetransfer.models.facts import Quantity
@@ -33,19 +34,16 @@ class VICReg(TwoViews):
     def __init__(
         self,
         encoder: Encoder,
+        views: Sequence[Augmentation],
         *,
         invariance: NonNegativeFloat = 25.0,
         variance: NonNegativeFloat = 25.0,
         covariance: NonNegativeFloat = 1.0,
         hidden: PositiveInt = 512,
         projection: PositiveInt = 128,
-        smallest_crop: PositiveFloat = 0.2,
-        flip: bool = True,
-        colour: NonNegativeFloat = 0.4,
-        grey: NonNegativeFloat = 0.2,
     ) -> None:
         """invariance, variance, covariance: weights of the terms. The rest: see `TwoViews`."""
-        super().__init__(encoder, hidden, projection, smallest_crop, flip, colour, grey)
+        super().__init__(encoder, views, hidden, projection)
         self.weights = invariance, variance, covariance
 
     def step(self, batch: Batch) -> Outputs:

@@ -7,12 +7,12 @@ by what they are: equal images elsewhere are the same run, other images at the s
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aetransfer.config.instantiate import bind, check_allowed
-from aetransfer.config.nodes import ModelNode, OptimizerNode, SchedulerNode
+from aetransfer.config.nodes import ModelNode, OptimizerNode, SchedulerNode, Target
 from aetransfer.config.old_names import oldest
 from aetransfer.config.schema import Data, GivenEncoder, Job, Paths, Pretraining, Training, Transfer
 from aetransfer.data.contents import Contents, contents_of, is_ours, is_place
@@ -171,10 +171,15 @@ def _source(pretrain: Pretraining | GivenEncoder | None) -> dict[str, Any]:
 
 def _learning(model: ModelNode, optimizer: OptimizerNode, scheduler: SchedulerNode | None) -> dict[str, Any]:
     return {
-        "model": model.model_dump(by_alias=True, exclude={"name"}),
+        "model": model.model_dump(by_alias=True, exclude={"name", "views"}) | {"views": _in_order(model.views)},
         "optimizer": optimizer.model_dump(by_alias=True),
         "scheduler": None if scheduler is None else scheduler.model_dump(by_alias=True),
     }
+
+
+def _in_order(nodes: Mapping[str, Target | None] | None) -> list[dict[str, Any]] | None:
+    """Return nodes of which the order decides, and not what they are called; None for none."""
+    return [node.as_written() for node in (nodes or {}).values() if node is not None] or None
 
 
 def images_identity(data: Data) -> str:

@@ -7,9 +7,9 @@ architecture replaces the config's. Two configs that mean the same job settle to
 from typing import Any, TypeVar
 
 from aetransfer.config.instantiate import Role, can_do, check_allow, check_node, kind_of
-from aetransfer.config.nodes import Node
+from aetransfer.config.nodes import ModelNode, Node
 from aetransfer.config.schema import Conv4Encoder, GivenEncoder, Head, Job, Pretraining, Trainer, Training, Transfer
-from aetransfer.config.signatures import GIVEN_LATER
+from aetransfer.config.signatures import GIVEN_LATER, parameters_of
 from aetransfer.errors import UserError
 from aetransfer.models.facts import capabilities_in
 from aetransfer.transfer.exported import read_description
@@ -31,6 +31,8 @@ def settle(job: Job, overrides: list[str]) -> Job:
     settled = _settle(job, overrides)
     for node, role, place in _nodes(settled):
         check_node(node, role, settled.allow, GIVEN_LATER.get(role, ()), place)
+        if isinstance(node, ModelNode):
+            _check_views(node, settled.allow)
     _check_transplant(settled)
     if settled.evaluation is not None:
         methods = can_do(settled.model.target, settled.allow)
@@ -125,11 +127,24 @@ def _nodes(job: Job) -> list[tuple[Node, Role, str | None]]:
     nodes: list[tuple[Node, Role, str | None]] = [(job.encoder, "encoder", None)]
     for prefix, stage in stages:
         nodes += [(stage.data.reader, "reader", None), (stage.model, "model", f"{prefix}model")]
+        views = (stage.model.views or {}).items()
+        nodes += [(node, "augmentation", f"{prefix}model.views.{name}") for name, node in views if node is not None]
         nodes.append((stage.optimizer, "optimizer", f"{prefix}optimizer"))
         if stage.scheduler is not None:
             nodes.append((stage.scheduler, "scheduler", f"{prefix}scheduler"))
     nodes += [(node, "callback", None) for node in job.callbacks.values() if node is not None]
     return [*nodes, *((node, "logger", None) for node in job.logger.values() if node is not None)]
+
+
+def _check_views(model: ModelNode, allow: list[str]) -> None:
+    takes = parameters_of(model.target, allow)
+    if takes and ("views" in takes) != bool(model.views):
+        how = (
+            "asks for views: choose augment@model.views=simclr"
+            if "views" in takes
+            else "takes no views: leave them out"
+        )
+        raise UserError(f"model={model.name} {how}.")
 
 
 def _check_transplant(job: Job) -> None:
