@@ -2,6 +2,7 @@
 
 import torch
 
+from aetransfer.data.augmentation import Colour, Flip
 from aetransfer.data.batches import Batch
 from aetransfer.data.draws import Draws, Share
 from aetransfer.models.contrastive import Contrastive, nt_xent
@@ -39,7 +40,8 @@ def test_views_that_are_alike_are_matched_and_cost_little():
 
 def test_all_but_the_bottleneck_is_trained():
     torch.manual_seed(0)
-    model = Contrastive(Conv4(input_shape=(3, 16, 16), latent_dim=6, widths=[4, 8]), hidden=8, projection=4)
+    encoder = Conv4(input_shape=(3, 16, 16), latent_dim=6, widths=[4, 8])
+    model = Contrastive(encoder, [Flip(), Colour()], hidden=8, projection=4)
     batch = Batch(torch.rand(5, 3, 16, 16), torch.zeros(5), Share(5), draws=Draws("train", 0, 0, Share(5), CPU))
     model.step(batch)["loss"].mean().backward()
 
