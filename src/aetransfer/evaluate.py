@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from aetransfer import command_line
 from aetransfer.config.compose import checked
 from aetransfer.config.instantiate import check_allow, check_node
+from aetransfer.config.measures import check_needs, chosen, needs_of
 from aetransfer.config.schema import EvaluationRequest
 from aetransfer.data.class_names import check_mapped
 from aetransfer.errors import UserError
@@ -31,8 +32,9 @@ def _request(config: DictConfig, overrides: list[str]) -> EvaluationRequest:
     run = RunDirectory.existing(request.run)
     run.read_config()
     model = read(run.path).model
-    if request.evaluation is not None:
-        request.evaluation.check_model(model.can, model.title)
+    for name, node in chosen(request.evaluation).items():
+        check_node(node, "measure", request.allow, place=f"evaluation.{name}")
+        check_needs(name, needs_of(node, request.allow), model.can, model.title)
     if request.classes is not None:
         _check_classes(request, request.classes, run, model)
     return request
@@ -41,7 +43,8 @@ def _request(config: DictConfig, overrides: list[str]) -> EvaluationRequest:
 def _check_classes(request: EvaluationRequest, classes: dict[str, str], run: RunDirectory, model: ModelFacts) -> None:
     if model.can is not None and not model.does("classify"):
         raise UserError(f"classes: {request.run} is {model.titled}, which tells no classes apart: leave it out.")
-    if not request.reads_run_classes:
+    needed = [needs_of(node, request.allow) for node in chosen(request.evaluation).values()]
+    if needed and not {"classify", None} & set(needed):
         raise UserError("classes: these measures read the data's own classes, not those of the run: leave it out.")
     known = read_class_names(run.path) or ()
     if not known:
@@ -54,7 +57,7 @@ def _evaluate(config: DictConfig, overrides: list[str]) -> None:
     from aetransfer.measuring import evaluate, measure
 
     request = _request(config, overrides)
-    if request.evaluation is not None:
+    if chosen(request.evaluation):
         measure(request)
         return
     for name, value in evaluate(request).items():

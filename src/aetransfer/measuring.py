@@ -15,7 +15,7 @@ from aetransfer.data.class_names import listed, places_of
 from aetransfer.data.module import ImageDataModule
 from aetransfer.data.reading import other_range
 from aetransfer.errors import UserError
-from aetransfer.evaluation.measures import take
+from aetransfer.evaluation.measures import check_measures, measures_of, take
 from aetransfer.evaluation.subject import Subject
 from aetransfer.models.base import Model
 from aetransfer.run_page.write import leave_page
@@ -61,7 +61,6 @@ def measure(request: EvaluationRequest) -> None:
 
     Raises UserError as `evaluate`, and for a measure that the model does not have.
     """
-    assert request.evaluation is not None
     directory, job, content = _finished(request)
     # A compiled encoder would not tell its layers.
     job = job.model_copy(update={"trainer": job.trainer.model_copy(update={"compile": False})})
@@ -72,17 +71,17 @@ def measure(request: EvaluationRequest) -> None:
         data.setup("fit")
         if request.split == "test":
             data.check_test()
-        request.evaluation.check_labels(job.data.name, len(data.class_names))
+        measures = measures_of(request.evaluation, request.allow)
         _warn_of_another_range(directory, data)
-        model = _model_to_evaluate(request, directory, job, data, content)
-        about = model.facts(job.model.name)
-        request.evaluation.check_model(about.can, about.title)
+        reads_classes = any(measure.needs == "classify" for measure in measures)
+        model = _model_to_evaluate(request, directory, job, data, content, reads_classes)
+        check_measures(measures, model.facts(job.model.name), job.data.name, len(data.class_names))
         device = make_trainer(job, directory, model, Throughput()).strategy.root_device
         load_weights(content, model, directory.best)
         model.eval().to(device)
         called = request.classes or {}
         subject = Subject(directory, job, model, data, request.split, device, architecture_of(job), called)
-        take(subject, request.evaluation)
+        take(subject, measures)
     leave_page(directory)
 
 
@@ -125,17 +124,23 @@ def _finished(request: EvaluationRequest) -> tuple[RunDirectory, Job, dict[str, 
 
 
 def _model_to_evaluate(
-    request: EvaluationRequest, directory: RunDirectory, job: Job, data: ImageDataModule, content: dict[str, Any]
+    request: EvaluationRequest,
+    directory: RunDirectory,
+    job: Job,
+    data: ImageDataModule,
+    content: dict[str, Any],
+    reads_classes: bool = True,
 ) -> Model:
     """Build the run's model, still without its weights; its classes are those of the data by name.
 
-    Raises UserError for data of other classes.
+    reads_classes: whether what is measured compares the run's classes with those of the data. Raises
+    UserError for data of other classes.
     """
     check_classes(job.data, data)
     outputs = 0
     if job.head is not None:
         outputs = outputs_of_head(job.head, content["state_dict"])
-        if request.reads_run_classes:
+        if reads_classes:
             _match_classes(request, directory, job, data, outputs)
     return make_model(job, make_encoder(job), outputs, trains=False)
 

@@ -21,6 +21,7 @@ from aetransfer.config.schema import Data, GivenEncoder, Job
 from aetransfer.data.module import ImageDataModule, Part
 from aetransfer.data.reading import UNSTATED
 from aetransfer.errors import UserError
+from aetransfer.evaluation.measures import check_measures, measures_of
 from aetransfer.models.base import Model
 from aetransfer.models.length import epochs_trained
 from aetransfer.networks.encoder import Encoder
@@ -162,8 +163,6 @@ def execute(
     unchanged = ThreadPoolExecutor(1).submit(check_unchanged, directory, job) if member.rank == 0 else None
     classes = check_classes(job.data, data)
     outputs = outputs_of(job, data.class_names)
-    if job.evaluation is not None:
-        job.evaluation.check_labels(job.data.name, classes)
     encoder = make_encoder(job)
     if source is None:
         encoder.normalise.set_statistics(*data.pixel_statistics())
@@ -173,8 +172,7 @@ def execute(
         log.info("Carried the encoder of %s", source)
     model = make_model(job, encoder, outputs, _left_untrained(job, source))
     about = model.facts(job.model.name)
-    if job.evaluation is not None:
-        job.evaluation.check_model(about.can, about.title)
+    check_measures(measures_of(job.evaluation, job.allow), about, job.data.name, classes)
     if record is not None:
         record.describe(about)
     check_length(job.trainer, data.batches("train"))
@@ -278,8 +276,10 @@ def _rehearse(job: Job) -> None:
     strip_(encoder, copy.deepcopy(encoder), job.transfer, job.seed)
     data = make_data(job.data, job.seed, job.allow, job.stage)
     data.setup("fit")
-    check_classes(job.data, data)
+    classes = check_classes(job.data, data)
     model = make_model(job, encoder, outputs_of(job, data.class_names))
+    about = model.facts(job.model.name)
+    check_measures(measures_of(job.evaluation, job.allow), about, job.data.name, classes)
     check_length(job.trainer, data.batches("train"))
     check_smallest_batch(job, model, data, processes=1)
     make_trainer(job, RunDirectory.of(job), model, Throughput())

@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 
 from aetransfer import command_line
 from aetransfer.config.compose import checked
+from aetransfer.config.measures import chosen
 from aetransfer.config.schema import EvaluationRequest, Job, Pretraining
 from aetransfer.errors import UserError
 from aetransfer.runs.directory import RunDirectory
@@ -79,7 +80,7 @@ def _done(job: Job, overrides: list[str]) -> Path:
         # The test split has no say in a search, though an earlier command may have measured it.
         if not (job.test == "left_out" and name.startswith("test/")):
             print(f"{name:<20}{value:.6g}")
-    if job.evaluation is not None and job.test != "left_out":
+    if chosen(job.evaluation) and job.test != "left_out":
         _measure(job, done)
     print(f"run: {done.directory.path}")
     return done.directory.path

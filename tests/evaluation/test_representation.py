@@ -12,9 +12,8 @@ from scipy.stats import multivariate_normal
 from sklearn.covariance import LedoitWolf
 
 from aetransfer.assemble import architecture_of, make_data, make_encoder, make_model
-from aetransfer.config.measures import Representation
 from aetransfer.data.examples import Examples
-from aetransfer.evaluation.representation import representation
+from aetransfer.evaluation.representation import Representation
 from aetransfer.evaluation.similarity import MinibatchCKA, hsic1
 from aetransfer.evaluation.subject import Subject
 from aetransfer.evaluation.transferability import effective_rank, h_score, logme, shrunk_h_score
@@ -125,7 +124,7 @@ def class_by_class(count):
 
 
 def similarities(subject, **settings):
-    found = representation(subject, Representation(images=240, **settings))
+    found = Representation(images=240, **settings)(subject)
     return [row["cka_random"] for row in found.rows]
 
 
@@ -142,7 +141,7 @@ def test_the_random_encoder_is_not_the_one_that_the_run_itself_began_with(tmp_pa
 def test_a_layer_that_says_the_same_of_every_image_has_no_similarity_and_no_rank(tmp_path):
     subject = subject_of(class_by_class(240), tmp_path)
     torch.nn.init.zeros_(subject.model.encoder.bottleneck.weight)
-    found = representation(subject, Representation(images=240))
+    found = Representation(images=240)(subject)
 
     assert (found.rows[-1]["cka_random"], found.rows[-1]["effective_rank"]) == (None, 0)
     assert found.facts["cka"]["itself"]["cka"][-1] == [None] * 3

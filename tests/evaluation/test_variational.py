@@ -13,10 +13,9 @@ from torch.distributions import (
     kl_divergence,
 )
 
-from aetransfer.config.measures import Variational
 from aetransfer.evaluation.aggregate import surgery
 from aetransfer.evaluation.importance import image_bounds
-from aetransfer.evaluation.variational import variational
+from aetransfer.evaluation.variational import Variational
 from aetransfer.models.facts import ModelFacts
 
 SIGMA = 0.7
@@ -111,7 +110,7 @@ def test_the_reported_likelihood_is_the_exact_one_within_its_error():
     )
     estimates = []
     for seed in range(20):
-        (row,) = variational(subject, Variational(samples=100, images=None, seed=seed)).rows
+        (row,) = Variational(samples=100, images=None, seed=seed)(subject).rows
         estimates.append((row["iw_nll (k=100)"], row["± SE"]))
     found, errors = torch.tensor(estimates, dtype=torch.float64).T
 

@@ -9,7 +9,6 @@ from pydantic_core import PydanticUndefined
 
 from aetransfer.config.compose import composed
 from aetransfer.config.groups import choices_of, config_directory
-from aetransfer.config.measures import Measures
 from aetransfer.config.schema import (
     Conv4Encoder,
     Data,
@@ -35,7 +34,6 @@ USUAL = {
     "trainer/auto": (Trainer,),
     "sweep/tune": (SweepFile,),
     "transfer/gradual": (Transfer,),
-    **{f"evaluation/{name}": (Measures,) for name in choices_of("evaluation")},
     **{name: (schema,) for name, schema in SCHEMAS.items()},
 }
 
@@ -79,6 +77,7 @@ def test_a_missing_key_has_the_value_of_the_usual_file(place, taker):
     [
         *(f"callbacks/{name}#{key}" for name in ("default", "probe") for key in content(f"callbacks/{name}")),
         *(f"model/{name}#model" for name in choices_of("model")),
+        *(f"evaluation/{name}#{name}" for name in choices_of("evaluation")),
         *(f"scheduler/{name}" for name in choices_of("scheduler") if name != "none"),
     ],
 )

@@ -3,12 +3,14 @@
 from pytorch_lightning import LightningModule, Trainer
 
 from aetransfer.callbacks.looking import LookAtTheTest
-from aetransfer.config.measures import Classification, Measures
+from aetransfer.config.nodes import Target
 from aetransfer.data.module import data_of
-from aetransfer.evaluation.measures import taken
+from aetransfer.evaluation.measures import measures_of, taken
 from aetransfer.evaluation.subject import Subject
 from aetransfer.models.capabilities import Classifies
 from aetransfer.runs.directory import RunDirectory
+
+CLASSIFICATION = "aetransfer.evaluation.classification.Classification"
 
 
 class ClassReport(LookAtTheTest):
@@ -25,5 +27,5 @@ class ClassReport(LookAtTheTest):
         directory, architecture = RunDirectory(self.board.directory), dict(model.hparams["architecture"])
         job, data = directory.read_config(), data_of(trainer)
         subject = Subject(directory, job, model, data, "test", model.device, architecture)
-        for measure, settings in Measures(classifier=Classification()).chosen().items():
-            taken(subject, measure, settings)
+        (measure,) = measures_of({"classifier": Target.model_validate({"_target_": CLASSIFICATION})}, allow=())
+        taken(subject, measure)

@@ -16,7 +16,16 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from aetransfer.config.nodes import Node
-from aetransfer.config.signatures import OFFERED, PACKAGES, declared, line_of, names_in, parameters_of, readable
+from aetransfer.config.signatures import (
+    OFFERED,
+    PACKAGES,
+    declared,
+    line_of,
+    names_in,
+    parameters_of,
+    readable,
+    value_in,
+)
 from aetransfer.config.values import wrong_value
 from aetransfer.errors import UserError
 
@@ -239,6 +248,11 @@ def class_of_model(target: str, allow: Sequence[str] = ()) -> type:
     if not isinstance(found, type):
         raise UserError(f"_target_: {target} is no class of a model: subclass {PRETEXT} or {TASK}.")
     return found
+
+
+def said_by(target: str, name: str, allow: Sequence[str] = ()) -> Any:
+    """Return the plain value that a class has of a name, as far as its source tells; None where it does not."""
+    return value_in(target, name, readable(allow))
 
 
 def can_do(target: str, allow: Sequence[str] = ()) -> set[str] | None:

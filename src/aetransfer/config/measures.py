@@ -1,147 +1,69 @@
-"""What can be measured of a finished run: the schema of the `evaluation` group. Its files combine."""
+"""What can be measured of a finished run: the `evaluation` group. Its files combine, each is a measure by its name."""
 
-from collections.abc import Collection
-from typing import Annotated, ClassVar, Literal, get_args
+from collections.abc import Collection, Mapping, Sequence
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from aetransfer.config.nodes import Node, PositiveFloat, PositiveInt, Seed
+from aetransfer.config.instantiate import said_by
+from aetransfer.config.nodes import Target
 from aetransfer.errors import UserError
 
-Probe = Literal["knn", "logistic", "mlp"]
-Baseline = Literal["random", "pixels", "pca"]
-
+MEASURE = "aetransfer.evaluation.measure.Measure"
 NEEDS = {
     "reconstruct": "reconstructs its inputs",
+    "decode": "decodes codes",
+    "sample": "draws samples",
     "posterior": "gives a posterior",
     "classify": "tells classes apart",
 }
+# What a node without `_target_` is: earlier versions wrote none.
+WITHOUT_TARGET = {
+    "probes": "aetransfer.evaluation.probes.Probes",
+    "reconstruction": "aetransfer.evaluation.reconstruction.Reconstruction",
+    "vae": "aetransfer.evaluation.variational.Variational",
+    "fid": "aetransfer.evaluation.fid.Fid",
+    "representation": "aetransfer.evaluation.representation.Representation",
+    "transferability": "aetransfer.evaluation.promise.Transferability",
+    "classifier": "aetransfer.evaluation.classification.Classification",
+}
 
 
-class Measure(Node):
-    """What a measure takes.
+def _with_targets(nodes: Any) -> Any:
+    if not isinstance(nodes, dict):
+        return {} if nodes is None else nodes
+    return {
+        name: {"_target_": WITHOUT_TARGET[name], **node}
+        if isinstance(node, dict) and name in WITHOUT_TARGET and "_target_" not in node
+        else node
+        for name, node in nodes.items()
+    }
 
-    needs_memory: its settings on which depends how much memory it takes. needs: what a model must do to be measured,
-    a key of NEEDS, or nothing. needs_labels: whether the data must have some.
+
+# It becomes the name of a file, of which what follows a hyphen says on what data.
+MeasureName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=80)]
+Measures = Annotated[dict[MeasureName, Target | None], BeforeValidator(_with_targets)]
+
+
+def chosen(measures: Mapping[str, Target | None] | None) -> dict[str, Target]:
+    """Return the node of each measure to take, by its name."""
+    return {name: node for name, node in (measures or {}).items() if node is not None}
+
+
+def needs_of(node: Target, allow: Sequence[str]) -> str | None:
+    """Return what a measure needs of a model, as far as its source tells; None where it does not."""
+    needs = said_by(node.target, "needs", allow)
+    return needs if isinstance(needs, str) else None
+
+
+def check_needs(name: str, needs: str | None, can: Collection[str] | None, title: str) -> None:
+    """Raise UserError for a measure that a model does not have.
+
+    needs: see `aetransfer.evaluation.measure.Measure`. can: as in `aetransfer.models.facts.ModelFacts`. Of either, None
+    says that nobody knows, and refuses nothing. title: of the model.
     """
-
-    needs_labels: ClassVar[bool] = False
-    needs_memory: ClassVar[tuple[str, ...]] = ()
-    needs: ClassVar[str] = ""
-
-
-class Probes(Measure):
-    """Small models on frozen features, each beside those on features that nothing was learnt for."""
-
-    needs_labels = True
-    needs_memory = ("max_features",)
-
-    probes: Annotated[list[Probe], Field(min_length=1)] = list(get_args(Probe))
-    baselines: list[Baseline] = list(get_args(Baseline))
-    layers: Annotated[list[str], Field(min_length=1)] | None = None
-    max_features: PositiveInt = 1024
-    neighbours: Annotated[list[PositiveInt], Field(min_length=1)] = [1, 5, 20]
-    inverse_penalties: Annotated[list[PositiveFloat], Field(min_length=1)] = [1e-4, 1e-3, 1e-2, 1e-1, 1.0]
-    hidden: list[PositiveInt] = [256]
-    mlp_epochs: PositiveInt = 20
-    seed: Seed = 0
-
-
-class Reconstruction(Measure):
-    """MSE, PSNR, SSIM beside PCA; there is nothing to set."""
-
-    needs = "reconstruct"
-
-
-class Variational(Measure):
-    """A VAE's terms, and importance-weighted likelihood from `samples` codes each of `images` images."""
-
-    needs_memory = ("decoded_at_once", "samples")
-    needs = "posterior"
-
-    samples: PositiveInt = 500
-    images: PositiveInt | None = 1000
-    decoded_at_once: PositiveInt = 2000
-    seed: Seed = 0
-
-
-class Fid(Measure):
-    """Frechet distances in the features of a classifier trained here, and of Inception where its weights are given."""
-
-    needs_labels = True
-    needs_memory = ("images",)
-    needs = "reconstruct"
-
-    images: Annotated[PositiveInt, Field(ge=2)] = 10000
-    epochs: PositiveInt = 3
-    inception_weights: str | None = None
-    seed: Seed = 0
-
-
-class Representation(Measure):
-    """CKA with other encoders (paths), and effective rank."""
-
-    needs_memory = ("batch", "images", "max_features")
-
-    others: list[str] = []
-    images: Annotated[PositiveInt, Field(ge=4)] = 2000
-    batch: Annotated[PositiveInt, Field(ge=4)] = 250
-    max_features: PositiveInt = 1024
-    seed: Seed = 0
-
-
-class Transferability(Measure):
-    """LogME and H-score of the encoder that is carried, on training images of the data."""
-
-    needs_labels = True
-    needs_memory = ("images", "max_features")
-
-    images: Annotated[PositiveInt, Field(ge=2)] = 10000
-    max_features: PositiveInt = 512
-    seed: Seed = 0
-
-
-class Classification(Measure):
-    """A model that classifies, class by class, and its calibration; there is nothing to set."""
-
-    needs_labels = True
-    needs = "classify"
-
-
-class Measures(Node):
-    """Which measures to take, each with its settings; None: not that one."""
-
-    probes: Probes | None = None
-    reconstruction: Reconstruction | None = None
-    vae: Variational | None = None
-    fid: Fid | None = None
-    representation: Representation | None = None
-    transferability: Transferability | None = None
-    classifier: Classification | None = None
-
-    def chosen(self) -> dict[str, Measure]:
-        """Return the settings of each measure to take, by its name."""
-        return {name: settings for name in type(self).model_fields if (settings := getattr(self, name)) is not None}
-
-    @classmethod
-    def named(cls, kind: type[Measure]) -> str:
-        """Return the name of a kind of measure: of its key here, of its file in configs/evaluation."""
-        return next(name for name, field in cls.model_fields.items() if kind in get_args(field.annotation))
-
-    def check_model(self, can: Collection[str] | None, title: str) -> None:
-        """Raise UserError for a measure that a model does not have.
-
-        can: as in `aetransfer.models.facts.ModelFacts`; None, where nobody knows, refuses nothing. title: of the model.
-        """
-        for name, settings in self.chosen().items():
-            if settings.needs and can is not None and settings.needs not in can:
-                raise UserError(
-                    f"evaluation={name} needs a model that {NEEDS[settings.needs]}, and this run's ({title}) does not: "
-                    "leave it out."
-                )
-
-    def check_labels(self, data: str, classes: int) -> None:
-        """Raise UserError for a measure of classes where the data have none. data: their name."""
-        for name, settings in self.chosen().items():
-            if settings.needs_labels and not classes:
-                raise UserError(f"evaluation={name} needs labels, and {data} has none: leave it out.")
+    if needs and can is not None and needs not in can:
+        raise UserError(
+            f"evaluation={name} needs a model that {NEEDS.get(needs, needs)}, and this run's ({title}) does not: "
+            "leave it out."
+        )

@@ -353,7 +353,7 @@ class Job(Node):
     trainer: Trainer
     callbacks: dict[str, Callback | None] = {}
     logger: dict[str, Target | None] = {}
-    evaluation: Measures | None = None
+    evaluation: Measures = {}
     paths: Paths
     allow: list[str] = []
     sweep: dict[str, Any] | None = None
@@ -378,11 +378,6 @@ class EvaluationRequest(Node):
     accelerator: Literal["auto", "cpu", "gpu", "mps", "tpu"] | None = None
     data: Data | None = None
     classes: NameByName | None = None
-    evaluation: Measures | None = None
+    evaluation: Measures = {}
     paths: Paths
     allow: list[str] = []
-
-    @property
-    def reads_run_classes(self) -> bool:
-        """Tell whether what is measured compares the run's classes with those of the data."""
-        return self.evaluation is None or self.evaluation.classifier is not None

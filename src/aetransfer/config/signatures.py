@@ -7,7 +7,9 @@ from functools import cache
 from importlib.util import find_spec
 from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Union
+from typing import Annotated, Any, Literal, NamedTuple, Union
+
+from pydantic import Field
 
 from aetransfer.config import nodes
 
@@ -30,7 +32,10 @@ OFFERED = {
 OF_NODES = {"model": ("monitor", "monitor_mode", "views"), "optimizer": ("encoder_lr",), "scheduler": ("interval",)}
 # Annotations that need no import to be understood.
 PLAIN: dict[str, Any] = {"int": int, "float": float, "bool": bool, "str": str}
-PLAIN |= {name: getattr(nodes, name) for name in ("PositiveInt", "NonNegativeInt", "PositiveFloat", "NonNegativeFloat")}
+PLAIN |= {
+    name: getattr(nodes, name)
+    for name in ("PositiveInt", "NonNegativeInt", "PositiveFloat", "NonNegativeFloat", "Seed")
+}
 
 Definition = ast.ClassDef | ast.FunctionDef
 
@@ -81,6 +86,26 @@ def line_of(target: str, root: str, packages: Sequence[str] = PACKAGES) -> dict[
         return line
     bases = [line_of(f"{where}.{base.id}", root, packages) for base in node.bases if isinstance(base, ast.Name)]
     return line | {name: methods for base in bases for name, methods in (base or {}).items()}
+
+
+def value_in(target: str, name: str, packages: Sequence[str]) -> Any:
+    """Return the plain value that a class, or the nearest it inherits from, sets a name to; None where none tells."""
+    module, _, kind = target.rpartition(".")
+    found = _definition(module, kind, tuple(packages))
+    if found is None or not isinstance(found[1], ast.ClassDef):
+        return None
+    where, node = found[0], found[1]
+    for statement in node.body:
+        match statement:
+            case (
+                ast.Assign(targets=[ast.Name(id=set_here)], value=ast.expr() as value)
+                | ast.AnnAssign(target=ast.Name(id=set_here), value=ast.expr() as value)
+            ) if set_here == name:
+                with suppress(ValueError):
+                    return ast.literal_eval(value)
+                return None
+    bases = (value_in(f"{where}.{base.id}", name, packages) for base in node.bases if isinstance(base, ast.Name))
+    return next((value for value in bases if value is not None), None)
 
 
 def names_in(module: str) -> list[str] | None:
@@ -171,7 +196,7 @@ def _parameter(argument: ast.arg, optional: bool, kind: Any = Parameter.POSITION
 
 
 def _understood(annotation: ast.expr | None) -> Any:
-    """Return an annotation of plain types and of literals; Parameter.empty for any other."""
+    """Return an annotation of plain types, literals, sequences and limits; Parameter.empty for any other."""
     match annotation:
         case ast.Constant(value=None):
             return None
@@ -182,4 +207,13 @@ def _understood(annotation: ast.expr | None) -> Any:
             return Parameter.empty if Parameter.empty in both else Union[both]  # noqa: UP007
         case ast.Subscript(value=ast.Name(id="Literal"), slice=ast.Tuple(elts=values)):
             return Literal[tuple(ast.literal_eval(value) for value in values)]
+        case ast.Subscript(value=ast.Name(id="Sequence"), slice=item):
+            understood = _understood(item)
+            return Parameter.empty if understood is Parameter.empty else list[understood]  # type: ignore[valid-type]
+        case ast.Subscript(
+            value=ast.Name(id="Annotated"), slice=ast.Tuple(elts=[inner, ast.Call(func=ast.Name(id="Field")) as field])
+        ):
+            understood = _understood(inner)
+            limits = {str(each.arg): ast.literal_eval(each.value) for each in field.keywords}
+            return Parameter.empty if understood is Parameter.empty else Annotated[understood, Field(**limits)]
     return Parameter.empty

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from aetransfer.config.measures import Classification
 from aetransfer.data.module import Part
 from aetransfer.evaluation.calibration import fit_temperature, mean_nll, reliability
 from aetransfer.evaluation.features import extracted
+from aetransfer.evaluation.measure import Measure
 from aetransfer.evaluation.outcome import Cell, Outcome
 from aetransfer.evaluation.pictures import heatmap, reliability_diagram
 from aetransfer.evaluation.subject import Subject
@@ -15,64 +15,74 @@ from aetransfer.models.capabilities import Classifies
 BATCH = 500
 
 
-def classification(subject: Subject, settings: Classification) -> Outcome:
-    """Measure a model that classifies."""
-    model = subject.model
-    assert isinstance(model, Classifies)
+class Classification(Measure):
+    """A model that classifies, class by class, and its calibration; there is nothing to set."""
 
-    def outputs(part: Part) -> tuple[Tensor, Tensor]:
-        subject.open(part)
-        return extracted(
-            lambda images: model(images.to(model.dtype)), subject.data.in_order(part, BATCH, subject.device)
-        )
+    needs_labels = True
+    needs = "classify"
 
-    temperature = fit_temperature(*outputs("val"))
-    logits, labels = outputs(subject.part)
-    names = subject.data.class_names
-    counts = confusion(logits.argmax(1), labels, len(names))
-    # NaN for a class without images.
-    shares = counts.double() / counts.sum(1, keepdim=True)
-    curves = {
-        "as trained": reliability(logits, labels),
-        f"T = {temperature:.3g}": reliability(logits / temperature, labels),
-    }
-    before, after = curves.values()
-    nll, scaled_nll = mean_nll(logits, labels), mean_nll(logits / temperature, labels)
-    rows: list[dict[str, Cell]] = [
-        {
-            "class": name,
-            "images": int(counts[place].sum()),
-            **({"acc": shares[place, place].item(), **_mistake(shares, place, names)} if counts[place].any() else {}),
+    def __call__(self, subject: Subject) -> Outcome:
+        """Measure a model that classifies."""
+        model = subject.model
+        assert isinstance(model, Classifies)
+
+        def outputs(part: Part) -> tuple[Tensor, Tensor]:
+            subject.open(part)
+            return extracted(
+                lambda images: model(images.to(model.dtype)), subject.data.in_order(part, BATCH, subject.device)
+            )
+
+        temperature = fit_temperature(*outputs("val"))
+        logits, labels = outputs(subject.part)
+        names = subject.data.class_names
+        counts = confusion(logits.argmax(1), labels, len(names))
+        # NaN for a class without images.
+        shares = counts.double() / counts.sum(1, keepdim=True)
+        curves = {
+            "as trained": reliability(logits, labels),
+            f"T = {temperature:.3g}": reliability(logits / temperature, labels),
         }
-        for place, name in enumerate(names)
-    ]
-    accuracy = counts.diagonal().sum().item() / len(labels)
-    return Outcome(
-        [*rows, {"class": "all", "images": len(labels), "acc": accuracy}],
-        facts={
-            "confusion": counts.tolist(),
-            "temperature": temperature,
-            "ece": before.error,
-            "ece_scaled": after.error,
-            "nll": nll,
-            "nll_scaled": scaled_nll,
-        },
-        notes=[
-            f"ECE ({len(before.count)} equal bins) {before.error:.4f}, nll {nll:.4f}; with the temperature "
-            f"{temperature:.3g}, fitted on val, {after.error:.4f} and {scaled_nll:.4f}."
-        ],
-        pictures={
-            "confusion": heatmap(
-                shares.tolist(),
-                names,
-                names,
-                title=f"Of each class's images, the share taken for ({subject.part})",
-                row_label="class",
-                column_label="taken for",
-            ),
-            "reliability": reliability_diagram(curves),
-        },
-    )
+        before, after = curves.values()
+        nll, scaled_nll = mean_nll(logits, labels), mean_nll(logits / temperature, labels)
+        rows: list[dict[str, Cell]] = [
+            {
+                "class": name,
+                "images": int(counts[place].sum()),
+                **(
+                    {"acc": shares[place, place].item(), **_mistake(shares, place, names)}
+                    if counts[place].any()
+                    else {}
+                ),
+            }
+            for place, name in enumerate(names)
+        ]
+        accuracy = counts.diagonal().sum().item() / len(labels)
+        return Outcome(
+            [*rows, {"class": "all", "images": len(labels), "acc": accuracy}],
+            facts={
+                "confusion": counts.tolist(),
+                "temperature": temperature,
+                "ece": before.error,
+                "ece_scaled": after.error,
+                "nll": nll,
+                "nll_scaled": scaled_nll,
+            },
+            notes=[
+                f"ECE ({len(before.count)} equal bins) {before.error:.4f}, nll {nll:.4f}; with the temperature "
+                f"{temperature:.3g}, fitted on val, {after.error:.4f} and {scaled_nll:.4f}."
+            ],
+            pictures={
+                "confusion": heatmap(
+                    shares.tolist(),
+                    names,
+                    names,
+                    title=f"Of each class's images, the share taken for ({subject.part})",
+                    row_label="class",
+                    column_label="taken for",
+                ),
+                "reliability": reliability_diagram(curves),
+            },
+        )
 
 
 def confusion(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:

@@ -6,16 +6,19 @@ Inception FID: numbers of papers are not to be put beside it.
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from aetransfer.config.measures import Fid
+from aetransfer.config.nodes import PositiveInt, Seed
 from aetransfer.data.batches import content
 from aetransfer.data.draws import step_generator
 from aetransfer.errors import UserError
 from aetransfer.evaluation.frechet import frechet_distance
+from aetransfer.evaluation.measure import Measure
 from aetransfer.evaluation.numbers import check_finite
 from aetransfer.evaluation.outcome import Cell, Outcome
 from aetransfer.evaluation.own_features import FeatureNet, train_feature_net
@@ -25,38 +28,56 @@ from aetransfer.models.capabilities import Reconstructs, Samples
 BATCH = 250
 
 
-def fid(subject: Subject, settings: Fid) -> Outcome:
-    """Compare sets of images. Raises UserError for sets of one image, or Inception weights out of use."""
-    if settings.inception_weights is not None:
-        _check_inception(settings.inception_weights)
-    subject.open("train")
-    net = train_feature_net(subject.data, subject.device, epochs=settings.epochs, seed=settings.seed)
-    accuracy = net.accuracy(subject.data.in_order("val", BATCH, subject.device))
-    subject.open(subject.part)
-    # The distance falls with the number of images, so it is the same for all rows.
-    there = subject.data.count("train"), subject.data.count(subject.part)
-    count = min(settings.images, *there)
-    if count < 2:
-        raise UserError(
-            f"evaluation=fid compares sets of 2 images or more: train has {there[0]}, {subject.part} has {there[1]}."
+class Fid(Measure):
+    """Frechet distances in the features of a classifier trained here, and of Inception where its weights are given."""
+
+    needs_labels = True
+    needs_memory = ("images",)
+    needs = "reconstruct"
+
+    def __init__(
+        self,
+        images: Annotated[PositiveInt, Field(ge=2)] = 10000,
+        epochs: PositiveInt = 3,
+        inception_weights: str | None = None,
+        seed: Seed = 0,
+    ) -> None:
+        self.images, self.epochs, self.inception_weights, self.seed = images, epochs, inception_weights, seed
+
+    def __call__(self, subject: Subject) -> Outcome:
+        """Compare sets of images. Raises UserError for sets of one image, or Inception weights out of use."""
+        if self.inception_weights is not None:
+            _check_inception(self.inception_weights, self.name)
+        subject.open("train")
+        net = train_feature_net(subject.data, subject.device, epochs=self.epochs, seed=self.seed)
+        accuracy = net.accuracy(subject.data.in_order("val", BATCH, subject.device))
+        subject.open(subject.part)
+        # The distance falls with the number of images, so it is the same for all rows.
+        there = subject.data.count("train"), subject.data.count(subject.part)
+        count = min(self.images, *there)
+        if count < 2:
+            raise UserError(
+                f"evaluation={self.name} compares sets of 2 images or more: train has {there[0]}, {subject.part} has "
+                f"{there[1]}."
+            )
+        rows: list[dict[str, Cell]] = []
+        for name in ("prior samples", "reconstructions", "training images"):
+            if name == "prior samples" and not isinstance(subject.model, Samples):
+                continue
+            row: dict[str, Cell] = {"images": name, "n": count, "fid_own": _own(subject, net, name, count, self.seed)}
+            if self.inception_weights is not None:
+                row["fid_inception"] = _inception(subject, name, count, self)
+            rows.append(row)
+        return Outcome(
+            rows,
+            facts={"feature_net_val_acc": accuracy},
+            notes=[
+                f"Distance to the images of {subject.part}; the training images are the floor, which finite samples "
+                "keep above 0. Prior samples are the means of their pixels, nothing is drawn from these. fid_own: "
+                f"features of a classifier trained here for {self.epochs} epochs, {accuracy:.1%} right on val; "
+                "no Inception FID."
+            ],
         )
-    rows: list[dict[str, Cell]] = []
-    for name in ("prior samples", "reconstructions", "training images"):
-        if name == "prior samples" and not isinstance(subject.model, Samples):
-            continue
-        row: dict[str, Cell] = {"images": name, "n": count, "fid_own": _own(subject, net, name, count, settings.seed)}
-        if settings.inception_weights is not None:
-            row["fid_inception"] = _inception(subject, name, count, settings)
-        rows.append(row)
-    return Outcome(
-        rows,
-        facts={"feature_net_val_acc": accuracy},
-        notes=[
-            f"Distance to the images of {subject.part}; the training images are the floor, which finite samples keep "
-            "above 0. Prior samples are the means of their pixels, nothing is drawn from these. fid_own: features of a "
-            f"classifier trained here for {settings.epochs} epochs, {accuracy:.1%} right on val; no Inception FID."
-        ],
-    )
 
 
 def _own(subject: Subject, net: FeatureNet, name: str, count: int, seed: int) -> float:
@@ -94,15 +115,15 @@ def _set(subject: Subject, name: str, count: int, seed: int) -> Iterator[Tensor]
             yield from (images for images, _ in subject.data.in_order(subject.part, BATCH, subject.device, count))
 
 
-def _check_inception(weights: str) -> None:
+def _check_inception(weights: str, name: str) -> None:
     if not Path(weights).expanduser().is_file():
-        raise UserError(f"evaluation.fid.inception_weights: {weights} does not exist.")
+        raise UserError(f"evaluation.{name}.inception_weights: {weights} does not exist.")
     try:
         import torch_fidelity  # noqa: F401
     except ImportError as error:
         raise UserError(
-            "evaluation.fid.inception_weights needs torch-fidelity: pip install 'aetransfer[inception]', or leave it "
-            "out, fid_own needs no weights."
+            f"evaluation.{name}.inception_weights needs torch-fidelity: pip install 'aetransfer[inception]', or leave "
+            "it out, fid_own needs no weights."
         ) from error
 
 

@@ -1,76 +1,118 @@
-"""The measures by the names of the `evaluation` group's files, and what is done with what they find."""
+"""The measures that a config names: how they are built, and what is done with what they find."""
 
-from collections.abc import Callable
+import inspect
+import json
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from aetransfer.config.measures import (
-    Classification,
-    Fid,
-    Measure,
-    Measures,
-    Probes,
-    Reconstruction,
-    Representation,
-    Transferability,
-    Variational,
-)
-from aetransfer.evaluation.classification import classification
-from aetransfer.evaluation.fid import fid
-from aetransfer.evaluation.outcome import Outcome, print_outcome, write_outcome
-from aetransfer.evaluation.probes import probe
-from aetransfer.evaluation.promise import transferability
-from aetransfer.evaluation.reconstruction import reconstruction
-from aetransfer.evaluation.representation import representation
+from aetransfer.config.instantiate import bind, build
+from aetransfer.config.measures import MEASURE, NEEDS, check_needs, chosen
+from aetransfer.config.nodes import Target
+from aetransfer.errors import UserError
+from aetransfer.evaluation.measure import Measure
+from aetransfer.evaluation.outcome import Outcome, as_json, print_outcome, write_outcome
 from aetransfer.evaluation.subject import Subject
-from aetransfer.evaluation.variational import variational
+from aetransfer.models.facts import ModelFacts
 from aetransfer.runs import mishaps
 from aetransfer.runs.finished import code_version, own_code
 from aetransfer.runs.identity import images_identity
 
-MEASURES: dict[type[Measure], Callable[[Subject, Any], Outcome]] = {
-    Probes: probe,
-    Reconstruction: reconstruction,
-    Variational: variational,
-    Fid: fid,
-    Representation: representation,
-    Transferability: transferability,
-    Classification: classification,
-}
+
+def measures_of(nodes: Mapping[str, Target | None], allow: Sequence[str]) -> list[Measure]:
+    """Build the measures of a config. Raises UserError for what is none, or refuses its keys."""
+    return [_built(name, node, allow) for name, node in chosen(nodes).items()]
 
 
-def take(subject: Subject, measures: Measures) -> None:
-    """Take, print and write each chosen measure: `evaluation/<name>.json` in the run's directory.
+def _built(name: str, node: Target, allow: Sequence[str]) -> Measure:
+    call = bind(node, "measure", allow)
+    kind = call.func
+    if not (isinstance(kind, type) and issubclass(kind, Measure)) or inspect.isabstract(kind):
+        raise UserError(f"_target_: {node.target} is no measure: subclass {MEASURE} and write its __call__.")
+    if kind.needs not in ("", *NEEDS):
+        raise UserError(f"{node.target}.needs is {kind.needs!r}: it should be one of {', '.join(NEEDS)}, or empty.")
+    measure: Measure = build(node, "measure", allow)
+    keys = inspect.signature(kind).bind(**call.keywords)
+    keys.apply_defaults()
+    measure.name, measure.settings = name, keys.arguments
+    return measure
+
+
+def check_measures(measures: Sequence[Measure], model: ModelFacts, data: str, classes: int) -> None:
+    """Raise UserError for a measure that the model does not have, or one of classes where the data have none.
+
+    data: their name.
+    """
+    for measure in measures:
+        check_needs(measure.name, measure.needs, model.can, model.title)
+        if measure.needs_labels and not classes:
+            raise UserError(f"evaluation={measure.name} needs labels, and {data} has none: leave it out.")
+
+
+def take(subject: Subject, measures: Sequence[Measure]) -> None:
+    """Take, print and write each measure: `evaluation/<name>.json` in the run's directory.
 
     On another data set than the run's own the name is <name>-<data>, on one of the same name but other images or labels
     <name>-<data>-<digits>, on the validation split it ends in -val. The run's model has the measures
-    (`Measures.check_model`).
+    (`check_measures`).
     """
-    for measure, settings in measures.chosen().items():
-        keys = [f"evaluation.{measure}.{key}" for key in settings.needs_memory]
+    for measure in measures:
+        keys = [f"evaluation.{measure.name}.{key}" for key in measure.needs_memory]
         with mishaps.memory_for(f"lower {' or '.join(keys)}" if keys else ""):
-            outcome, path = taken(subject, measure, settings)
+            outcome, path = taken(subject, measure)
         where = f"{subject.job.data.name}, {subject.part}"
-        print_outcome(outcome, f"{measure} of {subject.directory.path.name} on {where}")
-        print(f"{measure}: {path}")
+        print_outcome(outcome, f"{measure.name} of {subject.directory.path.name} on {where}")
+        print(f"{measure.name}: {path}")
 
 
-def taken(subject: Subject, measure: str, settings: Measure) -> tuple[Outcome, Path]:
+def taken(subject: Subject, measure: Measure) -> tuple[Outcome, Path]:
     """Take one measure and write it. Returns what it found and its file. Raises as `take`."""
-    outcome = MEASURES[type(settings)](subject, settings)
+    outcome = _checked(measure(subject), measure)
     data = subject.job.data.name
-    name = "-".join([measure, *_elsewhere(subject), *(["val"] if subject.part == "val" else [])])
+    name = "-".join([measure.name, *_elsewhere(subject), *(["val"] if subject.part == "val" else [])])
     about = {
-        "measure": measure,
+        "measure": measure.name,
         "run": subject.directory.path.name,
         "data": data,
         "split": subject.part,
         **({"classes": dict(subject.called)} if subject.called else {}),
-        "settings": settings.model_dump(),
+        "class": _class_of(measure),
+        "settings": measure.settings,
         "code": code_version(),
         "own_code": own_code(subject.job.allow),
     }
     return outcome, write_outcome(outcome, subject.directory.evaluation, name, about)
+
+
+def _class_of(measure: Measure) -> str:
+    return f"{type(measure).__module__}.{type(measure).__qualname__}"
+
+
+def _checked(outcome: Any, measure: Measure) -> Outcome:
+    """Return what a measure found. Raises UserError for what no table and no file can hold."""
+    kind = _class_of(measure)
+    if not isinstance(outcome, Outcome):
+        raise UserError(f"{kind} gives {_type(outcome)}: give an {Outcome.__module__}.Outcome.")
+    cells = [(heading, cell) for row in outcome.rows for heading, cell in row.items()]
+    for heading, cell in cells:
+        if isinstance(cell, bool) or not isinstance(cell, str | int | float | None):
+            raise UserError(f"{kind} gives {_type(cell)} as {heading}: give a plain number, a text or None.")
+        if isinstance(cell, float) and math.isnan(cell):
+            raise UserError(f"{kind} gives NaN as {heading}: give None where there is no number.")
+    if all(isinstance(cell, str | None) for _, cell in cells):
+        raise UserError(f"{kind} gives rows without a number: measure something.")
+    try:
+        json.dumps(as_json({**outcome.facts, "notes": list(outcome.notes)}))
+    except TypeError as error:
+        raise UserError(
+            f"{kind} gives facts that no JSON file holds ({error}): give plain numbers and texts."
+        ) from error
+    return outcome
+
+
+def _type(value: Any) -> str:
+    return "nothing" if value is None else f"a {type(value).__name__}"
 
 
 def _elsewhere(subject: Subject) -> list[str]:

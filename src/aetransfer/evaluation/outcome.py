@@ -35,7 +35,7 @@ def write_outcome(outcome: Outcome, folder: Path, name: str, about: Mapping[str,
         replace_file(folder / f"{name}-{picture}.png", png)
     path = folder / f"{name}.json"
     content = {**about, "rows": list(outcome.rows), **outcome.facts, "notes": list(outcome.notes)}
-    replace_file(path, json.dumps(_plain(content), indent=1, allow_nan=False) + "\n")
+    replace_file(path, json.dumps(as_json(content), indent=1, allow_nan=False) + "\n")
     return path
 
 
@@ -67,12 +67,12 @@ def text_of(cell: Cell) -> str:
     return f"{cell:.4g}" if isinstance(cell, float) else str(cell)
 
 
-def _plain(value: Any) -> Any:
+def as_json(value: Any) -> Any:
     """Write what JSON has no number for (an infinite PSNR) as a word."""
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: as_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [as_json(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value

@@ -6,16 +6,19 @@ once, by what was chosen.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from aetransfer.config.measures import Probes
+from aetransfer.config.nodes import PositiveFloat, PositiveInt, Seed
 from aetransfer.data.module import Part
 from aetransfer.errors import UserError
 from aetransfer.evaluation.features import Extract, Scale, extracted, layer, shrunk
 from aetransfer.evaluation.knn import vote
 from aetransfer.evaluation.logistic import fit_logistic
+from aetransfer.evaluation.measure import Measure
 from aetransfer.evaluation.outcome import Cell, Outcome
 from aetransfer.evaluation.perceptron import fit_perceptron
 from aetransfer.evaluation.principal import fit_pca
@@ -42,46 +45,72 @@ class Chosen:
     predict: Predict
 
 
-def probe(subject: Subject, settings: Probes) -> Outcome:
-    """Probe the layers of a run's encoder and the baselines.
+class Probes(Measure):
+    """Small models on frozen features, each beside those on features that nothing was learnt for."""
 
-    Raises UserError for a layer that there is not, or data of one class.
-    """
-    subject.open("train")
-    subject.check_classes("probes")
-    encoder = subject.encoder
-    sources: list[tuple[str, Encoder]] = [(subject.job.stage, encoder)]
-    if "random" in settings.baselines:
-        sources.append(("random", subject.random_encoder(settings.seed)))
-    names = _layers(subject, encoder, settings)
-    untrained = subject.facts.untrained
-    rows = [
-        {
-            "features": source,
-            "layer": _called(name, untrained, network is encoder),
-            **_row(subject, settings, layer(network, name, settings.max_features)),
-        }
-        for source, network in sources
-        for name in names
-    ]
-    words: list[str] = []
-    with mishaps.memory_for("leave pixels and pca out of evaluation.probes.baselines"):
-        if "pixels" in settings.baselines:
-            rows.append({"features": "pixels", "layer": "", **_row(subject, settings, _pixels)})
-        if "pca" in settings.baselines:
-            project, word = _pca(subject)
-            words += [word] if word else []
-            rows.append({"features": "pca", "layer": "", **_row(subject, settings, project)})
-    return Outcome(
-        rows,
-        notes=[
-            f"Accuracy on {subject.part}; k, C and the MLP's epoch were chosen on val (val_ in the file). "
-            f"{subject.data.count('train')} training images. knn: Euclidean, features as they are; logistic and mlp: "
-            "standardised features.",
-            *_of_large_images(subject, settings),
-            *words,
-        ],
-    )
+    needs_labels = True
+    needs_memory = ("max_features",)
+
+    def __init__(
+        self,
+        probes: Annotated[Sequence[Literal["knn", "logistic", "mlp"]], Field(min_length=1)] = (
+            "knn",
+            "logistic",
+            "mlp",
+        ),
+        baselines: Sequence[Literal["random", "pixels", "pca"]] = ("random", "pixels", "pca"),
+        layers: Annotated[Sequence[str], Field(min_length=1)] | None = None,
+        max_features: PositiveInt = 1024,
+        neighbours: Annotated[Sequence[PositiveInt], Field(min_length=1)] = (1, 5, 20),
+        inverse_penalties: Annotated[Sequence[PositiveFloat], Field(min_length=1)] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0),
+        hidden: Sequence[PositiveInt] = (256,),
+        mlp_epochs: PositiveInt = 20,
+        seed: Seed = 0,
+    ) -> None:
+        self.probes, self.baselines, self.layers, self.max_features = probes, baselines, layers, max_features
+        self.neighbours, self.inverse_penalties = neighbours, inverse_penalties
+        self.hidden, self.mlp_epochs, self.seed = hidden, mlp_epochs, seed
+
+    def __call__(self, subject: Subject) -> Outcome:
+        """Probe the layers of a run's encoder and the baselines.
+
+        Raises UserError for a layer that there is not, or data of one class.
+        """
+        subject.open("train")
+        subject.check_classes(self.name)
+        encoder = subject.encoder
+        sources: list[tuple[str, Encoder]] = [(subject.job.stage, encoder)]
+        if "random" in self.baselines:
+            sources.append(("random", subject.random_encoder(self.seed)))
+        names = _layers(subject, encoder, self)
+        untrained = subject.facts.untrained
+        rows = [
+            {
+                "features": source,
+                "layer": _called(name, untrained, network is encoder),
+                **_row(subject, self, layer(network, name, self.max_features)),
+            }
+            for source, network in sources
+            for name in names
+        ]
+        words: list[str] = []
+        with mishaps.memory_for(f"leave pixels and pca out of evaluation.{self.name}.baselines"):
+            if "pixels" in self.baselines:
+                rows.append({"features": "pixels", "layer": "", **_row(subject, self, _pixels)})
+            if "pca" in self.baselines:
+                project, word = _pca(subject)
+                words += [word] if word else []
+                rows.append({"features": "pca", "layer": "", **_row(subject, self, project)})
+        return Outcome(
+            rows,
+            notes=[
+                f"Accuracy on {subject.part}; k, C and the MLP's epoch were chosen on val (val_ in the file). "
+                f"{subject.data.count('train')} training images. knn: Euclidean, features as they are; logistic and "
+                "mlp: standardised features.",
+                *_of_large_images(subject, self),
+                *words,
+            ],
+        )
 
 
 def _called(name: str, untrained: Sequence[str], own: bool) -> str:
@@ -97,13 +126,15 @@ def _of_large_images(subject: Subject, settings: Probes) -> list[str]:
     return [f"pixels and pca: of images averaged to {side}x{side}, at most {MOST_PIXELS} numbers."]
 
 
-def _layers(subject: Subject, encoder: Encoder, settings: Probes) -> list[str]:
+def _layers(subject: Subject, encoder: Encoder, settings: Probes) -> Sequence[str]:
     image = subject.data.first_images("train", 1).to(subject.device)
     with torch.no_grad():
         known = list(encoder.layer_outputs(image))
     for name in settings.layers or ():
         if name not in known:
-            raise UserError(f"evaluation.probes.layers: the encoder has no {name}, its layers are {', '.join(known)}.")
+            raise UserError(
+                f"evaluation.{settings.name}.layers: the encoder has no {name}, its layers are {', '.join(known)}."
+            )
     return settings.layers or known
 
 

@@ -1,11 +1,15 @@
 """What an encoder promises for a data set before anything is trained on it, layer by layer."""
 
-import torch
+from typing import Annotated
 
-from aetransfer.config.measures import Transferability
+import torch
+from pydantic import Field
+
+from aetransfer.config.nodes import PositiveInt, Seed
 from aetransfer.data.seeds import mixed_seed
 from aetransfer.evaluation.encoders import fitted
 from aetransfer.evaluation.features import extracted, layer
+from aetransfer.evaluation.measure import Measure
 from aetransfer.evaluation.outcome import Cell, Outcome
 from aetransfer.evaluation.subject import Subject
 from aetransfer.evaluation.transferability import h_score, logme, shrunk_h_score
@@ -16,33 +20,45 @@ BATCH = 500
 SCORES = ("logme", "h_score", "shrunk_h_score")
 
 
-def transferability(subject: Subject, settings: Transferability) -> Outcome:
-    """Score the encoder a transfer started from (a pretraining's own) on training images of the data and their labels.
+class Transferability(Measure):
+    """LogME and H-score of the encoder that is carried, on training images of the data."""
 
-    Raises UserError where the source can't be read any more, or for data of one class.
-    """
-    subject.open("train")
-    subject.check_classes("transferability")
-    # With the run's own seed the random encoder would be the one that a control began with.
-    random = subject.random_encoder(mixed_seed("measure", settings.seed, 0))
-    encoders = {"carried": _carried(subject), "random": random}
-    rows: list[dict[str, Cell]] = []
-    for name, encoder in encoders.items():
-        with torch.no_grad():
-            image = fitted(subject.data.first_images("train", 1).to(subject.device), encoder)
-            layers = list(encoder.layer_outputs(image))
-        rows += [{"encoder": name, "layer": each, **_scores(subject, encoder, each, settings)} for each in layers]
-    (bottleneck,) = [row for row in rows if (row["encoder"], row["layer"]) == ("carried", "bottleneck")]
-    return Outcome(
-        rows,
-        facts={"bottleneck": {score: bottleneck[score] for score in SCORES}},
-        notes=[
-            f"{settings.images} training images of {subject.job.data.name} at most, none of val or test. logme: log "
-            "evidence, nats an image and class (You et al. 2021); h_score: at most the classes less one (Bao et al. "
-            "2019), which many features of few images reach by chance; shrunk_h_score takes that back (Ibrahim et al. "
-            "2022). Larger is better; over a sweep, aetransfer.report sets them beside the accuracy that was reached."
-        ],
-    )
+    needs_labels = True
+    needs_memory = ("images", "max_features")
+
+    def __init__(
+        self, images: Annotated[PositiveInt, Field(ge=2)] = 10000, max_features: PositiveInt = 512, seed: Seed = 0
+    ) -> None:
+        self.images, self.max_features, self.seed = images, max_features, seed
+
+    def __call__(self, subject: Subject) -> Outcome:
+        """Score the encoder a transfer started from (a pretraining's own) on labelled training images of the data.
+
+        Raises UserError where the source can't be read any more, or for data of one class.
+        """
+        subject.open("train")
+        subject.check_classes(self.name)
+        # With the run's own seed the random encoder would be the one that a control began with.
+        random = subject.random_encoder(mixed_seed("measure", self.seed, 0))
+        encoders = {"carried": _carried(subject), "random": random}
+        rows: list[dict[str, Cell]] = []
+        for name, encoder in encoders.items():
+            with torch.no_grad():
+                image = fitted(subject.data.first_images("train", 1).to(subject.device), encoder)
+                layers = list(encoder.layer_outputs(image))
+            rows += [{"encoder": name, "layer": each, **_scores(subject, encoder, each, self)} for each in layers]
+        (bottleneck,) = [row for row in rows if (row["encoder"], row["layer"]) == ("carried", "bottleneck")]
+        return Outcome(
+            rows,
+            facts={"bottleneck": {score: bottleneck[score] for score in SCORES}},
+            notes=[
+                f"{self.images} training images of {subject.job.data.name} at most, none of val or test. logme: log "
+                "evidence, nats an image and class (You et al. 2021); h_score: at most the classes less one (Bao et "
+                "al. 2019), which many features of few images reach by chance; shrunk_h_score takes that back (Ibrahim "
+                "et al. 2022). Larger is better; over a sweep, aetransfer.report sets them beside the accuracy that "
+                "was reached."
+            ],
+        )
 
 
 def _carried(subject: Subject) -> Encoder:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from aetransfer.config.measures import Reconstruction
 from aetransfer.data.batches import content
+from aetransfer.evaluation.measure import Measure
 from aetransfer.evaluation.numbers import check_finite
 from aetransfer.evaluation.outcome import Cell, Outcome
 from aetransfer.evaluation.principal import fit_pca
@@ -29,40 +29,45 @@ def scores(images: Tensor, reconstructions: Tensor) -> dict[str, Tensor]:
     return {"mse": mse, "psnr": -10 * mse.log10(), "ssim": ssim.view(len(images))}
 
 
-def reconstruction(subject: Subject, settings: Reconstruction) -> Outcome:
-    """Score a model's reconstructions."""
-    model = subject.model
-    assert isinstance(model, Reconstructs)
+class Reconstruction(Measure):
+    """MSE, PSNR, SSIM beside PCA; there is nothing to set."""
 
-    def crop(images: Tensor) -> Tensor:
-        return content(images, subject.data.margin)
+    needs = "reconstruct"
 
-    subject.open("train")
-    batches = subject.data.in_order("train", BATCH, subject.device)
-    pixels = (crop(images).flatten(1).cpu() for images, _ in batches)
-    pca, word = fit_pca(pixels, subject.data.count("train"), subject.encoder.latent_dim)
-    shape = crop(subject.data.first_images("train", 1)).shape[1:]
+    def __call__(self, subject: Subject) -> Outcome:
+        """Score a model's reconstructions."""
+        model = subject.model
+        assert isinstance(model, Reconstructs)
 
-    def linear(images: Tensor) -> Tensor:
-        return pca.inverse(pca(crop(images).flatten(1).cpu())).view(-1, *shape)
+        def crop(images: Tensor) -> Tensor:
+            return content(images, subject.data.margin)
 
-    ways: dict[str, Callable[[Tensor], Tensor]] = {
-        subject.job.model.name: lambda images: crop(model.reconstruct(images)).float().cpu(),
-        f"pca, {pca.components.shape[1]} components": linear,
-        "mean image": lambda images: pca.mean.view(1, *shape).expand(len(images), -1, -1, -1),
-    }
-    subject.open(subject.part)
-    rows = [{"reconstructed by": name, **_mean_scores(subject, crop, way)} for name, way in ways.items()]
-    height, width = shape[1:]
-    return Outcome(
-        rows,
-        notes=[
-            f"Means over the images of {subject.part}, on the {height}x{width} pixels that hold the image. mse: "
-            "pixels in [0, 1]; psnr: dB; ssim: 11x11 Gaussian window, sigma 1.5. A model with a posterior decodes its "
-            "mean, of the grey image.",
-            *([word] if word else []),
-        ],
-    )
+        subject.open("train")
+        batches = subject.data.in_order("train", BATCH, subject.device)
+        pixels = (crop(images).flatten(1).cpu() for images, _ in batches)
+        pca, word = fit_pca(pixels, subject.data.count("train"), subject.encoder.latent_dim)
+        shape = crop(subject.data.first_images("train", 1)).shape[1:]
+
+        def linear(images: Tensor) -> Tensor:
+            return pca.inverse(pca(crop(images).flatten(1).cpu())).view(-1, *shape)
+
+        ways: dict[str, Callable[[Tensor], Tensor]] = {
+            subject.job.model.name: lambda images: crop(model.reconstruct(images)).float().cpu(),
+            f"pca, {pca.components.shape[1]} components": linear,
+            "mean image": lambda images: pca.mean.view(1, *shape).expand(len(images), -1, -1, -1),
+        }
+        subject.open(subject.part)
+        rows = [{"reconstructed by": name, **_mean_scores(subject, crop, way)} for name, way in ways.items()]
+        height, width = shape[1:]
+        return Outcome(
+            rows,
+            notes=[
+                f"Means over the images of {subject.part}, on the {height}x{width} pixels that hold the image. mse: "
+                "pixels in [0, 1]; psnr: dB; ssim: 11x11 Gaussian window, sigma 1.5. A model with a posterior decodes "
+                "its mean, of the grey image.",
+                *([word] if word else []),
+            ],
+        )
 
 
 @torch.no_grad()

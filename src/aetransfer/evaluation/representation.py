@@ -1,17 +1,20 @@
 """What an encoder's layers hold: how many directions they use, and how alike they are to other encoders' layers."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from aetransfer.config.measures import Representation
+from aetransfer.config.nodes import PositiveInt, Seed
 from aetransfer.data.seeds import mixed_seed
 from aetransfer.errors import UserError
 from aetransfer.evaluation.encoders import fitted, load
 from aetransfer.evaluation.features import extracted, layer
+from aetransfer.evaluation.measure import Measure
 from aetransfer.evaluation.numbers import check_finite
 from aetransfer.evaluation.outcome import Cell, Outcome
 from aetransfer.evaluation.pictures import heatmap
@@ -24,51 +27,67 @@ from aetransfer.networks.encoder import Encoder
 FEWEST = 4
 
 
-def representation(subject: Subject, settings: Representation) -> Outcome:
-    """Compare a run's encoder with its source, a random one and given ones. Raises UserError for a path without one.
+class Representation(Measure):
+    """CKA with other encoders (paths), and effective rank."""
 
-    Also for fewer than 4 images.
-    """
-    encoder = subject.encoder
-    subject.open(subject.part)
-    if (count := subject.data.count(subject.part)) < FEWEST:
-        raise UserError(f"evaluation=representation compares {FEWEST} images or more, and {subject.part} has {count}.")
-    others = _others(subject, settings)
-    rows: list[dict[str, Cell]] = []
-    for name in _names(subject, encoder):
-        features, _ = extracted(
-            layer(encoder, name, settings.max_features),
-            subject.data.in_order(subject.part, settings.batch, subject.device, settings.images),
+    needs_memory = ("batch", "images", "max_features")
+
+    def __init__(
+        self,
+        others: Sequence[str] = (),
+        images: Annotated[PositiveInt, Field(ge=4)] = 2000,
+        batch: Annotated[PositiveInt, Field(ge=4)] = 250,
+        max_features: PositiveInt = 1024,
+        seed: Seed = 0,
+    ) -> None:
+        self.others, self.images, self.batch = others, images, batch
+        self.max_features, self.seed = max_features, seed
+
+    def __call__(self, subject: Subject) -> Outcome:
+        """Compare a run's encoder with its source, a random one and given ones.
+
+        Raises UserError for a path without one, and for fewer than 4 images.
+        """
+        encoder = subject.encoder
+        subject.open(subject.part)
+        if (count := subject.data.count(subject.part)) < FEWEST:
+            raise UserError(f"evaluation={self.name} compares {FEWEST} images or more, and {subject.part} has {count}.")
+        others = _others(subject, self)
+        rows: list[dict[str, Cell]] = []
+        for name in _names(subject, encoder):
+            features, _ = extracted(
+                layer(encoder, name, self.max_features),
+                subject.data.in_order(subject.part, self.batch, subject.device, self.images),
+            )
+            rows.append({"layer": name, "size": features.shape[1], "effective_rank": effective_rank(features)})
+        own = [str(row["layer"]) for row in rows]
+        matrices, pictures = {}, {}
+        for name, other in {"itself": encoder, **others}.items():
+            names, values = _cka(subject, encoder, other, self)
+            matrices[name] = {"layers": names, "cka": [[_known(value) for value in row] for row in values.tolist()]}
+            pictures[f"cka_{name}"] = heatmap(
+                values.clamp_min(0).tolist(),
+                own,
+                names,
+                title=f"CKA on {subject.job.data.name}",
+                row_label=subject.job.stage,
+                column_label=name,
+            )
+            if name != "itself":
+                for row in rows:
+                    at = names.index(str(row["layer"])) if row["layer"] in names else None
+                    row[f"cka_{name}"] = None if at is None else _known(values[own.index(str(row["layer"])), at].item())
+        return Outcome(
+            rows,
+            facts={"cka": matrices},
+            notes=[
+                f"{self.images} images of {subject.part} at most. cka_X: linear CKA with the same layer of X "
+                f"(random minibatches of {self.batch}, unbiased HSIC), – where a layer says the same of all images; "
+                "all pairs in the pictures and the file. effective_rank: of the layer's features, pooled to "
+                f"{self.max_features} at most."
+            ],
+            pictures=pictures,
         )
-        rows.append({"layer": name, "size": features.shape[1], "effective_rank": effective_rank(features)})
-    own = [str(row["layer"]) for row in rows]
-    matrices, pictures = {}, {}
-    for name, other in {"itself": encoder, **others}.items():
-        names, values = _cka(subject, encoder, other, settings)
-        matrices[name] = {"layers": names, "cka": [[_known(value) for value in row] for row in values.tolist()]}
-        pictures[f"cka_{name}"] = heatmap(
-            values.clamp_min(0).tolist(),
-            own,
-            names,
-            title=f"CKA on {subject.job.data.name}",
-            row_label=subject.job.stage,
-            column_label=name,
-        )
-        if name != "itself":
-            for row in rows:
-                at = names.index(str(row["layer"])) if row["layer"] in names else None
-                row[f"cka_{name}"] = None if at is None else _known(values[own.index(str(row["layer"])), at].item())
-    return Outcome(
-        rows,
-        facts={"cka": matrices},
-        notes=[
-            f"{settings.images} images of {subject.part} at most. cka_X: linear CKA with the same layer of X "
-            f"(random minibatches of {settings.batch}, unbiased HSIC), – where a layer says the same of all images; "
-            "all pairs in the pictures and the file. effective_rank: of the layer's features, pooled to "
-            f"{settings.max_features} at most."
-        ],
-        pictures=pictures,
-    )
 
 
 def _others(subject: Subject, settings: Representation) -> dict[str, Encoder]:
@@ -80,7 +99,7 @@ def _others(subject: Subject, settings: Representation) -> dict[str, Encoder]:
     for path in settings.others:
         name = _name(path)
         if name in {"itself", *others}:
-            raise UserError(f"evaluation.representation.others: there are two encoders called {name}: rename {path}.")
+            raise UserError(f"evaluation.{settings.name}.others: there are two encoders called {name}: rename {path}.")
         others[name] = load(path, subject)
     return others
 

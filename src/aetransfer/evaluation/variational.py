@@ -5,10 +5,11 @@ import math
 import torch
 from torch import Tensor
 
-from aetransfer.config.measures import Variational
+from aetransfer.config.nodes import PositiveInt, Seed
 from aetransfer.data.draws import step_generator
 from aetransfer.evaluation.aggregate import surgery
 from aetransfer.evaluation.importance import image_bounds
+from aetransfer.evaluation.measure import Measure
 from aetransfer.evaluation.numbers import check_finite
 from aetransfer.evaluation.outcome import Outcome
 from aetransfer.evaluation.pictures import unit_bars
@@ -20,58 +21,75 @@ BATCH = 250
 CPU = torch.device("cpu")
 
 
-def variational(subject: Subject, settings: Variational) -> Outcome:
-    """Measure a VAE, or another model with a posterior."""
-    model = subject.model
-    assert isinstance(model, HasPosterior)
-    subject.open(subject.part)
-    mean, log_variance, distortion = _whole_split(subject, model, settings.seed)
-    kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
-    variance = mean.var(0, correction=0)
-    rate = kl.sum(1)
-    taken_apart = surgery(mean, log_variance, step_generator("importance", settings.seed, 2**20 - 1, CPU))
-    bounds = _bounds(subject, model, settings)
-    gap = bounds[:, 0] - bounds[:, 1]
-    # Of what was drawn: a code for each image of the split, and which images have measured the gap.
-    error = (bounds[:, 2].mean() / len(mean) + gap.var() / len(gap)).sqrt().item()
-    units = sorted(zip(kl.mean(0).tolist(), variance.tolist(), strict=True), reverse=True)
-    neg_elbo = (distortion + rate).mean().item()
-    row = {
-        "neg_elbo": neg_elbo,
-        "distortion": distortion.mean().item(),
-        "rate": rate.mean().item(),
-        "active_units": int((variance > THRESHOLD).sum()),
-        "units": mean.shape[1],
-        f"iw_nll (k={settings.samples})": neg_elbo - gap.mean().item(),
-        "± SE": None if math.isnan(error) else error,
-        "gap": gap.mean().item(),
-        "images": len(gap),
-        "I(n; z)": taken_apart.mutual_information,
-        "KL(q(z) || p)": taken_apart.marginal_kl,
-        "of moments": taken_apart.moments_kl,
-    }
-    return Outcome(
-        [row],
-        facts={
-            "kl_per_unit": [kl for kl, _ in units],
-            "variance_of_mean_per_unit": [spread for _, spread in units],
-            "of_the_images": {"neg_elbo": bounds[:, 0].mean().item(), "iw_nll": bounds[:, 1].mean().item()},
-            "marginal_kl_error": taken_apart.marginal_kl_error,
-            "most_information": taken_apart.most_information,
-        },
-        notes=[
-            *subject.facts.caveats,
-            f"Nats an image. neg_elbo, distortion and rate: one code an image, all {len(mean)} of {subject.part}. "
-            f"iw_nll: that less the gap between the two bounds, which {settings.samples} codes each of {len(gap)} "
-            "images measure. SE: of the codes and the images drawn for this. Images differ in their cost by tens of "
-            "nats, in their gap by a few.",
-            "Bernoulli pixels are binarised dynamically, from the grey values: once for the terms, once for the gap.",
-            f"I(n; z) + KL(q(z) || p) estimate the rate (Hoffman & Johnson 2016), q(z) being the mean of all "
-            f"{len(mean)} posteriors: I(n; z) cannot exceed log {len(mean)} = {taken_apart.most_information:.1f}. of "
-            "moments: the KL of a Gaussian with q(z)'s mean and covariance, which no q(z) with these falls below.",
-        ],
-        pictures={"kl_per_unit": unit_bars([kl for kl, _ in units])},
-    )
+class Variational(Measure):
+    """A VAE's terms, and importance-weighted likelihood from `samples` codes each of `images` images."""
+
+    needs_memory = ("decoded_at_once", "samples")
+    needs = "posterior"
+
+    def __init__(
+        self,
+        samples: PositiveInt = 500,
+        images: PositiveInt | None = 1000,
+        decoded_at_once: PositiveInt = 2000,
+        seed: Seed = 0,
+    ) -> None:
+        self.samples, self.images, self.decoded_at_once, self.seed = samples, images, decoded_at_once, seed
+
+    def __call__(self, subject: Subject) -> Outcome:
+        """Measure a VAE, or another model with a posterior."""
+        model = subject.model
+        assert isinstance(model, HasPosterior)
+        subject.open(subject.part)
+        mean, log_variance, distortion = _whole_split(subject, model, self.seed)
+        kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
+        variance = mean.var(0, correction=0)
+        rate = kl.sum(1)
+        taken_apart = surgery(mean, log_variance, step_generator("importance", self.seed, 2**20 - 1, CPU))
+        bounds = _bounds(subject, model, self)
+        gap = bounds[:, 0] - bounds[:, 1]
+        # Of what was drawn: a code for each image of the split, and which images have measured the gap.
+        error = (bounds[:, 2].mean() / len(mean) + gap.var() / len(gap)).sqrt().item()
+        units = sorted(zip(kl.mean(0).tolist(), variance.tolist(), strict=True), reverse=True)
+        neg_elbo = (distortion + rate).mean().item()
+        row = {
+            "neg_elbo": neg_elbo,
+            "distortion": distortion.mean().item(),
+            "rate": rate.mean().item(),
+            "active_units": int((variance > THRESHOLD).sum()),
+            "units": mean.shape[1],
+            f"iw_nll (k={self.samples})": neg_elbo - gap.mean().item(),
+            "± SE": None if math.isnan(error) else error,
+            "gap": gap.mean().item(),
+            "images": len(gap),
+            "I(n; z)": taken_apart.mutual_information,
+            "KL(q(z) || p)": taken_apart.marginal_kl,
+            "of moments": taken_apart.moments_kl,
+        }
+        return Outcome(
+            [row],
+            facts={
+                "kl_per_unit": [kl for kl, _ in units],
+                "variance_of_mean_per_unit": [spread for _, spread in units],
+                "of_the_images": {"neg_elbo": bounds[:, 0].mean().item(), "iw_nll": bounds[:, 1].mean().item()},
+                "marginal_kl_error": taken_apart.marginal_kl_error,
+                "most_information": taken_apart.most_information,
+            },
+            notes=[
+                *subject.facts.caveats,
+                f"Nats an image. neg_elbo, distortion and rate: one code an image, all {len(mean)} of {subject.part}. "
+                f"iw_nll: that less the gap between the two bounds, which {self.samples} codes each of {len(gap)} "
+                "images measure. SE: of the codes and the images drawn for this. Images differ in their cost by tens "
+                "of nats, in their gap by a few.",
+                "Bernoulli pixels are binarised dynamically, from the grey values: once for the terms, once for the "
+                "gap.",
+                f"I(n; z) + KL(q(z) || p) estimate the rate (Hoffman & Johnson 2016), q(z) being the mean of all "
+                f"{len(mean)} posteriors: I(n; z) cannot exceed log {len(mean)} = {taken_apart.most_information:.1f}. "
+                "of moments: the KL of a Gaussian with q(z)'s mean and covariance, which no q(z) with these falls "
+                "below.",
+            ],
+            pictures={"kl_per_unit": unit_bars([kl for kl, _ in units])},
+        )
 
 
 @torch.no_grad()

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from aetransfer.commands import again, allowed, command, of_control
-from aetransfer.config.measures import Classification, Measures, Probes, Reconstruction, Representation
 from aetransfer.config.quoting import quoted
 from aetransfer.errors import UserError
 from aetransfer.html.picture import Picture
@@ -208,14 +207,14 @@ def _comparison(subject: Subject) -> Comparison:
 def _hint(subject: Subject, measures: list[Measure]) -> str | None:
     """Return the command of the measure that would add what is missing most, None where it was taken."""
     taken = {measure.title.partition(" ")[0] for measure in measures}
-    wanted = Measures.named(
-        Classification
+    wanted = (
+        "classifier"
         if subject.model.does("classify")
-        else Probes
+        else "probes"
         if subject.told.data.classes
-        else Reconstruction
+        else "reconstruction"
         if subject.model.does("reconstruct")
-        else Representation
+        else "representation"
     )
     if wanted in taken:
         return None

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ValidationError
 
-from aetransfer.config.measures import Classification, Measures
 from aetransfer.evaluation.outcome import Cell, pictures_of, text_of
 from aetransfer.html.picture import Picture, is_picture
 from aetransfer.runs.directory import RunDirectory
@@ -12,7 +11,7 @@ from aetransfer.runs.plain import read_json
 from aetransfer.sweeps.tables import TextTable
 
 # What a transfer is asked first.
-FIRST = Measures.named(Classification)
+FIRST = "classifier"
 MOST_MEASURES = 20
 
 
@@ -42,7 +41,7 @@ def measures_of(directory: RunDirectory) -> list[Measure]:
     folder = directory.evaluation
     if folder.is_symlink() or not folder.is_dir():
         return []
-    files = sorted(folder.glob("*.json"), key=lambda path: (not path.stem.startswith(FIRST), path.stem))
+    files = sorted(folder.glob("*.json"), key=lambda path: (path.stem.partition("-")[0] != FIRST, path.stem))
     return [_measure(directory, path.stem) for path in files[:MOST_MEASURES]]
 
 

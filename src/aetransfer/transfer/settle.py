@@ -7,6 +7,7 @@ architecture replaces the config's. Two configs that mean the same job settle to
 from typing import Any, TypeVar
 
 from aetransfer.config.instantiate import Role, can_do, check_allow, check_node, kind_of
+from aetransfer.config.measures import check_needs, chosen, needs_of
 from aetransfer.config.nodes import ModelNode, Node
 from aetransfer.config.schema import Conv4Encoder, GivenEncoder, Head, Job, Pretraining, Trainer, Training, Transfer
 from aetransfer.config.signatures import GIVEN_LATER, parameters_of
@@ -34,10 +35,10 @@ def settle(job: Job, overrides: list[str]) -> Job:
         if isinstance(node, ModelNode):
             _check_views(node, settled.allow)
     _check_transplant(settled)
-    if settled.evaluation is not None:
-        methods = can_do(settled.model.target, settled.allow)
-        can = None if methods is None else capabilities_in(methods)
-        settled.evaluation.check_model(can, settled.model.name)
+    methods = can_do(settled.model.target, settled.allow)
+    can = None if methods is None else capabilities_in(methods)
+    for name, node in chosen(settled.evaluation).items():
+        check_needs(name, needs_of(node, settled.allow), can, settled.model.name)
     return settled
 
 
@@ -113,7 +114,7 @@ def pretraining_of(job: Job) -> Job:
             "transfer": None if source.head is None else SCRATCH,
             "head": source.head,
             "pretrain": None,
-            "evaluation": None,
+            "evaluation": {},
             "rerun": source.rerun,
         }
     )
@@ -132,6 +133,7 @@ def _nodes(job: Job) -> list[tuple[Node, Role, str | None]]:
         nodes.append((stage.optimizer, "optimizer", f"{prefix}optimizer"))
         if stage.scheduler is not None:
             nodes.append((stage.scheduler, "scheduler", f"{prefix}scheduler"))
+    nodes += [(node, "measure", f"evaluation.{name}") for name, node in chosen(job.evaluation).items()]
     nodes += [(node, "callback", None) for node in job.callbacks.values() if node is not None]
     return [*nodes, *((node, "logger", None) for node in job.logger.values() if node is not None)]
 

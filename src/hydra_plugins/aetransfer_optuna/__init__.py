@@ -18,6 +18,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from aetransfer.config.compose import checked
+from aetransfer.config.measures import chosen
 from aetransfer.config.nodes import at_home
 from aetransfer.config.schema import Job
 from aetransfer.config.sweep_file import sweep_file
@@ -67,7 +68,7 @@ class SearchSweeper(Sweeper):
             raise UserError("sweep=tune needs Optuna: pip install 'aetransfer[search]'.") from error
         file = sweep_file(self._config)
         jobs = self._jobs(arguments)
-        if any(job.evaluation is not None for _, job in jobs):
+        if any(chosen(job.evaluation) for _, job in jobs):
             print("A search tests nothing, so evaluation= waits for the commands that it ends with.")
         arms = open_arms(jobs, _monitor_for, file, arguments, at_home(self._config.paths.output_dir))
         number = 0
