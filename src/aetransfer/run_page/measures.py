@@ -7,12 +7,14 @@ from pydantic import BaseModel, ValidationError
 from aetransfer.evaluation.outcome import Cell, pictures_of, text_of
 from aetransfer.html.picture import Picture, is_picture
 from aetransfer.runs.directory import RunDirectory
+from aetransfer.runs.files import replace_file
 from aetransfer.runs.plain import read_json
-from aetransfer.sweeps.tables import TextTable
+from aetransfer.sweeps.tables import TextTable, escaped, markdown_of
 
 # What a transfer is asked first.
 FIRST = "classifier"
 MOST_MEASURES = 20
+ON_CARD = "## Measured"
 
 
 class Written(BaseModel):
@@ -43,6 +45,23 @@ def measures_of(directory: RunDirectory) -> list[Measure]:
         return []
     files = sorted(folder.glob("*.json"), key=lambda path: (path.stem.partition("-")[0] != FIRST, path.stem))
     return [_measure(directory, path.stem) for path in files[:MOST_MEASURES]]
+
+
+def write_on_card(directory: RunDirectory) -> None:
+    """Write what was measured at the end of a run's MODEL_CARD.md, in place of what an earlier one had there."""
+    if not directory.model_card.is_file():
+        return
+    written = directory.model_card.read_text(encoding="utf-8")
+    card = written.partition(f"\n{ON_CARD}\n")[0]
+    lines = [line for measure in measures_of(directory) for line in _on_card(measure)]
+    whole = "\n".join([card, ON_CARD, *lines]) + "\n" if lines else card
+    if whole != written:
+        replace_file(directory.model_card, whole)
+
+
+def _on_card(measure: Measure) -> list[str]:
+    table = [] if measure.table is None or measure.long else [*markdown_of(measure.table), ""]
+    return ["", f"### {escaped(measure.title)}", "", *table, *(f"- {escaped(note)}" for note in measure.notes)]
 
 
 def _measure(directory: RunDirectory, name: str) -> Measure:

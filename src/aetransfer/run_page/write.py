@@ -25,9 +25,15 @@ def write_run_page(directory: RunDirectory) -> Path:
 
 
 def leave_page(directory: RunDirectory) -> None:
-    """Write the page of a run whose result is written. What goes wrong with it is a warning: the run is what it is."""
+    """Write the page of a run whose result is written, and what was measured of it onto its card.
+
+    What goes wrong with it is a warning: the run is what it is.
+    """
+    from aetransfer.run_page.measures import write_on_card
+
     try:
         write_run_page(directory)
+        write_on_card(directory)
     except Exception as error:
         # On a full disk the log finds no room either.
         with suppress(WriteError):

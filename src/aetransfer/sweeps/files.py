@@ -1,10 +1,8 @@
 """A report's files: results.csv, summary.md, index.html and the figures. Only the line of the date tells two apart."""
 
 import csv
-import re
 from collections.abc import Iterator
 from datetime import date
-from html import escape
 from io import StringIO
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from aetransfer.sweeps.content import PRETRAININGS, SPREAD, TRANSFERS, Content
 from aetransfer.sweeps.drawing import rendered
 from aetransfer.sweeps.page import page
 from aetransfer.sweeps.statistics import summarise
-from aetransfer.sweeps.tables import TextTable, metrics_of
+from aetransfer.sweeps.tables import metrics_of
 from aetransfer.sweeps.words import HOW
 
 
@@ -97,7 +95,7 @@ def as_markdown(content: Content, today: date) -> str:
 
 def _markdown(content: Content, today: date) -> Iterator[str]:
     yield from (
-        f"# {_plain(content.title)}",
+        f"# {escaped(content.title)}",
         "",
         f"Date: {today.isoformat()}",
         "",
@@ -105,12 +103,12 @@ def _markdown(content: Content, today: date) -> Iterator[str]:
         "",
     )
     if content.unfinished:
-        yield from ("## Not finished", "", *(f"- {_plain(str(run))}" for run in content.unfinished), "")
+        yield from ("## Not finished", "", *(f"- {escaped(str(run))}" for run in content.unfinished), "")
     for section in content.sections:
         yield from (f"## {section.title}", "")
         if section.comparisons:
-            yield from (f"### Does it help? In {_plain(section.compared)}", "", *_rows(section.comparisons), "")
-        yield from ("### Test metrics", "", *_rows(section.results), "", f"{SPREAD}.", "")
+            yield from (f"### Does it help? In {escaped(section.compared)}", "", *markdown_of(section.comparisons), "")
+        yield from ("### Test metrics", "", *markdown_of(section.results), "", f"{SPREAD}.", "")
         tables = {
             "All settings": section.overall,
             "Savings": section.savings,
@@ -119,35 +117,19 @@ def _markdown(content: Content, today: date) -> Iterator[str]:
         }
         for title, table in tables.items():
             if table is not None:
-                yield from (f"### {title}", "", *_rows(table), "")
-        yield from (*(f"- {_plain(note)}" for note in section.notes), "")
+                yield from (f"### {title}", "", *markdown_of(table), "")
+        yield from (*(f"- {escaped(note)}" for note in section.notes), "")
         for plot in section.plots:
-            yield from (f"![{_plain(plot.caption)}](figures/{section.title.lower()}_{plot.name}.svg)", "")
+            yield from (f"![{escaped(plot.caption)}](figures/{section.title.lower()}_{plot.name}.svg)", "")
     if content.pretraining_cost:
         yield from (content.pretraining_cost, "")
     yield from ("## To reproduce", "")
     for heading, lines in content.reproduction:
         yield from (
             f"- {heading}:",
-            *(f"  - {_code(line) if heading == 'Commands' else _plain(line)}" for line in lines),
+            *(f"  - {_code(line) if heading == 'Commands' else escaped(line)}" for line in lines),
         )
     yield from ("", "## How the numbers are made", "", *(f"- {sentence}" for sentence in HOW))
-
-
-def _rows(table: TextTable) -> Iterator[str]:
-    yield f"| {' | '.join(map(_cell, table.header))} |"
-    yield f"|{'|'.join('---' if place < table.texts else '---:' for place in range(len(table.header)))}|"
-    for row in table.rows:
-        yield f"| {' | '.join(map(_cell, row))} |"
-
-
-def _cell(text: str) -> str:
-    return _plain(text).replace("|", "\\|")
-
-
-def _plain(text: str) -> str:
-    """Keep a run's own words, such as an error with < in it, from being read as markup."""
-    return re.sub(r"([*_`\[])", r"\\\1", escape(" ".join(text.split()), quote=False))
 
 
 def _code(text: str) -> str:

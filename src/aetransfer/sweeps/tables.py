@@ -1,7 +1,9 @@
 """The report's tables, as text: the same cells go to the terminal, into summary.md and onto the page."""
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from html import escape
 from statistics import fmean
 
 from aetransfer.models.facts import Monitor, Part
@@ -19,6 +21,23 @@ class TextTable:
     header: list[str]
     rows: list[list[str]]
     texts: int
+
+
+def markdown_of(table: TextTable) -> Iterator[str]:
+    """Yield a table's lines."""
+    yield f"| {' | '.join(map(_cell, table.header))} |"
+    yield f"|{'|'.join('---' if place < table.texts else '---:' for place in range(len(table.header)))}|"
+    for row in table.rows:
+        yield f"| {' | '.join(map(_cell, row))} |"
+
+
+def _cell(text: str) -> str:
+    return escaped(text).replace("|", "\\|")
+
+
+def escaped(text: str) -> str:
+    """Keep a run's own words, such as an error with < in it, from being read as markup."""
+    return re.sub(r"([*_`\[])", r"\\\1", escape(" ".join(text.split()), quote=False))
 
 
 def compared_by(groups: Sequence[Group]) -> list[Monitor]:
