@@ -14,7 +14,7 @@ from aetransfer.sweeps.content import PRETRAININGS, SPREAD, TRANSFERS, Content
 from aetransfer.sweeps.drawing import rendered
 from aetransfer.sweeps.page import page
 from aetransfer.sweeps.statistics import summarise
-from aetransfer.sweeps.tables import metrics_of
+from aetransfer.sweeps.tables import escaped, markdown_of, metrics_of
 from aetransfer.sweeps.words import HOW
 
 
