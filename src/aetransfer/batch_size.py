@@ -18,7 +18,7 @@ LARGEST = 8192
 def main() -> None:
     if {"-m", "--multirun"} & set(sys.argv):
         sys.exit("error: batch_size takes one job, not a sweep (-m).")
-    command_line.main("train", check=_job, task=_find, goes_on=False)
+    command_line.main(command_line.Command("train", check=_job, task=_find, goes_on=False))
 
 
 def _job(config: DictConfig, overrides: list[str]) -> Job:

@@ -5,38 +5,25 @@ Hydra, and turns what goes wrong into one sentence and an exit code.
 import os
 import shutil
 import sys
-from argparse import Namespace
-from collections.abc import Callable
-from contextlib import redirect_stderr
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from aetransfer import logs
-from aetransfer.config.choices import (
-    alternatives_of,
-    each_value_once,
-    jobs_of,
-    with_globs_listed,
-    with_params,
-    with_source_chosen,
-)
-from aetransfer.config.compose import composed, options_of
+from aetransfer.asked import Asked, Checked, read, read_words, source_chosen
+from aetransfer.commands import config_dir
+from aetransfer.config.compose import composed
 from aetransfer.config.groups import config_directory
-from aetransfer.config.instantiate import sets_allow
 from aetransfer.config.nodes import at_home
 from aetransfer.config.quoting import quoted
 from aetransfer.config.sentences import COMPLAINTS, said
-from aetransfer.config.sweep_file import expanded, override_of
-from aetransfer.environment import CONFIG_DIR, check_names, load_environment
+from aetransfer.environment import check_names, load_environment
 from aetransfer.errors import UserError
 from aetransfer.runs import stopping
 from aetransfer.runs.finished import note_command_began
@@ -48,161 +35,88 @@ from aetransfer.sweeps.submitting import as_submitted, check_submittable, print_
 from aetransfer.sweeps.task import SweepTask
 
 IDENTITY = "--identity"
-# Hydra's own directories, of which there are none here, and what they are where nobody has set them.
-UNSET = {
-    "sweep.dir": ("multirun/${now:%Y-%m-%d}/${now:%H-%M-%S}",),
-    "sweep.subdir": (".", "${hydra.job.num}"),
-    "run.dir": (".",),
-    "output_subdir": (None,),
-    "job.chdir": (None, False),
-}
 # The launcher that does a sweep's jobs in this process.
 BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
 
-def main(
-    config_name: str,
-    check: Callable[[DictConfig, list[str]], Any],
-    task: Callable[[DictConfig, list[str]], Path | None],
-    trial: Callable[[DictConfig, list[str]], Path | None] | None = None,
-    describe: Callable[[DictConfig, list[str]], None] | None = None,
-    prepare: Callable[[Any], None] | None = None,
-    submit: bool = False,
-    goes_on: bool = True,
-) -> None:
-    """Run `task` on the config that the command line composes, or once for each choice of a sweep (-m).
+@dataclass(frozen=True)
+class Command:
+    """One of the program's commands: what it does with a config, from the command line or from Python.
 
     check: raises for a config that can't run; it sees every choice of a sweep before the first job starts. task: gets
     the config and the overrides that made it, and returns the run's directory. trial: takes its place in a search.
     describe: takes it, for every job of a sweep, where --identity is given. prepare: does once, before a sweep's jobs
-    begin, what they share; it gets what `check` returned of each choice. submit: leave the jobs to a cluster and
-    return. goes_on: whether the command goes on where it was cut off when it is given again; else it starts over. Exits
-    with 1 after one sentence on standard error for what the user can mend, with a traceback for anything else, with 130
-    on Ctrl-C and the other signals that ask for a stop.
+    begin, what they share; it gets what `check` returned of each choice. goes_on: whether the command goes on where it
+    was cut off when it is given again; else it starts over.
     """
-    note_command_began()
-    # Hydra would print its own account of an error and exit; raised, it can be said in a sentence.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
+
+    config_name: str
+    check: Callable[[DictConfig, list[str]], Any]
+    task: Callable[[DictConfig, list[str]], Path | None]
+    trial: Callable[[DictConfig, list[str]], Path | None] | None = None
+    describe: Callable[[DictConfig, list[str]], None] | None = None
+    prepare: Callable[[Any], None] | None = None
+    goes_on: bool = True
+
+
+def main(command: Command, submit: bool = False) -> None:
+    """Do a command with the words of this process's command line, once or for each choice of a sweep (-m).
+
+    submit: leave the jobs to a cluster and return. Exits with 1 after one sentence on standard error for what the user
+    can mend, with a traceback for anything else, with 130 on Ctrl-C and the other signals that ask for a stop.
+    """
+    begin()
     words = as_submitted(sys.argv[1:]) if submit else sys.argv[1:]
-    described = describe if IDENTITY in words else None
-    interrupted = stopping.GOES_ON if goes_on else stopping.STARTS_OVER
+    interrupted = stopping.GOES_ON if command.goes_on else stopping.STARTS_OVER
     try:
         load_environment()
         check_names(words)
         with stopping.heeded(interrupted):
-            words = [word for word in words if word != IDENTITY or described is None]
-            _answer(config_name, words, check, task, trial or task, described, prepare, submit)
+            _answer(command, words, submit)
     except KeyboardInterrupt:
         print(interrupted, file=sys.stderr)
         sys.exit(stopping.INTERRUPTED)
     except (UserError, *COMPLAINTS) as error:
-        sys.exit(f"error: {said(error, config_name)}")
+        sys.exit(f"error: {said(error, command.config_name)}")
 
 
-def _answer(
-    config_name: str,
-    words: list[str],
-    check: Callable[[DictConfig, list[str]], Any],
-    task: Callable[[DictConfig, list[str]], Path | None],
-    trial: Callable[[DictConfig, list[str]], Path | None],
-    described: Callable[[DictConfig, list[str]], None] | None,
-    prepare: Callable[[Any], None] | None,
-    submit: bool,
-) -> None:
-    arguments = _arguments(words)
-    folder = arguments.config_dir
-    if folder is None and (named := os.environ.get(CONFIG_DIR)):
-        folder = str(Path(named).absolute())
-        if not Path(folder).is_dir():
-            raise UserError(f"{CONFIG_DIR}={named} is no folder.")
-        words = ["--config-dir", folder, *words]
+def begin() -> None:
+    """Do what comes before anything that Hydra does."""
+    note_command_began()
+    # Hydra would print its own account of an error and exit; raised, it can be said in a sentence.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+
+
+def _answer(command: Command, line: list[str], submit: bool) -> None:
+    described = command.describe if IDENTITY in line else None
+    words = read_words(command.config_name, [word for word in line if word != IDENTITY or described is None])
+    if words.folder is not None and config_dir() is None:
         # A command that is printed names it: others may paste it, whose environment does not.
-        sys.argv[1:1] = ["--config-dir", folder]
-    options = partial(options_of, config_name=config_name, overrides=arguments.overrides, config_dir=folder)
-    overrides = [part for word in arguments.overrides for part in with_source_chosen(word, options)]
-    flags = [word for word in words if word not in arguments.overrides]
-    if arguments.help or arguments.hydra_help or arguments.info or arguments.cfg or arguments.shell_completion:
+        sys.argv[1:1] = ["--config-dir", words.folder]
+    if words.informs:
         # Hydra's own parser wants the overrides side by side.
-        _launch(config_name, [*flags, *overrides], lambda config: None)
+        _launch(command.config_name, [*words.flags, *source_chosen(words)], lambda config: None)
         return
-    multirun = arguments.multirun
-    if multirun and config_name != "train":
-        raise UserError(f"-m sweeps over trainings: {config_name} does one thing at a time.")
-    sweep = expanded(config_name, overrides, multirun, folder)
-    overrides = [part for word in sweep.overrides for part in with_source_chosen(word, options)]
-    params: list[str] | None = None
-    whole: dict[tuple[str, ...], DictConfig] = {}
-    if multirun:
-        overrides = with_globs_listed(overrides, options)
-        first = [values[0] for values in alternatives_of(config_name, overrides, multirun, folder)]
-        whole[tuple(first)] = composed(config_name, first, folder, with_hydra=True)
-        params = _params(whole[tuple(first)], first)
-        overrides = [part for word in with_params(overrides, params) for part in with_source_chosen(word, options)]
-        overrides = with_globs_listed(overrides, options)
-    alternatives = alternatives_of(config_name, overrides, multirun, folder)
+    asked = read(words)
     if described is not None:
-        for choice in jobs_of(alternatives):
-            described(composed(config_name, choice, folder), choice)
+        for overrides in asked.jobs:
+            described(composed(command.config_name, overrides, words.folder), overrides)
         return
-    checked = []
-    for choice in each_value_once([*alternatives, *sweep.bounds]):
-        config = whole.pop(tuple(choice), None) or composed(config_name, choice, folder, with_hydra=True)
-        _check_directories(config)
-        if not multirun and config.hydra.mode == RunMode.MULTIRUN:
-            raise UserError("hydra.mode=MULTIRUN runs a sweep: add -m in its place.")
-        if multirun and _params(config, choice) != params:
-            raise UserError("Only some of the sweep's jobs have these hydra.sweeper.params: choose one experiment.")
-        with open_dict(config):
-            del config["hydra"]
-        checked.append(check(config, choice))
+    checked = asked.checked(command.check)
+    last = checked[-1]
     if submit:
-        check_submittable(config_name, choice, folder, search=bool(sweep.bounds))
-    num_nodes = OmegaConf.select(config, "trainer.num_nodes", default=1)
-    if multirun and (here := place(num_nodes)) is not None:
-        _check_launcher(here, composed(config_name, choice, folder, with_hydra=True))
-    words = [*flags, *overrides]
-    with led(num_nodes, list(config.allow)) as followed:
+        check_submittable(command.config_name, last.overrides, words.folder, search=bool(asked.bounds))
+    num_nodes = OmegaConf.select(last.config, "trainer.num_nodes", default=1)
+    if words.multirun and (here := place(num_nodes)) is not None:
+        _check_launcher(here, composed(command.config_name, last.overrides, words.folder, with_hydra=True))
+    with led(num_nodes, list(last.config.allow)) as followed:
         if followed is not None:
             # Of a signal, say, the first process says what is to be said.
             os._exit(followed)
-        if multirun:
-            if prepare is not None:
-                for each in checked:
-                    prepare(each)
-            output_dir = at_home(config.paths.output_dir)
-            if sweep.bounds:
-                # Which jobs a search has shows while it goes on.
-                _sweep(config_name, words, trial, output_dir, None, submit)
-            else:
-                _sweep(config_name, words, task, output_dir, jobs_of(alternatives), submit)
-        else:
-            _single(config_name, words, task)
-
-
-def _params(config: DictConfig, overrides: list[str]) -> list[str]:
-    """Return what a config file has under hydra.sweeper.params, written as on the command line."""
-    params = OmegaConf.select(config, "hydra.sweeper.params") or {}
-    if any(sets_allow(key) for key in params) and not any(map(sets_allow, overrides)):
-        raise UserError(
-            "hydra.sweeper.params sets allow, and no file may say whose code is run: set it on the command line."
-        )
-    return [override_of(str(key), value) for key, value in params.items()]
-
-
-def _check_directories(config: DictConfig) -> None:
-    """Raise UserError for a directory of Hydra's: what it would hold has a place of its own, which nothing moves."""
-    hydra = OmegaConf.to_container(config.hydra, resolve=False)
-    for key, unset in UNSET.items():
-        value: Any = hydra
-        for part in key.split("."):
-            value = value[part]
-        if value not in unset:
-            store = at_home(config.paths.output_dir)
-            raise UserError(
-                f"{override_of(f'hydra.{key}', value)} has no meaning here, where runs go to {store / 'runs'} and "
-                f"sweeps to {store / 'sweeps'}, each into a directory of its own: leave it out, or set "
-                "paths.output_dir."
-            )
+        if not words.multirun:
+            run_single(command, asked)
+        elif any(job.error for job in read_jobs(run_sweep(command, asked, checked, submit))):
+            sys.exit(1)
 
 
 def _check_launcher(here: Place, config: DictConfig) -> None:
@@ -216,23 +130,6 @@ def _check_launcher(here: Place, config: DictConfig) -> None:
         )
 
 
-def _arguments(words: list[str]) -> Namespace:
-    said = StringIO()
-    try:
-        with redirect_stderr(said):
-            arguments = get_args_parser().parse_intermixed_args(words)
-    except SystemExit as stop:
-        if not stop.code:  # --version
-            raise
-        raise UserError(f"{said.getvalue().rpartition('error: ')[2].strip()} (see --help).") from stop
-    if arguments.config_name or arguments.config_path:
-        raise UserError(
-            "The command has one config: to set much at once, write DIR/experiment/NAME.yaml and add "
-            "--config-dir DIR experiment=NAME."
-        )
-    return arguments
-
-
 def _launch(config_name: str, words: list[str], job: Callable[[DictConfig], object]) -> None:
     sys.argv[1:] = words
     try:
@@ -244,42 +141,47 @@ def _launch(config_name: str, words: list[str], job: Callable[[DictConfig], obje
         raise UserError(str(error)) from error
 
 
-def _single(config_name: str, words: list[str], task: Callable[[DictConfig, list[str]], Path | None]) -> None:
+def run_single(command: Command, asked: Asked) -> Path | None:
+    """Do the command's task on its one job. Returns what that returned, and raises what it raised."""
+    done: list[Path | None] = []
     failure: list[Exception] = []
 
     def job(config: DictConfig) -> None:
         logs.to_terminal()
         try:
-            task(config, list(HydraConfig.get().overrides.task))
+            done.append(command.task(config, list(HydraConfig.get().overrides.task)))
         except Exception as error:
             # Hydra would print its own line before a sentence of ours.
             failure.append(error)
 
-    _launch(config_name, words, job)
+    _launch(command.config_name, [*asked.words.flags, *asked.overrides], job)
     if failure:
         raise failure[0]
+    return done[0] if done else None
 
 
-def _sweep(
-    config_name: str,
-    words: list[str],
-    task: Callable[[DictConfig, list[str]], Path | None],
-    output_dir: Path,
-    jobs: list[list[str]] | None,
-    submit: bool,
-) -> None:
+def run_sweep(command: Command, asked: Asked, checked: Sequence[Checked], submit: bool = False) -> Path:
+    """Do the command's task, or its trial, on each job, and print their table. Returns the sweep's directory.
+
+    What failed is in the jobs' notes there; where jobs are left to a cluster there are none yet.
+    """
+    if command.prepare is not None:
+        for each in checked:
+            command.prepare(each.meant)
+    # Which jobs a search has shows while it goes on.
+    searches = bool(asked.bounds)
+    task = command.trial or command.task if searches else command.task
+    jobs = [] if searches else asked.jobs
     # The time to the microsecond: two sweeps of one second must not share a directory.
-    directory = (output_dir / "sweeps" / datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")).absolute()
-    note_planned(
-        directory,
-        [] if jobs is None else [[word for word in job if not word.startswith(("hydra.", "hydra/"))] for job in jobs],
-    )
+    sweeps = at_home(checked[-1].config.paths.output_dir) / "sweeps"
+    directory = (sweeps / datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")).absolute()
+    note_planned(directory, [[word for word in job if not word.startswith(("hydra.", "hydra/"))] for job in jobs])
     note_process(directory)
     try:
         _launch(
-            config_name,
-            [*words, f"hydra.sweep.dir={quoted(str(directory))}"],
-            SweepTask(config_name, task, directory, sys.argv[:], detached=submit, searches=jobs is None),
+            command.config_name,
+            [*asked.words.flags, *asked.overrides, f"hydra.sweep.dir={quoted(str(directory))}"],
+            SweepTask(command.config_name, task, directory, sys.argv[:], detached=submit, searches=searches),
         )
     except (UserError, *COMPLAINTS):
         # The launcher or the sweeper as a whole. What jobs have noted by then stays.
@@ -291,12 +193,11 @@ def _sweep(
         print(f"error: {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}", file=sys.stderr)
     if submit and (queued := read_queued(directory)) is not None:
         print_queued(directory, queued)
-        return
+        return directory
     note_lost(directory)
-    if jobs is not None:  # a search has a table of its own, without the test split
+    if not searches:  # a search has a table of its own, without the test split
         # scipy and matplotlib take seconds to import, and a config error must not.
         from aetransfer.sweeps.conclude import conclude
 
         conclude(directory)
-    if any(job.error for job in read_jobs(directory)):
-        sys.exit(1)
+    return directory

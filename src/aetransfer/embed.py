@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    command_line.main("embed", check=_request, task=_embed, goes_on=False)
+    command_line.main(command_line.Command("embed", check=_request, task=_embed, goes_on=False))
 
 
 def _request(config: DictConfig, overrides: list[str]) -> EmbedRequest:

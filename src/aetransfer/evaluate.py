@@ -21,7 +21,7 @@ from aetransfer.transfer.card import read_class_names
 
 
 def main() -> None:
-    command_line.main("evaluate", check=_request, task=_evaluate, goes_on=False)
+    command_line.main(command_line.Command("evaluate", check=_request, task=_evaluate, goes_on=False))
 
 
 def _request(config: DictConfig, overrides: list[str]) -> EvaluationRequest:

@@ -20,7 +20,7 @@ ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
 def main() -> None:
-    command_line.main("export", check=_request, task=_export, goes_on=False)
+    command_line.main(command_line.Command("export", check=_request, task=_export, goes_on=False))
 
 
 def _request(config: DictConfig, overrides: list[str]) -> ExportRequest:

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    command_line.main("predict", check=_request, task=_predict, goes_on=False)
+    command_line.main(command_line.Command("predict", check=_request, task=_predict, goes_on=False))
 
 
 def _request(config: DictConfig, overrides: list[str]) -> PredictRequest:

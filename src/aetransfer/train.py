@@ -19,18 +19,16 @@ from aetransfer.transfer.settle import pretraining_of, settle
 
 
 def main(submit: bool = False) -> None:
-    command_line.main(
-        "train",
-        check=_job,
-        task=_train,
-        trial=_trial,
-        describe=_describe,
-        prepare=_look_at_data,
-        submit=submit,
+    command_line.main(command(), submit)
+
+
+def command() -> command_line.Command:
+    return command_line.Command(
+        "train", check=settled, task=_train, trial=_trial, describe=_describe, prepare=_look_at_data
     )
 
 
-def _job(config: DictConfig, overrides: list[str]) -> Job:
+def settled(config: DictConfig, overrides: list[str]) -> Job:
     return settle(checked(config, Job), overrides)
 
 
@@ -43,7 +41,7 @@ def _look_at_data(job: Job) -> None:
 
 def _describe(config: DictConfig, overrides: list[str]) -> None:
     """Print which run a config means and how far it is, without one being made."""
-    job = _job(config, overrides)
+    job = settled(config, overrides)
     described = [("run", job)]
     if job.transfer is not None and job.transfer.carries and isinstance(job.pretrain, Pretraining):
         described.append(("pretraining", pretraining_of(job)))
@@ -61,11 +59,11 @@ def _describe(config: DictConfig, overrides: list[str]) -> None:
 
 
 def _train(config: DictConfig, overrides: list[str]) -> Path:
-    return _done(identified(_job(config, overrides)), overrides)
+    return _done(identified(settled(config, overrides)), overrides)
 
 
 def _trial(config: DictConfig, overrides: list[str]) -> Path:
-    job = identified(_job(config, overrides))
+    job = identified(settled(config, overrides))
     return _done(job.model_copy(update={"test": "left_out"}), overrides)
 
 

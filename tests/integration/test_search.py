@@ -34,7 +34,7 @@ def fake_train(command, monkeypatch):
             (run / "result.json").write_text(json.dumps({"metrics": {"val/acc": value, "test/acc": 0.99}}))
             return run
 
-        return command(lambda: command_line.main("train", check=lambda *_: None, task=task), *words)
+        return command(lambda: command_line.main(command_line.Command("train", lambda *_: None, task)), *words)
 
     return call
 

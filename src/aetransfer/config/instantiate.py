@@ -2,7 +2,8 @@
 
 The name is checked twice: as it is written, and as the module that the found object really comes from, because
 `aetransfer.networks.conv4.os.system` begins with an allowed name too. Packages beside the program's own are named on
-the command line, by the user: no file that is loaded can allow itself anything.
+the command line, by the user: no file that is loaded can allow itself anything. Of a plugin's package only classes are
+called, of the kind that a role asks for: see `BASES`.
 """
 
 import difflib
@@ -16,12 +17,14 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from aetransfer.config.nodes import Node
+from aetransfer.config.plugins import plugin_of
 from aetransfer.config.signatures import (
     OFFERED,
     PACKAGES,
     declared,
     line_of,
     names_in,
+    names_no_class,
     parameters_of,
     readable,
     value_in,
@@ -62,6 +65,21 @@ OWN: dict[Role, tuple[str, ...]] = {
 # What a model is a subclass of.
 MODELS = "aetransfer.models.base"
 PRETEXT, TASK = f"{MODELS}.Pretext", f"{MODELS}.Task"
+# What a plugin's class has to be a subclass of, in each role.
+BASES: dict[Role, tuple[str, ...]] = {
+    "encoder": ("aetransfer.networks.encoder.Encoder",),
+    "reader": ("torch.utils.data.Dataset", "pytorch_lightning.LightningDataModule"),
+    "augmentation": ("aetransfer.data.augmentation.Augmentation", "torch.nn.Module"),
+    "model": (PRETEXT, TASK),
+    "head": ("torch.nn.Module",),
+    "arm": ("aetransfer.transfer.arms.Arm",),
+    "metric": ("torchmetrics.Metric",),
+    "measure": ("aetransfer.evaluation.measure.Measure",),
+    "optimizer": ("torch.optim.Optimizer",),
+    "scheduler": ("torch.optim.lr_scheduler.LRScheduler",),
+    "callback": ("pytorch_lightning.Callback",),
+    "logger": ("pytorch_lightning.loggers.Logger",),
+}
 # What a logger sends to, by the logger's name: a package, and the extra of this one that brings it.
 SERVICES = {"WandbLogger": "wandb", "MLFlowLogger": "mlflow"}
 
@@ -80,13 +98,38 @@ def sets_allow(override: str) -> bool:
 
 
 def check_allowed(target: str, role: Role, allow: Sequence[str] = ()) -> None:
-    """Raise UserError for a name outside the packages allowed for its role. Nothing is imported."""
+    """Raise UserError for a name outside the packages allowed for its role, and for a plugin's function.
+
+    Nothing is imported.
+    """
     packages = (*OWN[role], *allow)
     if not _below(target, packages):
+        if plugin := plugin_of(target):
+            raise UserError(
+                f"_target_: {target} is of the plugin {plugin}, and the command names none of its options: add "
+                f"allow=[{plugin}] to the command line."
+            )
         raise UserError(
             f"_target_: {target} is outside the packages that the {role} of a config may come from "
             f"({', '.join(packages)}): if it is yours, add allow=[{target.split('.')[0]}] to the command line."
         )
+    if _is_allowed_as_plugin(target, role, allow) and names_no_class(target, readable(allow)):
+        raise _no_class_of_plugin(target, role)
+
+
+def _is_allowed_as_plugin(name: str, role: Role, allow: Sequence[str]) -> bool:
+    """Tell whether nothing but a plugin's package, as a whole, allows a name: a module of it is allowed by itself."""
+    if _below(name, OWN[role]):
+        return False
+    plugin = plugin_of(name)
+    return plugin is not None and not _below(name, [each for each in allow if each != plugin])
+
+
+def _no_class_of_plugin(target: str, role: Role) -> UserError:
+    return UserError(
+        f"_target_: {target} is no subclass of {' or '.join(BASES[role])}, and of a plugin nothing else is called as "
+        f"{role}: make it one."
+    )
 
 
 def check_node(
@@ -133,7 +176,17 @@ def locate(target: str, role: Role, allow: Sequence[str] = ()) -> Callable[..., 
         raise _has_no(module_name, name, dir(module))
     if not callable(found) or not _below(getattr(found, "__module__", ""), (*OWN[role], *allow)):
         raise UserError(f"_target_: {target} is not a class or function of the packages that a config may call.")
+    if _is_allowed_as_plugin(found.__module__, role, allow) and not _is_subclass(found, BASES[role]):
+        raise _no_class_of_plugin(target, role)
     return found
+
+
+def _is_subclass(found: Any, bases: Sequence[str]) -> bool:
+    for base in bases:
+        module, _, name = base.rpartition(".")
+        if isinstance(found, type) and issubclass(found, getattr(importlib.import_module(module), name)):
+            return True
+    return False
 
 
 def _not_imported(target: str, why: ImportError | ValueError | str) -> UserError:

@@ -114,6 +114,31 @@ def names_in(module: str) -> list[str] | None:
     return None if tree is None else list(_statements(tree))
 
 
+def names_no_class(target: str, packages: Sequence[str]) -> bool:
+    """Tell whether these sources say that a name is a function or that there is none, so that no class is called so."""
+    module, _, name = target.rpartition(".")
+    tree = _source(module, tuple(packages))
+    if tree is None:
+        return False
+    if isinstance(_statements(tree).get(name), ast.FunctionDef):
+        return True
+    found = _definition(module, name, tuple(packages))
+    if found is not None:
+        return isinstance(found[1], ast.FunctionDef)
+    given = {name for node in ast.walk(tree) for name in _given_by(node)}
+    return not {name, "*", "__getattr__"} & given
+
+
+def _given_by(node: ast.AST) -> list[str]:
+    """Return the names that a statement, at whatever depth, may give to its module."""
+    match node:
+        case ast.ClassDef(name=name) | ast.FunctionDef(name=name) | ast.Name(id=name, ctx=ast.Store()):
+            return [name]
+        case ast.ImportFrom(names=aliases):
+            return [alias.asname or alias.name for alias in aliases]
+    return []
+
+
 @cache
 def _source(module: str, packages: tuple[str, ...]) -> ast.Module | None:
     # To find a package imports nothing, to find a module in it would import the package.

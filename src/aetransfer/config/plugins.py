@@ -1,0 +1,58 @@
+"""Installed packages that bring config files and classes of their own: those with an entry point `aetransfer.plugins`.
+
+Such a package is found by what was noted when it was installed. Nothing of it is imported before it is allowed.
+"""
+
+import logging
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+ENTRY_POINTS = "aetransfer.plugins"
+# Where a plugin's config groups are, in its package.
+CONFIGS = "configs"
+# By whom Hydra is told of a plugin's files.
+PROVIDER = "plugin "
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """package: what is allowed with it. configs: the folder of its config groups."""
+
+    package: str
+    configs: Path
+
+
+@cache
+def plugins() -> tuple[Plugin, ...]:
+    """Return the plugins that are installed, by name. One that has no files is left out, and a line says so."""
+    found = {}
+    for package in sorted({entry.value.partition(":")[0].strip() for entry in entry_points(group=ENTRY_POINTS)}):
+        folders = _folders(package)
+        configs = next((folder / CONFIGS for folder in folders if (folder / CONFIGS).is_dir()), None)
+        if configs is None:
+            lack = f"has no folder {CONFIGS}" if folders else "can't be found"
+            log.warning("The plugin %s is left out: its package %s.", package, lack)
+        else:
+            found[package] = Plugin(package, configs)
+    return tuple(found.values())
+
+
+def plugin_of(target: str) -> str | None:
+    """Return the package of the plugin that a name is in, None where it is in none."""
+    return next((each.package for each in plugins() if f"{target}.".startswith(f"{each.package}.")), None)
+
+
+def _folders(package: str) -> list[Path]:
+    """Return where a package lies. To find one imports nothing, to find one in another would import that."""
+    if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", package):
+        return []
+    top, *parts = package.split(".")
+    spec = find_spec(top)
+    places = [Path(folder, *parts) for folder in (spec.submodule_search_locations or [] if spec else [])]
+    return [place for place in places if place.is_dir()]
