@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from aetransfer.data.batches import Augment, Epochs, Preparation, ResidentBatches
+from aetransfer.data.augmented import Augment
+from aetransfer.data.batches import Epochs, Preparation, ResidentBatches
 
 IMAGES, BATCH, ROUNDS = 50_000, 128, 5
 # So many images of the slower loaders are timed; at thousands a second that takes seconds.

@@ -461,7 +461,7 @@ def _job(check: Check, model: str, batch: int, setting: Setting) -> Job:
     # One epoch, of whole batches alone, that is longer than what is timed.
     words += [f"data.epoch_images={batch * 4000}", "trainer.max_epochs=1", "trainer.progress=false"]
     words += [f"trainer.precision={setting.precision}", f"trainer.compile={str(setting.compile).lower()}"]
-    words += [] if setting.augmented else ["data.augment.crop_padding=0", "data.augment.flip=false"]
+    words += [] if setting.augmented else ["augment@data.augment=none"]
     words += ["data.max_memory_gb=0"] if setting.streamed else []
     return settle(checked(composed("train", words), Job), words)
 

@@ -35,8 +35,7 @@ IMAGES, TURN = 25_600, 10
 CASES = {
     "autoencoder, MNIST": ["experiment=mnist_ae"],
     "classifier, CIFAR-10": [
-        *("experiment=mnist_to_cifar10", "transfer=scratch"),
-        *("data.augment.crop_padding=0", "data.augment.flip=false"),
+        *("experiment=mnist_to_cifar10", "transfer=scratch", "augment@data.augment=none"),
     ],
     "and its augmentation": ["experiment=mnist_to_cifar10", "transfer=scratch"],
 }

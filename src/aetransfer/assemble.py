@@ -21,7 +21,7 @@ from aetransfer.callbacks.resume import AtomicCheckpoints, Resume
 from aetransfer.config.instantiate import Role, bind, build, class_of_model
 from aetransfer.config.nodes import Target
 from aetransfer.config.schema import Data, Job, Stage
-from aetransfer.data.batches import Augment
+from aetransfer.data.augmented import Augment
 from aetransfer.data.module import ImageDataModule
 from aetransfer.data.own_batches import OwnDataModule
 from aetransfer.data.reader import makes_module
@@ -46,7 +46,7 @@ OWN_SETTINGS = {
 def make_data(data: Data, seed: int, allow: list[str], stage: Stage = "transfer") -> ImageDataModule:
     """Build the data module; no file is opened before its `setup`. stage: a transfer asks more of its data."""
     settings = data.model_dump(exclude=OF_THE_READER | {"name", "digest", "classes", "augment"})
-    augment = Augment(**data.augment.model_dump())
+    augment = Augment.of([build(node, "augmentation", allow) for node in data.augment.values() if node is not None])
     reader = bind(data.reader, "reader", allow)
     kind = OwnDataModule if makes_module(reader) else ImageDataModule
     if stage == "pretrain" and reader.keywords.get("labels", "classes") is None:

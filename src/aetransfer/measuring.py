@@ -45,7 +45,7 @@ def evaluate(request: EvaluationRequest) -> dict[str, float]:
     """
     directory, job, content = _finished(request)
     with mishaps.memory_for(_smaller_batches(request, job.data)):
-        data = make_data(job.data, job.seed, job.allow, job.stage)
+        data = make_data(job.data.as_it_is, job.seed, job.allow, job.stage)
         data.setup("test" if request.split == "test" else "fit")
         _warn_of_another_range(directory, data)
         model = _model_to_evaluate(request, directory, job, data, content)
@@ -67,7 +67,7 @@ def measure(request: EvaluationRequest) -> None:
     # What a measure itself needs, its own settings decide.
     with mishaps.memory_for(""):
         # The training split alone is opened here: what is chosen for a measure is chosen there.
-        data = make_data(job.data, job.seed, job.allow, job.stage)
+        data = make_data(job.data.as_it_is, job.seed, job.allow, job.stage)
         data.setup("fit")
         if request.split == "test":
             data.check_test()

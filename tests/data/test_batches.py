@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from aetransfer.data.batches import Augment, Epochs, Plan, Preparation, ResidentBatches, StreamedBatches, take
+from aetransfer.data.augmented import Augment
+from aetransfer.data.batches import Epochs, Plan, Preparation, ResidentBatches, StreamedBatches, take
 from aetransfer.data.draws import Share
 from aetransfer.data.examples import Examples, to_channels
 from tests.made import make_images

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from aetransfer.data.batches import Augment
+from aetransfer.data.augmented import Augment
 from aetransfer.data.examples import Examples
 from aetransfer.data.module import ImageDataModule, Loader
 from aetransfer.data.readers.cifar import read_cifar10

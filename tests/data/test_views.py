@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from aetransfer.data.augmentation import Colour, Flip, Grey, ResizedCrop, view_of
+from aetransfer.data.augmentation import Colour, Flip, Grey, ResizedCrop
+from aetransfer.data.augmented import view_of
 from aetransfer.data.draws import Draws, Share
 
 CPU = torch.device("cpu")

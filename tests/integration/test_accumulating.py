@@ -7,7 +7,7 @@ from tests.integration.conftest import TINY
 
 # 138 images an epoch in steps of 96, and so of 42: one batch a step, or three of 32, of which the last step has two.
 COMMON = (*TINY[2:4], "logger=none", "callbacks=none", "data.epoch_images=138", "trainer.max_epochs=2",
-          "optimizer=sgd", "optimizer.lr=0.5", "data.augment.flip=true")  # fmt: skip
+          "optimizer=sgd", "optimizer.lr=0.5", "augment=flip")  # fmt: skip
 WHOLE = ("data.batch_size=96",)
 IN_PARTS = ("data.batch_size=32", "trainer.accumulate_grad_batches=3")
 

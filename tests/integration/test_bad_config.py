@@ -12,6 +12,11 @@ UNKNOWN_ON_THE_COMMAND_LINE = [
     ("encoder.latent_dm=3", "encoder.latent_dm is no config key or group (did you mean encoder.latent_dim)."),
     ("latent_dim=3", "latent_dim is no config key or group (did you mean encoder.latent_dim)."),
     ("lr=1e-3", "lr is no config key or group (did you mean optimizer.lr)."),
+    ("augment=flp", "in data/_base.yaml, augment=flp is no choice of augment (did you mean flip): there are crop_flip, cutmix, flip, mixup, none, shift, simclr, strong."),
+    ("data.augment.crop.pading=2", "data.augment.crop.pading is no config key or group (did you mean data.augment.crop.padding)."),
+    ("pretrain.data.augment.crop.padding=2", "pretrain.data.augment.crop belongs to augment=crop_flip and augment=shift and augment=strong, which is not chosen."),
+    ("data.augment.crop_padding=2", "data.augment.crop_padding has moved: write augment=crop_flip data.augment.crop.padding=4, or data.augment.crop=null to leave it out."),
+    ("+pretrain.data.augment.flip=false", "pretrain.data.augment.flip has moved: write pretrain.augment=flip, or pretrain.data.augment.flip=null to leave it out."),
     ("data.augment.flop=true", "data.augment.flop is no config key or group (did you mean data.augment.flip)."),
     ("pretrain.trainer.max_epoch=3", "pretrain.trainer.max_epoch is no config key or group (did you mean pretrain.trainer.max_epochs)."),
     ("callbacks.reconstruction.rows=3", "callbacks.reconstruction is no config key or group (did you mean callbacks.reconstructions)."),
@@ -74,7 +79,7 @@ UNKNOWN_IN_A_FILE = [
     ("sede: 3", "sede is no config key or group (did you mean seed)."),
     ("encoder: {latent: 3}", "encoder.latent is no config key or group (did you mean encoder.latent_dim)."),
     ("model: {kl_weight: 2}", "aetransfer.models.classifier.Classifier takes no kl_weight (it takes nothing)."),
-    ("pretrain: {data: {augment: {flop: true}}}", "pretrain.data.augment.flop is no config key or group (did you mean pretrain.data.augment.flip)."),
+    ("pretrain: {data: {augment: {flop: true}}}", "pretrain.data.augment.flop=true should be a group of keys."),
     ("defaults: [override /dat: mnist]", "in experiment/mine.yaml, dat is no config key or group (did you mean data)."),
     ("defaults: [/dat: mnist]", "in experiment/mine.yaml, dat is no config group (did you mean data)."),
     ("defaults: [override /transfer: froze]", "transfer=froze is no choice of transfer (did you mean frozen): there are finetune, finetune_layerwise, frozen, gradual, linear_probe, moments, random_frozen, random_linear_probe, scratch, shuffled, transplant, transplant_frozen."),
@@ -106,7 +111,7 @@ def test_every_misspelt_key_of_a_file_is_named_at_once(torchless, write_config):
 
     assert_refused(
         done,
-        "data.augment.flop is no config key or group (did you mean data.augment.flip); "
+        "data.augment.flop=true should be a group of keys; "
         "data.agument is no config key or group (did you mean data.augment).",
     )
 

@@ -18,7 +18,7 @@ from tests.integration.conftest import assert_refused, job_of
 from tests.made import write_image
 
 SIZE = ("data.image_size=16",)
-WORDS = ("data=image_folder", *SIZE, "data.augment.crop_padding=0", "encoder.widths=[4,8]", "encoder.latent_dim=4",
+WORDS = ("data=image_folder", *SIZE, "data.augment.crop=null", "encoder.widths=[4,8]", "encoder.latent_dim=4",
          "transfer=scratch", "trainer.max_epochs=1", "data.epoch_images=800", "optimizer.lr=0.01", "data.batch_size=8", "logger=none")  # fmt: skip
 REFUSED = (
     "The run's classes are dark, light, those of image_folder bright, dim: choose other data, or say which of the run's "

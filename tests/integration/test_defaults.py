@@ -19,7 +19,8 @@ from aetransfer.config.schema import (
 )
 from aetransfer.config.sentences import SCHEMAS
 from aetransfer.config.sweep_file import SweepFile
-from aetransfer.data.batches import Augment
+from aetransfer.data.augmentation import Colour, Crop, Flip, Grey, ResizedCrop
+from aetransfer.data.mixing import CutMix, Mixup
 from aetransfer.networks.conv4 import Conv4
 from aetransfer.runs.store import default_output_dir
 from tests.integration.conftest import job_of
@@ -27,7 +28,13 @@ from tests.integration.conftest import job_of
 # By the file that says what is usual, what takes its keys. The files beside it are other choices.
 USUAL = {
     "data/_base": (Data,),
-    "data/_base#augment": (Augment,),
+    "augment/crop_flip#crop": (Crop,),
+    "augment/crop_flip#flip": (Flip,),
+    "augment/simclr#resized_crop": (ResizedCrop,),
+    "augment/simclr#colour": (Colour,),
+    "augment/simclr#grey": (Grey,),
+    "augment/mixup#mixup": (Mixup,),
+    "augment/cutmix#cutmix": (CutMix,),
     "encoder/conv4": (Conv4Encoder, Conv4),
     "head/mlp": (Head,),
     "training/default": (Training, Trainer),

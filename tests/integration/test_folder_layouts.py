@@ -15,7 +15,7 @@ from tests.integration.conftest import assert_refused
 from tests.made import write_class_folder, write_image
 
 SMALL = (
-    *("data=image_folder", "data.image_size=8", "data.augment.crop_padding=0", "encoder.widths=[4]"),
+    *("data=image_folder", "data.image_size=8", "data.augment.crop=null", "encoder.widths=[4]"),
     *("encoder.latent_dim=4", "trainer.max_epochs=1", "trainer.accelerator=cpu", "trainer.progress=false"),
     *("logger=none", "callbacks=none"),
 )

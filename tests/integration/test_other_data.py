@@ -22,7 +22,7 @@ from tests.made import make_images, write_class_folder, write_idx, write_image
 SMALL = ("encoder.widths=[4,8,8,8]", "encoder.latent_dim=8", "trainer.max_epochs=1", "logger=none",
          "callbacks=none", "data.batch_size=8", "trainer.accelerator=cpu", "trainer.progress=false")  # fmt: skip
 AE = ("model=ae", *SMALL)
-FOLDER = ("data=image_folder", "data.augment.crop_padding=0")
+FOLDER = ("data=image_folder", "data.augment.crop=null")
 
 OWN_READER = """
 import numpy as np

@@ -12,7 +12,7 @@ import torch
 from aetransfer import batch_size, predict
 from aetransfer.callbacks import resume
 from aetransfer.data import contents
-from aetransfer.data.batches import Augment
+from aetransfer.data.augmented import Augment
 from aetransfer.data.own_batches import OwnDataModule
 from tests.integration.conftest import assert_refused
 from tests.integration.test_evaluate import numbers
@@ -240,7 +240,7 @@ def test_steps_of_several_batches_count_each_alike(train):
         ("BarsModule", ["data.labels_per_class=4"], "data.labels_per_class is set, but BarsModule makes its own batches: leave it out."),
         ("BarsModule", ["data.train_fraction=0.5"], "data.train_fraction is set, but BarsModule makes its own batches: leave it out."),
         ("BarsModule", ["data.epoch_images=9"], "data.epoch_images is set, but BarsModule makes its own batches: leave it out."),
-        ("BarsModule", ["data.augment.flip=true"], "data.augment is set, but BarsModule makes its own batches: leave it out."),
+        ("BarsModule", ["augment=flip"], "data.augment is set, but BarsModule makes its own batches: leave it out."),
         ("BarsModule", ["data.reader.batch_size=16"], "BarsModule makes batches of 16, but data.batch_size=8: give both the same."),
         ("BarsModule", ["+data.reader.worker=2"], "bars_lab.BarsModule takes no worker (did you mean workers)."),
         ("BarsModule", ["data.image_size=32"], "The train images are 16x16, but data.image_size=32: correct it."),

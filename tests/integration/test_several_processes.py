@@ -16,7 +16,7 @@ UNEVEN = ("data.batch_size=142", "trainer.limit_train_batches=3")
 # The last batch of an epoch has one image.
 LAST_OF_ONE = ("data.batch_size=16", "data.epoch_images=49")
 BOTH_STAGES = (
-    *TINY[:4], *SHORT, *LAST_OF_ONE, "transfer=finetune", "data.augment.flip=true", "data.augment.crop_padding=2",
+    *TINY[:4], *SHORT, *LAST_OF_ONE, "transfer=finetune", "augment=[shift,flip]",
     "pretrain=vae", "pretrain.data.batch_size=142", "pretrain.trainer.limit_train_batches=3",
     "pretrain.trainer.max_epochs=2", "trainer.max_epochs=2",
 )  # fmt: skip
@@ -64,7 +64,7 @@ def alone(run_train, tmp_path, monkeypatch):
     [
         (*TINY_PRETRAINING, *SHORT, "model=ae", *UNEVEN),
         (*TINY_PRETRAINING, *SHORT, "model=vae", *LAST_OF_ONE, "model.free_bits=0.05", "model.kl_warmup_epochs=1",
-         "data.augment.flip=true", "trainer.gradient_clip_val=1", "trainer.accumulate_grad_batches=2"),
+         "augment=flip", "trainer.gradient_clip_val=1", "trainer.accumulate_grad_batches=2"),
         (*TINY_PRETRAINING, *SHORT, "model=contrastive", *UNEVEN),
         (*TINY_PRETRAINING, *SHORT, "model=denoising", "model.masked=0.2", *UNEVEN),
         (*TINY_PRETRAINING, *SHORT, "model=masked", *UNEVEN),

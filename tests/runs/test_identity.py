@@ -60,7 +60,7 @@ def test_what_decides_no_number_makes_no_difference(overrides):
         ["head.hidden=[]"],
         ["data.val_fraction=0.2"],
         ["data.labels_per_class=10"],
-        ["data.augment.flip=true"],
+        ["augment=flip"],
         ["optimizer.encoder_lr=1e-4"],
         ["trainer.max_epochs=21"],
         ["trainer.precision=bf16-mixed"],

@@ -17,7 +17,7 @@ COUNTS = (
     *("pretrain.data.batch_size", "pretrain.data.pad", "pretrain.trainer.max_epochs", "pretrain.seed"),
 )
 NUMBERS = ("optimizer.lr", "optimizer.weight_decay", "data.val_fraction", "pretrain.optimizer.lr")
-SWITCHES = ("data.augment.flip", "encoder.batch_norm", "trainer.compile", "trainer.progress", "trainer.detect_anomaly")
+SWITCHES = ("rerun", "encoder.batch_norm", "trainer.compile", "trainer.progress", "trainer.detect_anomaly")
 LISTS = ("encoder.widths", "head.hidden", "encoder.hidden")
 WORDS = (
     *("optimizer.name", "optimizer.schedule", "encoder.init", "transfer.weights", "transfer.channels"),

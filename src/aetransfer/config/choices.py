@@ -10,12 +10,15 @@ from hydra.core.override_parser.types import Glob, Override
 
 from aetransfer.config.compose import options_of
 from aetransfer.config.groups import choices_of, groups_of
+from aetransfer.config.old_names import moved_augment
 from aetransfer.config.quoting import as_read, quoted
 from aetransfer.errors import UserError
 
 # Groups of which several files make sense together: logger=[csv,tensorboard].
-COMBINED = ("callbacks", "logger", "evaluation", "experiment", "debug")
+COMBINED = ("callbacks", "logger", "evaluation", "experiment", "debug", "augment")
 OPTIONAL = ("pretrain", "sweep", *COMBINED)
+# What the command line calls a group of the data, and how Hydra has it.
+OF_DATA = {"augment": "augment@data.augment", "pretrain.augment": "augment@pretrain.data.augment"}
 MODEL = "model"
 
 # The names that a group can be set to.
@@ -94,8 +97,16 @@ def with_params(overrides: list[str], params: list[str]) -> list[str]:
 
 
 def with_source_chosen(word: str, options: Options = choices_of) -> list[str]:
-    """Let `pretrain=NAME` stand for choosing the pretraining's model, and `pretrain=PATH` for a finished one."""
+    """Let `pretrain=NAME` stand for choosing the pretraining's model, and `pretrain=PATH` for a finished one.
+
+    Likewise `augment=NAME` and `pretrain.augment=NAME` for those of the data. Raises UserError for a key of an earlier
+    version.
+    """
     key, _, value = word.partition("=")
+    if key in OF_DATA:
+        return [f"{OF_DATA[key]}={value}"]
+    if (moved := moved_augment(word)) is not None:
+        raise UserError(f"{moved}.")
     if key != "pretrain" or not value:
         return [word]
     values = value.split(",")

@@ -13,13 +13,15 @@ def config_directory() -> Path:
 
 # What each model's file chooses for itself.
 CHOSEN_BY_MODEL = ("optimizer", "scheduler")
+# What each data set's file chooses.
+CHOSEN_BY_DATA = ("augment",)
 
 
 def groups_of(config_name: str) -> list[str]:
     """List the groups that a command's config is composed from."""
     defaults = OmegaConf.load(config_directory() / f"{config_name}.yaml").defaults
     groups = [group for entry in defaults if entry != "_self_" for group in entry if not group.startswith("override ")]
-    return [*groups, *(CHOSEN_BY_MODEL if "model" in groups else ())]
+    return [*groups, *(CHOSEN_BY_MODEL if "model" in groups else ()), *(CHOSEN_BY_DATA if "data" in groups else ())]
 
 
 def choices_of(group: str) -> list[str]:

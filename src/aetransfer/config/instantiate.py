@@ -51,7 +51,7 @@ Role = Literal[
 OWN: dict[Role, tuple[str, ...]] = {
     "encoder": ("aetransfer.networks",),
     "reader": ("aetransfer.data",),
-    "augmentation": ("aetransfer.data.augmentation",),
+    "augmentation": ("aetransfer.data.augmentation", "aetransfer.data.mixing"),
     "model": ("aetransfer.models",),
     "head": ("aetransfer.networks",),
     "arm": ("aetransfer.transfer.arms",),
@@ -80,6 +80,8 @@ BASES: dict[Role, tuple[str, ...]] = {
     "callback": ("pytorch_lightning.Callback",),
     "logger": ("pytorch_lightning.loggers.Logger",),
 }
+# What mixes examples is a subclass of its Mix.
+MIXING = "aetransfer.data.mixing"
 # What a logger sends to, by the logger's name: a package, and the extra of this one that brings it.
 SERVICES = {"WandbLogger": "wandb", "MLFlowLogger": "mlflow"}
 
@@ -316,3 +318,20 @@ def can_do(target: str, allow: Sequence[str] = ()) -> set[str] | None:
 
 def _line_of_model(target: str, allow: Sequence[str]) -> dict[str, set[str]] | None:
     return line_of(target, MODELS, readable(allow))
+
+
+def is_mix(target: str, allow: Sequence[str] = ()) -> bool:
+    """Tell whether an augmentation mixes examples, as far as its source tells."""
+    return any(name.startswith(f"{MIXING}.") for name in line_of(target, MIXING, readable(allow)) or ())
+
+
+def learns_mixed(target: str, allow: Sequence[str] = ()) -> bool:
+    """Tell whether a model's `step` heeds the partners of mixed examples: its class says so, or one below it."""
+    line = _line_of_model(target, allow)
+    if line is None or not {PRETEXT, TASK} & line.keys():
+        line = {
+            each.__qualname__: {name for name, value in vars(each).items() if callable(value) or value is True}
+            for each in class_of_model(target, allow).__mro__
+        }
+    says = next((names for names in line.values() if {"mixes", "step"} & names), set())
+    return "mixes" in says

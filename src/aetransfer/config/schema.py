@@ -41,6 +41,7 @@ from aetransfer.config.nodes import (
     at_home,
     no_bool,
 )
+from aetransfer.config.old_names import todays_augment
 from aetransfer.errors import UserError
 
 Stage = Literal["pretrain", "transfer"]
@@ -67,13 +68,10 @@ def _get(node: Any, key: str, field: str) -> Any:
     return node.get(key) if isinstance(node, dict) else getattr(node, field, None)
 
 
-class Augment(Node):
-    crop_padding: Margin = 0
-    flip: bool = False
-
-
 class Data(Node):
-    """`digest`: of what the data are; filled in once they were looked at, and demanded of them where it is given."""
+    """`digest`: of what the data are; filled in once they were looked at, and demanded of them where it is given.
+    augment: what training images go through, in this order, by names that mean nothing.
+    """
 
     name: Name
     digest: Annotated[str | None, Field(pattern=r"^[0-9a-f]{8}$")] = None
@@ -92,9 +90,14 @@ class Data(Node):
     labels_per_class: Annotated[PositiveInt | None, BeforeValidator(_all)] = None
     train_fraction: Annotated[float, BeforeValidator(no_bool), Field(gt=0, le=1)] | None = None
     epoch_images: PositiveInt | None = None
-    augment: Augment = Augment()
+    augment: Annotated[dict[str, Target | None], BeforeValidator(todays_augment)] = {}
     max_memory_gb: NonNegativeFloat = 8.0
     workers: Annotated[PositiveInt, Field(le=1024)] = 2
+
+    @property
+    def as_it_is(self) -> Self:
+        """The same data for what trains on none of it: what a stranger's config would augment it with is not called."""
+        return self.model_copy(update={"augment": {}})
 
     @property
     def input_size(self) -> int:

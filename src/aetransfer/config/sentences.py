@@ -228,7 +228,7 @@ def _known(config_name: str) -> list[str]:
     """List the groups and the dotted names of all keys: the schema's and, where that is open, those of the files."""
     names = [*groups_of(config_name), *_keys_of_model(SCHEMAS[config_name])]
     if config_name == "train":
-        names += ["data@pretrain.data", "model@pretrain", "optimizer@pretrain.optimizer"]
+        names += ["data@pretrain.data", "model@pretrain", "optimizer@pretrain.optimizer", "pretrain.augment"]
     for keys in _keys_of_files(config_name).values():
         names += keys
     # A declared pretraining takes the transfer's encoder.
@@ -249,7 +249,8 @@ def _keys_of_files(config_name: str) -> dict[str, list[str]]:
 def _keys_of_file(group: str, choice: str) -> list[str]:
     text = (config_directory() / group / f"{choice}.yaml").read_text()
     # A model's file chooses its optimiser too, so it says itself where its keys belong.
-    return _keys_of_node(yaml.safe_load(text), "" if text.startswith("# @package _global_") else f"{group}.")
+    where = "" if text.startswith("# @package _global_") else "data.augment." if group == "augment" else f"{group}."
+    return _keys_of_node(yaml.safe_load(text), where)
 
 
 def _keys_of_model(model: type[BaseModel], prefix: str = "") -> list[str]:

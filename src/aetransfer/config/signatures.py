@@ -32,10 +32,8 @@ OFFERED = {
 OF_NODES = {"model": ("monitor", "monitor_mode", "views"), "optimizer": ("encoder_lr",), "scheduler": ("interval",)}
 # Annotations that need no import to be understood.
 PLAIN: dict[str, Any] = {"int": int, "float": float, "bool": bool, "str": str}
-PLAIN |= {
-    name: getattr(nodes, name)
-    for name in ("PositiveInt", "NonNegativeInt", "PositiveFloat", "NonNegativeFloat", "Seed")
-}
+NUMBERS = ("PositiveInt", "NonNegativeInt", "PositiveFloat", "NonNegativeFloat", "Margin", "Seed")
+PLAIN |= {name: getattr(nodes, name) for name in NUMBERS}
 
 Definition = ast.ClassDef | ast.FunctionDef
 
@@ -72,7 +70,8 @@ def parameters_of(target: str, allow: Sequence[str] = ()) -> list[str]:
 
 
 def line_of(target: str, root: str, packages: Sequence[str] = PACKAGES) -> dict[str, set[str]] | None:
-    """Return a class and what it inherits from, down to the module `root`, by name: each with the methods it defines.
+    """Return a class and what it inherits from, down to the module `root`, by name: each with the methods it defines,
+    and the names that it sets to True.
 
     None where these sources don't tell.
     """
@@ -81,7 +80,7 @@ def line_of(target: str, root: str, packages: Sequence[str] = PACKAGES) -> dict[
     if found is None or not isinstance(found[1], ast.ClassDef):
         return None
     where, node = found[0], found[1]
-    line = {f"{where}.{node.name}": {each.name for each in node.body if isinstance(each, ast.FunctionDef)}}
+    line = {f"{where}.{node.name}": {name for statement in node.body for name in _says(statement)}}
     if where == root:
         return line
     bases = [line_of(f"{where}.{base.id}", root, packages) for base in node.bases if isinstance(base, ast.Name)]
@@ -106,6 +105,15 @@ def value_in(target: str, name: str, packages: Sequence[str]) -> Any:
                 return None
     bases = (value_in(f"{where}.{base.id}", name, packages) for base in node.bases if isinstance(base, ast.Name))
     return next((value for value in bases if value is not None), None)
+def _says(statement: ast.stmt) -> list[str]:
+    match statement:
+        case ast.FunctionDef(name=name):
+            return [name]
+        case ast.AnnAssign(target=ast.Name(id=name), value=ast.Constant(value=True)):
+            return [name]
+        case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=True)):
+            return [name]
+    return []
 
 
 def names_in(module: str) -> list[str] | None:

@@ -6,15 +6,13 @@ what it does is the same on any device, on any number of processes and after a r
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aetransfer.config.nodes import NonNegativeFloat, NonNegativeInt, PositiveFloat
-from aetransfer.data.draws import Draws
+from aetransfer.config.nodes import Margin, NonNegativeFloat, PositiveFloat
 from aetransfer.data.examples import LUMA
 
 # RGB to luma and two colour differences (NTSC's YIQ), whose plane a change of hue rotates.
@@ -35,30 +33,12 @@ class Augmentation(ABC):
         """
 
 
-def numbers_of(transforms: Sequence[Augmentation]) -> int:
-    """Return how many numbers an example needs for all of them."""
-    return sum(transform.numbers for transform in transforms)
-
-
-def augmented(inputs: Tensor, transforms: Sequence[Augmentation], drawn: Tensor) -> Tensor:
-    """Apply transforms in order to inputs (B, *shape). drawn: (B, numbers_of(transforms)), on the CPU."""
-    for transform, columns in zip(transforms, drawn.split([each.numbers for each in transforms], 1), strict=True):
-        inputs = transform(inputs, columns)
-    return inputs
-
-
-def view_of(inputs: Tensor, transforms: Sequence[Augmentation], draws: Draws) -> Tensor:
-    """Return a view of each input of a batch; the next call draws others."""
-    whole = torch.rand((draws.share.whole, numbers_of(transforms)), generator=draws.on_cpu)
-    return augmented(inputs, transforms, draws.share.part(whole))
-
-
 class Crop(Augmentation):
     """A window of the image's size, anywhere in the image with `padding` black pixels on each side."""
 
     numbers = 2
 
-    def __init__(self, padding: NonNegativeInt = 4) -> None:
+    def __init__(self, padding: Margin = 4) -> None:
         self.padding = padding
 
     def __call__(self, inputs: Tensor, drawn: Tensor) -> Tensor:

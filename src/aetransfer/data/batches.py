@@ -1,8 +1,8 @@
 """From uint8 images to augmented float batches: the hot path, without per-image Python.
 
-What an epoch draws (order, crop offsets, flips) is a pure function of seed and epoch, made at once for the whole
-epoch on the CPU. So batches don't depend on the device or on whether they stream, and any batch of any epoch can be
-had again.
+What an epoch draws (order, crop offsets, flips, the numbers of other augmentations) is a pure function of seed and
+epoch, made at once for the whole epoch on the CPU. So batches don't depend on the device or on whether they stream, and
+any batch of any epoch can be had again.
 
 Several processes share each batch: `batch_size` is that of all of them together, and what they hold of the n-th batch
 are the images, crops and flips that one process would hold alone.
@@ -12,17 +12,20 @@ begins where its first pixel is. So a batch of crops is one copy of stretches, w
 """
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
+from aetransfer.data.augmented import Augment
 from aetransfer.data.draws import Draws, Share
 from aetransfer.data.examples import to_channels
+from aetransfer.data.mixing import Mixed, partners_of
 from aetransfer.data.seeds import mixed_seed
 
 
@@ -31,7 +34,7 @@ class Batch(NamedTuple):
 
     inputs (B, *shape): images are float32 in [0, 1], (B, C, H, W). targets (B,) int64, zeros where there are none.
     margin: pixels of padding on each side of an image. draws: the batch's random numbers, see `Draws`; a model's
-    `step` has them.
+    `step` has them. mixed: with what each example was mixed, None where it was not; its loss is `over_targets`.
     """
 
     inputs: Tensor
@@ -39,23 +42,32 @@ class Batch(NamedTuple):
     share: Share
     margin: int = 0
     draws: Draws | None = None
+    mixed: Mixed | None = None
 
     def content(self, images: Tensor) -> Tensor:
         """Cut the padding off images (..., H, W): reconstruction is trained and measured on the rest alone."""
         return content(images, self.margin)
 
+    def over_targets(self, loss: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return each example's loss (B,), over its own target and that of its partner by their shares.
+
+        loss: of targets (B, ...), a value an example.
+        """
+        if self.mixed is None:
+            return loss(self.targets)
+        return self.mixed.share * loss(self.targets) + (1 - self.mixed.share) * loss(self.mixed.targets)
+
+    @property
+    def main_targets(self) -> Tensor:
+        """The target with the larger share in each example, (B,): what a training accuracy is of."""
+        if self.mixed is None:
+            return self.targets
+        return self.targets.where(self.mixed.share >= 0.5, self.mixed.targets)
+
 
 def content(images: Tensor, margin: int) -> Tensor:
     """Cut `margin` pixels of padding off each side of (..., H, W)."""
     return images[..., margin : images.shape[-2] - margin, margin : images.shape[-1] - margin]
-
-
-@dataclass(frozen=True)
-class Augment:
-    """Random crop after zero padding by `crop_padding` pixels, and horizontal flip with probability 1/2."""
-
-    crop_padding: int = 0
-    flip: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,33 +86,38 @@ class Preparation:
 
 @dataclass(frozen=True)
 class Plan:
-    """What one epoch does: rows (N,) in order and, where it augments, each one's crop (N, 2) and flip (N,)."""
+    """What one epoch does: rows (N,) in order and, where it augments, each one's crop (N, 2), flip (N,) and other
+    numbers drawn (N, D); order (N,) where examples are mixed, from which their partners follow.
+    """
 
     rows: Tensor
-    crop: Tensor | None
-    flip: Tensor | None
+    crop: Tensor | None = None
+    flip: Tensor | None = None
+    drawn: Tensor | None = None
+    order: Tensor | None = None
 
     def batch(self, number: int, size: int) -> "Plan":
-        return self._rows(slice(number * size, (number + 1) * size))
+        return self.at(slice(number * size, (number + 1) * size))
 
-    def part(self, share: Share) -> "Plan":
-        return self._rows(share.rows)
-
-    def _rows(self, part: slice) -> "Plan":
+    def at(self, places: slice | Tensor) -> "Plan":
         return Plan(
-            self.rows[part],
-            None if self.crop is None else self.crop[part],
-            None if self.flip is None else self.flip[part],
+            self.rows[places],
+            None if self.crop is None else self.crop[places],
+            None if self.flip is None else self.flip[places],
+            None if self.drawn is None else self.drawn[places],
+            None if self.order is None else self.order[places],
         )
 
     def to(self, device: torch.device) -> "Plan":
-        """Move rows and crops. The flips stay: to ask a device which they are would wait for all its queued work."""
+        """Move rows and crops. The rest stays: to ask a device for flips would wait for all its queued work."""
         if device.type == "cpu":
             return self
         return Plan(
             self.rows.to(device, non_blocking=True),
             None if self.crop is None else self.crop.to(device, non_blocking=True),
             self.flip,
+            self.drawn,
+            self.order,
         )
 
 
@@ -123,7 +140,7 @@ class Epochs:
 
     def plan(self, epoch: int) -> Plan:
         if not self.shuffle:
-            return Plan(torch.arange(self.count), None, None)
+            return Plan(torch.arange(self.count))
         generator = torch.Generator().manual_seed(mixed_seed("order", self.seed, epoch))
         shuffles = -(-len(self) // self.count)
         rows = torch.cat([torch.randperm(self.count, generator=generator) for _ in range(shuffles)])[: len(self)]
@@ -133,6 +150,7 @@ class Epochs:
             rows,
             crop if self.augment.crop_padding else None,
             flip if self.augment.flip else None,
+            *self.augment.drawn(len(self), self.seed, epoch),
         )
 
 
@@ -165,8 +183,15 @@ class Shares:
         return share._replace(weight=share.whole * accumulated / images)
 
     def part(self, plan: Plan, number: int) -> Plan:
-        """Return this process's part of an epoch's batch."""
-        return plan.batch(number, self.batch_size).part(self[number])
+        """Return this process's part of an epoch's batch, and behind it the partners it is mixed with.
+
+        One process has all of these in its part.
+        """
+        whole, share = plan.batch(number, self.batch_size), self[number]
+        if whole.order is None or self.world_size == 1:
+            return whole.at(share.rows)
+        own = torch.arange(share.whole)[share.rows]
+        return whole.at(torch.cat([own, partners_of(whole.order)[own]]))
 
 
 def take(padded: Tensor, chosen: Plan, size: int) -> Tensor:
@@ -204,13 +229,14 @@ def _each_its_own() -> tuple[int, int]:
     return 1, sys.maxsize
 
 
-class ResidentBatches:
-    """Batches gathered from images that lie, padded, on the training device."""
+Gathered = tuple[Tensor, Tensor, Plan]  # (B, C, S, S) float32 in [0, 1]; (B,) int64; what was chosen of an epoch
+
+
+class Batches(ABC):
+    """What resident and streamed batches share: all but how their images are gathered."""
 
     def __init__(
         self,
-        images: Tensor,
-        labels: Tensor,
         *,
         prepare: Preparation,
         epochs: Epochs,
@@ -222,63 +248,77 @@ class ResidentBatches:
         first: Callable[[], int] = _from_the_start,
         steps: Callable[[], tuple[int, int]] = _each_its_own,
     ) -> None:
-        """images: (N, C, H, W) uint8; labels: (N,) int64. batch_size: of all processes together.
+        """batch_size: of all processes together.
 
         At the start of an epoch `epoch` is asked which it is, `first` with which batch it goes on, and `steps` how many
         batches an optimiser step has and how many of the epoch are used.
         """
-        assert epochs.count == len(images) == len(labels), (epochs.count, len(images), len(labels))
-        self.size, self.margin = images.shape[-1] + 2 * prepare.pad, prepare.pad
-        self.padded = prepare(images, epochs.augment.crop_padding).to(device)
-        self.labels = labels.to(device)
-        self.epochs, self.epoch, self.device, self.first, self.steps = epochs, epoch, device, first, steps
+        self.prepare, self.epochs, self.epoch, self.device = prepare, epochs, epoch, device
+        self.first, self.steps = first, steps
         self.shares = Shares(len(epochs), batch_size, rank, world_size)
+        epochs.augment.to(device)
 
     def __len__(self) -> int:
         return len(self.shares)
 
     def __iter__(self) -> Iterator[Batch]:
-        plan, steps = self.epochs.plan(self.epoch()), self.steps()
-        for number in range(self.first(), len(self)):
+        epoch, first, steps = self.epoch(), self.first(), self.steps()
+        numbers = range(first, len(self))
+        gathered = self.gathered(self.epochs.plan(epoch), numbers)
+        for number, (inputs, targets, chosen) in zip(numbers, gathered, strict=True):
+            batch = Batch(inputs, targets, self.shares.in_step(number, *steps), self.prepare.pad)
+            place = epoch * len(self) + number
+            yield batch if chosen.drawn is None else self._augmented(batch, chosen, place, looks=number == first)
+
+    @abstractmethod
+    def gathered(self, plan: Plan, numbers: range) -> Iterator[Gathered]:
+        """Yield what `Shares.part` names of each of these batches, cropped and flipped."""
+
+    def _augmented(self, batch: Batch, chosen: Plan, place: int, looks: bool) -> Batch:
+        """Augment a batch that has the partners behind it where there are several processes. place: in training."""
+        augment, share, drawn = self.epochs.augment, batch.share, chosen.drawn
+        assert drawn is not None
+        seed = (mixed_seed("library", self.epochs.seed, place) + share.rank) % 2**32
+        inputs, targets = augment.changed(batch.inputs, drawn, seed, looks), batch.targets
+        if chosen.order is None:
+            return batch._replace(inputs=inputs)
+        if share.world_size > 1:
+            (inputs, partners), (targets, others), drawn = inputs.chunk(2), targets.chunk(2), drawn.chunk(2)[0]
+        else:
+            places = partners_of(chosen.order).to(inputs.device)
+            partners, others = inputs[places], targets[places]
+        inputs, own = augment.mixed(inputs, partners, drawn)
+        return batch._replace(inputs=inputs, targets=targets, mixed=Mixed(others, own))
+
+
+class ResidentBatches(Batches):
+    """Batches gathered from images that lie, padded, on the training device."""
+
+    def __init__(self, images: Tensor, labels: Tensor, **common: Any) -> None:
+        """images: (N, C, H, W) uint8; labels: (N,) int64. common: see `Batches`."""
+        super().__init__(**common)
+        assert self.epochs.count == len(images) == len(labels), (self.epochs.count, len(images), len(labels))
+        self.size = images.shape[-1] + 2 * self.prepare.pad
+        self.padded = self.prepare(images, self.epochs.augment.crop_padding).to(self.device)
+        self.labels = labels.to(self.device)
+
+    def gathered(self, plan: Plan, numbers: range) -> Iterator[Gathered]:
+        for number in numbers:
             chosen = self.shares.part(plan, number).to(self.device)
-            share = self.shares.in_step(number, *steps)
-            inputs = take(self.padded, chosen, self.size)
-            yield Batch(inputs, self.labels[chosen.rows], share, self.margin)
+            yield take(self.padded, chosen, self.size), self.labels[chosen.rows], chosen
 
 
-class StreamedBatches:
+class StreamedBatches(Batches):
     """The same batches for images that don't fit: worker processes read rows, the training device pads and cuts."""
 
-    def __init__(
-        self,
-        images: Tensor,
-        labels: Tensor,
-        *,
-        positions: Tensor,
-        prepare: Preparation,
-        epochs: Epochs,
-        epoch: Callable[[], int],
-        batch_size: int,
-        device: torch.device,
-        workers: int,
-        rank: int = 0,
-        world_size: int = 1,
-        first: Callable[[], int] = _from_the_start,
-        steps: Callable[[], tuple[int, int]] = _each_its_own,
-    ) -> None:
+    def __init__(self, images: Tensor, labels: Tensor, *, positions: Tensor, workers: int, **common: Any) -> None:
         """As ResidentBatches, but `images` is memory-mapped and only its rows at `positions` (N,) int64 are used."""
-        assert epochs.count == len(positions), (epochs.count, len(positions))
-        self.images, self.labels, self.positions, self.prepare = images, labels, positions, prepare
-        self.size = images.shape[-1] + 2 * prepare.pad
-        self.epochs, self.epoch, self.device, self.first, self.steps = epochs, epoch, device, first, steps
-        self.shares, self.workers = Shares(len(epochs), batch_size, rank, world_size), workers
+        super().__init__(**common)
+        assert self.epochs.count == len(positions), (self.epochs.count, len(positions))
+        self.images, self.labels, self.positions, self.workers = images, labels, positions, workers
+        self.size = images.shape[-1] + 2 * self.prepare.pad
 
-    def __len__(self) -> int:
-        return len(self.shares)
-
-    def __iter__(self) -> Iterator[Batch]:
-        plan, steps = self.epochs.plan(self.epoch()), self.steps()
-        numbers = range(self.first(), len(self))
+    def gathered(self, plan: Plan, numbers: range) -> Iterator[Gathered]:
         reader = _RowReader(self.images, self.labels, self.positions, plan, self.shares)
         loader = DataLoader(
             reader,
@@ -294,12 +334,11 @@ class StreamedBatches:
             within = Plan(torch.arange(len(labels)), chosen.crop, chosen.flip).to(self.device)
             padded = self.prepare(raw.to(self.device, non_blocking=True), self.epochs.augment.crop_padding)
             labels = labels.to(self.device, non_blocking=True)
-            inputs = take(padded, within, self.size)
-            yield Batch(inputs, labels, self.shares.in_step(number, *steps), self.prepare.pad)
+            yield take(padded, within, self.size), labels, chosen
 
 
 class _RowReader(Dataset[tuple[Tensor, Tensor]]):
-    """Item n is this process's part of the n-th batch of a plan, as the raw uint8 rows."""
+    """Item n is what a process needs of the n-th batch of a plan, as the raw uint8 rows."""
 
     def __init__(self, images: Tensor, labels: Tensor, positions: Tensor, plan: Plan, shares: Shares) -> None:
         self.images, self.labels, self.positions = images, labels, positions

@@ -9,7 +9,8 @@ import torch
 from pytorch_lightning import LightningDataModule, Trainer
 from torch import Tensor
 
-from aetransfer.data.batches import Augment, Batch, Epochs, Preparation, ResidentBatches, StreamedBatches
+from aetransfer.data.augmented import Augment, is_foreign
+from aetransfer.data.batches import Batch, Epochs, Preparation, ResidentBatches, StreamedBatches
 from aetransfer.data.class_names import listed
 from aetransfer.data.examples import Examples, Split, check_images, sameness
 from aetransfer.data.reader import read_split
@@ -171,7 +172,15 @@ class ImageDataModule(LightningDataModule):
             raise UserError("These data have no test split: choose split=val.")
 
     def check_processes(self, count: int) -> None:
-        """Raise UserError where so many processes can't share the batches: these are for any number."""
+        """Raise UserError where so many processes can't share the batches: these are for any number.
+
+        Say where these draw other numbers than one process.
+        """
+        if count > 1 and is_foreign(self.augment.transforms):
+            log.warning(
+                "A library's transforms in data.augment draw their own numbers: %d processes draw others than one.",
+                count,
+            )
 
     @property
     def used(self) -> str:

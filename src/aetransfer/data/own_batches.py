@@ -9,7 +9,8 @@ import torch
 from pytorch_lightning import Trainer
 from pytorch_lightning.utilities.seed import isolate_rng
 
-from aetransfer.data.batches import Augment, Batch
+from aetransfer.data.augmented import Augment
+from aetransfer.data.batches import Batch
 from aetransfer.data.draws import Share
 from aetransfer.data.module import ImageDataModule
 from aetransfer.data.own_module import batches_of, examples_of_module, seed_all

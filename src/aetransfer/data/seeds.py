@@ -2,8 +2,22 @@
 
 from typing import Literal
 
-Stream = Literal["order", "train", "val", "test", "sample", "control", "importance", "measure", "views"]
-STREAMS: tuple[Stream, ...] = ("order", "train", "val", "test", "sample", "control", "importance", "measure", "views")
+Stream = Literal[
+    "order", "train", "val", "test", "sample", "control", "importance", "measure", "views", "augment", "library"
+]
+STREAMS: tuple[Stream, ...] = (
+    "order",
+    "train",
+    "val",
+    "test",
+    "sample",
+    "control",
+    "importance",
+    "measure",
+    "views",
+    "augment",
+    "library",
+)
 
 
 def mixed_seed(stream: Stream, seed: int, step: int) -> int:

@@ -34,12 +34,14 @@ class Model(LightningModule, ABC):
 
     title: what the model is called in a sentence. metrics: what is measured, by name, the first of which chooses the
     best epoch. untrained: the parts of the encoder that it leaves as they began, such as the bottleneck of a
-    contrastive encoder, which is trained by its features. A transfer begins with fresh ones.
+    contrastive encoder, which is trained by its features. A transfer begins with fresh ones. mixes: whether the
+    loss of a task's `step` is `batch.over_targets`, so that it can learn from mixed examples.
     """
 
     title: ClassVar[str] = "model"
     metrics: ClassVar[Mapping[str, Quantity]]
     untrained: tuple[str, ...] = ()
+    mixes: ClassVar[bool] = False
 
     seed: int = 0
     optimisation: Optimisation
@@ -141,6 +143,11 @@ class Model(LightningModule, ABC):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         batches = self.trainer.current_epoch * int(self.trainer.num_training_batches) + batch_idx
         batch = self._with_draws(batch, "train", self.seed, batches)
+        if batch.mixed is not None and not self.mixes:
+            raise UserError(
+                f"{type(self).__qualname__}.step does not say that it learns from mixed examples: leave what mixes "
+                "them out of data.augment, or let its loss be batch.over_targets and set mixes = True."
+            )
         outputs = self.step(batch)
         named = [name for name in self.metrics if name in outputs]
         log_step(self, lambda: {f"train/{name}": self._averaged(name, outputs, batch) for name in named})

@@ -20,6 +20,7 @@ class Classifier(Task):
     """One class of several for each example."""
 
     title = "classifier"
+    mixes = True
     metrics: ClassVar[Mapping[str, Quantity]] = {
         "acc": Quantity("accuracy, the share of images that are classified rightly", "higher"),
         "f1": Quantity("F1, averaged over the classes", "higher"),
@@ -43,8 +44,8 @@ class Classifier(Task):
         return self(inputs).softmax(1)
 
     def step(self, batch: Batch) -> Outputs:
-        logits, targets = self(batch.inputs), batch.targets
-        nll = F.cross_entropy(logits, targets, reduction="none")
+        logits, targets = self(batch.inputs), batch.main_targets
+        nll = batch.over_targets(lambda targets: F.cross_entropy(logits, targets, reduction="none"))
         if self.training:
             return {"loss": nll, "nll": nll, "acc": (logits.argmax(1) == targets).float()}
         # In half precision many a confidence would be rounded to 1.

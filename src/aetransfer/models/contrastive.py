@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from aetransfer.config.nodes import PositiveFloat, PositiveInt
-from aetransfer.data.augmentation import Augmentation
+from aetransfer.data.augmented import Transform
 from aetransfer.data.batches import Batch
 from aetransfer.data.draws import Share
 from aetransfer.models.base import Outputs
@@ -30,7 +30,7 @@ class Contrastive(TwoViews):
     def __init__(
         self,
         encoder: Encoder,
-        views: Sequence[Augmentation],
+        views: Sequence[Transform],
         *,
         temperature: PositiveFloat = 0.2,
         hidden: PositiveInt = 512,

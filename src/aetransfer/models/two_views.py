@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from aetransfer.data.augmentation import Augmentation, view_of
+from aetransfer.data.augmented import Transform, view_of
 from aetransfer.data.batches import Batch
 from aetransfer.models.base import Pretext
 from aetransfer.networks.encoder import Encoder
@@ -19,7 +19,7 @@ class TwoViews(Pretext):
 
     untrained = ("bottleneck",)
 
-    def __init__(self, encoder: Encoder, views: Sequence[Augmentation], hidden: int, projection: int) -> None:
+    def __init__(self, encoder: Encoder, views: Sequence[Transform], hidden: int, projection: int) -> None:
         """views: what makes a view of an image. hidden, projection: widths of the projection."""
         super().__init__(encoder)
         self.projection = nn.Sequential(

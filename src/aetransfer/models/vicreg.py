@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from aetransfer.config.nodes import NonNegativeFloat, PositiveInt
-from aetransfer.data.augmentation import Augmentation
+from aetransfer.data.augmented import Transform
 from aetransfer.data.batches import Batch
 from aetransfer.models.base import Outputs
 from aetransfer.models.facts import Quantity
@@ -34,7 +34,7 @@ class VICReg(TwoViews):
     def __init__(
         self,
         encoder: Encoder,
-        views: Sequence[Augmentation],
+        views: Sequence[Transform],
         *,
         invariance: NonNegativeFloat = 25.0,
         variance: NonNegativeFloat = 25.0,

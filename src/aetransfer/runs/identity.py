@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from aetransfer.config.instantiate import bind, check_allowed
 from aetransfer.config.nodes import ModelNode, OptimizerNode, SchedulerNode, Target
-from aetransfer.config.old_names import oldest
+from aetransfer.config.old_names import oldest, oldest_augment
 from aetransfer.config.schema import Data, GivenEncoder, Job, Paths, Pretraining, Training, Transfer
 from aetransfer.data.contents import Contents, contents_of, is_ours, is_place
 from aetransfer.errors import UserError
@@ -190,7 +190,8 @@ def images_identity(data: Data) -> str:
 
 
 def _data(data: Data) -> dict[str, Any]:
-    kept = data.model_dump(by_alias=True, exclude={"workers", "max_memory_gb", "root", "digest"})
+    kept = data.model_dump(by_alias=True, exclude={"workers", "max_memory_gb", "root", "digest", "augment"})
+    kept["augment"] = oldest_augment(_in_order(data.augment) or [])
     kept["reader"] = {key: value for key, value in kept["reader"].items() if not is_place(key, value)}
     return kept
 

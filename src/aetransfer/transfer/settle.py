@@ -6,7 +6,7 @@ architecture replaces the config's. Two configs that mean the same job settle to
 
 from typing import Any, TypeVar
 
-from aetransfer.config.instantiate import Role, can_do, check_allow, check_node, kind_of
+from aetransfer.config.instantiate import Role, can_do, check_allow, check_node, is_mix, kind_of, learns_mixed
 from aetransfer.config.measures import check_needs, chosen, needs_of
 from aetransfer.config.nodes import ModelNode, Node
 from aetransfer.config.schema import Conv4Encoder, GivenEncoder, Head, Job, Pretraining, Trainer, Training, Transfer
@@ -34,6 +34,8 @@ def settle(job: Job, overrides: list[str]) -> Job:
         check_node(node, role, settled.allow, GIVEN_LATER.get(role, ()), place)
         if isinstance(node, ModelNode):
             _check_views(node, settled.allow)
+    for prefix, stage in _stages(settled):
+        _check_mixes(prefix, stage, settled.allow)
     _check_transplant(settled)
     methods = can_do(settled.model.target, settled.allow)
     can = None if methods is None else capabilities_in(methods)
@@ -120,16 +122,19 @@ def pretraining_of(job: Job) -> Job:
     )
 
 
+def _stages(job: Job) -> list[tuple[str, Job | Pretraining]]:
+    """List what is trained, each with what its keys begin with."""
+    return [("", job), *([("pretrain.", job.pretrain)] if isinstance(job.pretrain, Pretraining) else [])]
+
+
 def _nodes(job: Job) -> list[tuple[Node, Role, str | None]]:
     """List what is built from the config, each with the key that a sentence calls it by."""
-    stages: list[tuple[str, Job | Pretraining]] = [("", job)]
-    if isinstance(job.pretrain, Pretraining):
-        stages.append(("pretrain.", job.pretrain))
     nodes: list[tuple[Node, Role, str | None]] = [(job.encoder, "encoder", None)]
-    for prefix, stage in stages:
+    for prefix, stage in _stages(job):
         nodes += [(stage.data.reader, "reader", None), (stage.model, "model", f"{prefix}model")]
-        views = (stage.model.views or {}).items()
-        nodes += [(node, "augmentation", f"{prefix}model.views.{name}") for name, node in views if node is not None]
+        for place, transforms in (("data.augment", stage.data.augment), ("model.views", stage.model.views or {})):
+            named = [(f"{prefix}{place}.{name}", node) for name, node in transforms.items()]
+            nodes += [(node, "augmentation", key) for key, node in named if node is not None]
         nodes.append((stage.optimizer, "optimizer", f"{prefix}optimizer"))
         if stage.scheduler is not None:
             nodes.append((stage.scheduler, "scheduler", f"{prefix}scheduler"))
@@ -147,6 +152,31 @@ def _check_views(model: ModelNode, allow: list[str]) -> None:
             else "takes no views: leave them out"
         )
         raise UserError(f"model={model.name} {how}.")
+
+
+def _check_mixes(prefix: str, stage: Job | Pretraining, allow: list[str]) -> None:
+    """Raise UserError for what mixes examples where it can't, or for a model that does not learn from them."""
+    for place, transforms in (("data.augment", stage.data.augment), ("model.views", stage.model.views or {})):
+        names = [name for name, node in transforms.items() if node is not None]
+        for name in names:
+            node = transforms[name]
+            assert node is not None
+            if not is_mix(node.target, allow):
+                continue
+            key = f"{prefix}{place}.{name}"
+            if place == "model.views":
+                raise UserError(f"{key} mixes examples, and a view is of one: leave it out.")
+            if name != names[-1]:
+                raise UserError(f"{key} mixes examples, which comes last and once: put it behind {names[-1]}.")
+            if kind_of(stage.model.target, allow) == "pretext":
+                raise UserError(
+                    f"{key} mixes the targets of examples, and the pretext {stage.model.name} has none: leave it out."
+                )
+            if not learns_mixed(stage.model.target, allow):
+                raise UserError(
+                    f"{key} mixes the targets of examples, and model={stage.model.name} does not say that it learns "
+                    "from such: leave it out, or let its loss be batch.over_targets and set mixes = True."
+                )
 
 
 def _check_transplant(job: Job) -> None:
