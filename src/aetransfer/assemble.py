@@ -10,6 +10,7 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
+from torch import nn
 
 from aetransfer.batch_norm import shares_statistics
 from aetransfer.callbacks.dead_decoder import DeadDecoder
@@ -29,10 +30,11 @@ from aetransfer.errors import UserError
 from aetransfer.models.base import Model, Pretext, Task
 from aetransfer.models.optimisation import Optimisation
 from aetransfer.networks.encoder import Encoder
-from aetransfer.networks.head import Head
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.member import ALONE, Member
 from aetransfer.sharded import Sharded
+from aetransfer.transfer.arms import Arm
+from aetransfer.transfer.beginning import make_arm
 from aetransfer.transfer.loading import build_encoder
 
 # What a data set's reader gets where its node passes it on, and nobody else.
@@ -72,21 +74,45 @@ def outputs_of(job: Job, class_names: tuple[str, ...]) -> int:
     return kind.outputs_for(class_names, job.data.name) if issubclass(kind, Task) else 0
 
 
-def make_model(job: Job, encoder: Encoder, outputs: int, untrained: tuple[str, ...] = (), trains: bool = True) -> Model:
+def make_head(job: Job, in_features: int, outputs: int) -> nn.Module:
+    """Build the job's head. Raises UserError where it does not map codes (N, in_features) to (N, outputs)."""
+    if job.head is None:
+        raise UserError(f"model={job.model.name} needs the transfer and head groups, and the config lacks one.")
+    head = build(job.head, "head", job.allow, in_features=in_features, outputs=outputs)
+    if not isinstance(head, nn.Module):
+        raise UserError(f"_target_: {job.head.target} is no torch.nn.Module: subclass it.")
+    codes = torch.zeros(2, in_features)
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            given = head.eval()(codes)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise UserError(f"{job.head.target} can't read codes of (2, {in_features}) ({_in_a_line(error)}).") from error
+    if not isinstance(given, torch.Tensor) or given.shape != (2, outputs):
+        what = f"a tensor of {tuple(given.shape)}" if isinstance(given, torch.Tensor) else type(given).__qualname__
+        raise UserError(f"{job.head.target} gives {what} for 2 codes: give (2, {outputs}), as outputs={outputs} asks.")
+    return head.train()
+
+
+def make_model(
+    job: Job,
+    encoder: Encoder,
+    outputs: int,
+    arm: Arm | None = None,
+    untrained: tuple[str, ...] = (),
+    trains: bool = True,
+) -> Model:
     """Wrap the encoder in the job's model; its architecture goes into every checkpoint.
 
-    outputs: as `outputs_of` gives them. untrained: parts of the encoder that are so, beside what the model leaves so.
-    trains: whether its optimiser and schedule are needed. Raises UserError where one of the targets is of another kind,
-    or refuses its keys.
+    outputs: as `outputs_of` gives them. arm: what the encoder began by. untrained: parts of the encoder that the source
+    left so. trains: whether arm, optimiser and schedule are needed. Raises UserError where one of the targets is of
+    another kind, or refuses its keys.
     """
     kind = class_of_model(job.model.target, job.allow)
     if not issubclass(kind, Pretext | Task):
         raise UserError(f"_target_: {job.model.target} is no model: subclass {Pretext.__module__}.Pretext or Task.")
     given: dict[str, Any] = {"encoder": encoder}
     if issubclass(kind, Task):
-        if job.head is None or job.transfer is None:
-            raise UserError(f"model={job.model.name} needs the transfer and head groups, and the config lacks one.")
-        given |= {"head": Head(encoder.latent_dim, outputs, job.head.hidden), "outputs": outputs}
+        given |= {"head": make_head(job, encoder.latent_dim, outputs), "outputs": outputs}
     if job.model.views is not None:
         views = [build(node, "augmentation", job.allow) for node in job.model.views.values() if node is not None]
         given["views"] = views
@@ -94,15 +120,18 @@ def make_model(job: Job, encoder: Encoder, outputs: int, untrained: tuple[str, .
     model.seed = job.seed
     if job.model.monitor is not None:
         model.choose_by(job.model.monitor, job.model.monitor_mode)
-    if isinstance(model, Task) and job.transfer is not None:
-        model.follow(job.transfer)
+    if trains and isinstance(model, Task) and job.transfer is not None:
+        model.follow(arm or make_arm(job.transfer, job.allow))
     model.measure()
     if trains:
         model.optimisation = make_optimisation(job)
         # What an optimiser or a schedule refuses is said before hours of pretraining.
         model.optimisation.make(model.rates(), steps=100, mode=model.monitor_mode)
-    model.untrained = tuple(dict.fromkeys([*model.untrained, *untrained]))
-    hyperparameters = {"architecture": architecture_of(job), "untrained": list(model.untrained)}
+    still = [name for name in untrained if not any(map(_learns, encoder.get_submodule(name).parameters()))]
+    model.untrained = tuple(dict.fromkeys([*model.untrained, *still]))
+    hyperparameters: dict[str, Any] = {"architecture": architecture_of(job), "untrained": list(model.untrained)}
+    if isinstance(model, Task):
+        hyperparameters["outputs"] = outputs
     model.save_hyperparameters(hyperparameters, logger=False)
     # Convolutions run faster channels-last on CPUs and on tensor cores; the weights' layout decides for all of them.
     model.to(memory_format=torch.channels_last)
@@ -111,6 +140,14 @@ def make_model(job: Job, encoder: Encoder, outputs: int, untrained: tuple[str, .
             if any(True for _ in part.parameters()):
                 part.compile()
     return model
+
+
+def _learns(parameter: nn.Parameter) -> bool:
+    return parameter.requires_grad
+
+
+def _in_a_line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")
 
 
 def make_optimisation(job: Job) -> Optimisation:

@@ -4,13 +4,12 @@ import logging
 from typing import Any
 
 from pytorch_lightning import seed_everything
-from torch import Tensor
 
 from aetransfer import logs
 from aetransfer.assemble import architecture_of, make_data, make_encoder, make_model, make_trainer
 from aetransfer.callbacks.progress import Throughput
 from aetransfer.config.nodes import Target
-from aetransfer.config.schema import Data, EvaluationRequest, Head, Job
+from aetransfer.config.schema import Data, EvaluationRequest, Head, HeadNode, Job
 from aetransfer.data.class_names import listed, places_of
 from aetransfer.data.module import ImageDataModule
 from aetransfer.data.reading import other_range
@@ -139,7 +138,7 @@ def _model_to_evaluate(
     check_classes(job.data, data)
     outputs = 0
     if job.head is not None:
-        outputs = outputs_of_head(job.head, content["state_dict"])
+        outputs = outputs_of_head(job.head, content)
         if reads_classes:
             _match_classes(request, directory, job, data, outputs)
     return make_model(job, make_encoder(job), outputs, trains=False)
@@ -201,9 +200,18 @@ def _to_evaluate(job: Job, request: EvaluationRequest) -> Job:
     )
 
 
-def outputs_of_head(head: Head, state: dict[str, Tensor]) -> int:
-    """Return how many numbers a run's head gives. Raises UserError for a head that is not of its config."""
-    biases = [len(tensor) for name, tensor in state.items() if name.startswith("head.") and tensor.ndim == 1]
-    if biases[:-1] != head.hidden or not biases:
-        raise UserError(f"The run's head is not the one of its config, head.hidden={head.hidden}: it is damaged.")
-    return biases[-1]
+def outputs_of_head(head: HeadNode, content: dict[str, Any]) -> int:
+    """Return how many numbers a run's head gives. Raises UserError for a head that is not of its config.
+
+    content: of a checkpoint. Those of earlier versions don't say it, but are of our own heads, whose weights do.
+    """
+    said, state = content["hyper_parameters"].get("outputs"), content["state_dict"]
+    if isinstance(head, Head):
+        biases = [len(tensor) for name, tensor in state.items() if name.startswith("head.") and tensor.ndim == 1]
+        if biases[:-1] != head.hidden or not biases or said not in (None, biases[-1]):
+            raise UserError(f"The run's head is not the one of its config, head.hidden={head.hidden}: it is damaged.")
+        return biases[-1]
+    # Somebody else's checkpoint may ask for more numbers than memory holds; it has none to make them of.
+    if not isinstance(said, int) or not 0 < said <= sum(tensor.numel() for tensor in state.values()):
+        raise UserError(f"The run's checkpoint says that its head gives {said!r} numbers: it is damaged.")
+    return said

@@ -1,6 +1,5 @@
 """The two stages, as one story: find or make the pretraining a transfer declares, train, test, write it down."""
 
-import copy
 import logging
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -16,13 +15,13 @@ from aetransfer.batch_norm import check_smallest_batch
 from aetransfer.callbacks.finite import check_chosen
 from aetransfer.callbacks.no_training import NoTraining
 from aetransfer.callbacks.progress import Throughput
-from aetransfer.config.batches import check_length
+from aetransfer.config.batches import check_length, epochs_of
 from aetransfer.config.schema import Data, GivenEncoder, Job
 from aetransfer.data.module import ImageDataModule, Part
 from aetransfer.data.reading import UNSTATED
 from aetransfer.errors import UserError
 from aetransfer.evaluation.measures import check_measures, measures_of
-from aetransfer.models.base import Model
+from aetransfer.models.base import Model, Task
 from aetransfer.models.length import epochs_trained
 from aetransfer.networks.encoder import Encoder
 from aetransfer.run_page.write import leave_page
@@ -38,9 +37,9 @@ from aetransfer.runs.record import Record
 from aetransfer.runs.trained_on import check_data, check_unchanged, note_data, say_other_data
 from aetransfer.runs.untested import UNTESTED, is_left_to_test
 from aetransfer.sharded import is_sharded
-from aetransfer.transfer.beginning import begin_, strip_
+from aetransfer.transfer.beginning import begin_, make_arm
 from aetransfer.transfer.card import write_cards
-from aetransfer.transfer.exported import read_description, read_state, write_encoder
+from aetransfer.transfer.exported import read_state, write_encoder
 from aetransfer.transfer.preprocessing import Preprocessing
 from aetransfer.transfer.settle import pretraining_of
 
@@ -166,17 +165,16 @@ def execute(
     encoder = make_encoder(job)
     if source is None:
         encoder.normalise.set_statistics(*data.pixel_statistics())
-    else:
-        assert job.transfer is not None
-        begin_(encoder, source, job.transfer, job.seed)
+    arm = None if job.transfer is None else make_arm(job.transfer, job.allow)
+    untrained = () if arm is None else begin_(encoder, source, arm, job.seed)
+    if source is not None:
         log.info("Carried the encoder of %s", source)
-    model = make_model(job, encoder, outputs, _left_untrained(job, source))
+    model = make_model(job, encoder, outputs, arm, untrained)
     about = model.facts(job.model.name)
     check_measures(measures_of(job.evaluation, job.allow), about, job.data.name, classes)
     if record is not None:
         record.describe(about)
-    check_length(job.trainer, data.batches("train"))
-    check_smallest_batch(job, model, data, member.size)
+    _check_training(job, model, data, member.size)
     throughput = throughput or Throughput()
     trainer = make_trainer(job, directory, model, throughput, member)
     stopping.keep_from_lightning(trainer)
@@ -239,10 +237,13 @@ def execute(
     return facts
 
 
-def _left_untrained(job: Job, source: str | None) -> tuple[str, ...]:
-    """Return what a carried encoder's pretext has not trained, and an arm that freezes it does not train either."""
-    freezes = source is not None and job.transfer is not None and job.transfer.freezes
-    return read_description(source).untrained if source is not None and freezes else ()
+def _check_training(job: Job, model: Model, data: ImageDataModule, processes: int) -> None:
+    """Raise UserError for what would go wrong only after a while."""
+    batches = data.batches("train")
+    check_length(job.trainer, batches)
+    if isinstance(model, Task):
+        model.check_arm(epochs_of(job.trainer, batches))
+    check_smallest_batch(job, model, data, processes)
 
 
 def _whole_encoder(job: Job, directory: RunDirectory, model: Model, trainer: Trainer) -> Encoder:
@@ -273,15 +274,15 @@ def _rehearse(job: Job) -> None:
     """Build all that a transfer needs, so that what is wrong with it is said before its pretraining takes hours."""
     encoder = make_encoder(job)
     assert job.transfer is not None
-    strip_(encoder, copy.deepcopy(encoder), job.transfer, job.seed)
+    arm = make_arm(job.transfer, job.allow)
+    begin_(encoder, None, arm, job.seed)
     data = make_data(job.data, job.seed, job.allow, job.stage)
     data.setup("fit")
     classes = check_classes(job.data, data)
-    model = make_model(job, encoder, outputs_of(job, data.class_names))
+    model = make_model(job, encoder, outputs_of(job, data.class_names), arm)
     about = model.facts(job.model.name)
     check_measures(measures_of(job.evaluation, job.allow), about, job.data.name, classes)
-    check_length(job.trainer, data.batches("train"))
-    check_smallest_batch(job, model, data, processes=1)
+    _check_training(job, model, data, processes=1)
     make_trainer(job, RunDirectory.of(job), model, Throughput())
 
 

@@ -104,7 +104,7 @@ def test_the_readme_names_every_option_of_a_group():
 def test_the_packages_that_a_config_may_call_are_those_of_the_page():
     rows = rows_of((DOCS / "security.md").read_text())
     listed = {part: re.findall(r"[\w.]+", packages) for part, packages in rows}
-    names = {"reader": "data.reader", "callback": "callbacks"}
+    names = {"reader": "data.reader", "arm": "transfer", "callback": "callbacks"}
 
     assert listed == {names.get(role, role): list(packages) for role, packages in OWN.items()}
 

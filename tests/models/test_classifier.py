@@ -8,20 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 
-from aetransfer.config.schema import Transfer
 from aetransfer.data.batches import Batch
 from aetransfer.data.draws import Share
-from aetransfer.models.base import layers_reached
 from aetransfer.models.classifier import Classifier
 from aetransfer.models.schedules import cosine, one_cycle
 from aetransfer.networks.conv4 import Conv4
 from aetransfer.networks.head import Head
+from aetransfer.transfer.arms import StandardArm, layers_reached
 from tests.made import TokenEncoder, optimised, trainer_of
 
 ARMS = {
-    "scratch": Transfer(name="scratch", weights="fresh", encoder="trained"),
-    "random_frozen": Transfer(name="random_frozen", weights="fresh", encoder="frozen"),
-    "layerwise": Transfer(name="layerwise", weights="pretrained", encoder="trained", layer_decay=0.5),
+    "scratch": StandardArm(weights="fresh", encoder="trained"),
+    "random_frozen": StandardArm(weights="fresh", encoder="frozen"),
+    "layerwise": StandardArm(weights="pretrained", encoder="trained", layer_decay=0.5),
 }
 
 
@@ -29,10 +28,10 @@ def make_classifier(freeze, **encoder):
     return make_arm(ARMS["random_frozen" if freeze else "scratch"], **encoder)
 
 
-def make_arm(transfer, **encoder):
+def make_arm(arm, **encoder):
     body = Conv4(input_shape=(1, 16, 16), latent_dim=6, widths=[4, 8], **encoder)
     model = Classifier(body, Head(6, 3), 3)
-    model.follow(transfer)
+    model.follow(arm)
     return optimised(model)
 
 
@@ -91,10 +90,10 @@ def test_an_encoder_that_is_trained_gets_gradients():
 
 @pytest.mark.parametrize("mode", [None, True, False])
 def test_a_frozen_layer_leaves_the_layers_within_it_in_their_mode(mode):
-    transfer = Transfer(name="transplant_frozen", weights="transplanted", encoder="transplant_frozen", transplanted=3)
+    arm = StandardArm(weights="transplanted", encoder="transplant_frozen", transplanted=3)
     encoder = TokenEncoder(input_shape=(1, 16, 16), latent_dim=6)
     model = Classifier(encoder, Head(6, 3), 3)
-    model.follow(transfer)
+    model.follow(arm)
     if mode is not None:
         model.train(mode)
 

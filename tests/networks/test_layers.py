@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from aetransfer.callbacks.scalars import gradient_norm
-from aetransfer.config.schema import Transfer
 from aetransfer.models.classifier import Classifier
 from aetransfer.networks.conv4 import Conv4
 from aetransfer.networks.encoder import Encoder
 from aetransfer.networks.head import Head
+from aetransfer.transfer.arms import StandardArm
 from aetransfer.transfer.controls import transplant_
 from tests.made import ResidualEncoder, TokenEncoder, optimised, trainer_of
 
@@ -26,9 +26,8 @@ def make(kind=ResidualEncoder, seed=0, **settings):
 
 
 def make_arm(network, **arm):
-    transfer = Transfer(**({"name": "mine", "weights": "pretrained", "encoder": "trained"} | arm))
     model = Classifier(network, Head(6, 3), 3)
-    model.follow(transfer)
+    model.follow(StandardArm(**({"weights": "pretrained", "encoder": "trained"} | arm)))
     return optimised(model)
 
 
@@ -75,9 +74,7 @@ def test_a_transplant_takes_whole_blocks(layers):
 
 def test_frozen_blocks_keep_every_byte_and_the_others_learn():
     encoder = make()
-    model = make_arm(
-        encoder, name="transplant_frozen", weights="transplanted", encoder="transplant_frozen", transplanted=2
-    )
+    model = make_arm(encoder, weights="transplanted", encoder="transplant_frozen", transplanted=2)
     before = {name: state_of(module) for name, module in encoder.named_children()}
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     model(torch.rand(8, 1, 16, 16)).square().sum().backward()

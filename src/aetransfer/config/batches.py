@@ -23,10 +23,22 @@ def check_length(training: Training, batches: int) -> None:
     every = training.check_val_every_n_epoch
     if every is None or training.max_steps is None:
         return
-    steps = -(-batches // training.accumulate_grad_batches)
+    steps = _steps(training, batches)
     epochs = -(-training.max_steps // steps)
     if every > epochs:
         raise UserError(
             f"trainer.check_val_every_n_epoch={every}, but trainer.max_steps={training.max_steps} ends in epoch "
             f"{epochs}, of {steps} steps each: lower it."
         )
+
+
+def epochs_of(training: Training, batches: int) -> float:
+    """Return how many epochs a training has, of so many batches each before any limit."""
+    if training.max_steps is None:
+        assert training.max_epochs is not None
+        return training.max_epochs
+    return training.max_steps / _steps(training, limited(training.limit_train_batches, batches))
+
+
+def _steps(training: Training, batches: int) -> int:
+    return -(-batches // training.accumulate_grad_batches)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from aetransfer.config.measures import Measures
 from aetransfer.config.nodes import (
@@ -166,7 +166,19 @@ Schedule = Annotated[SchedulerNode | None, BeforeValidator(_none)]
 
 
 class Head(Node):
+    target: Literal["aetransfer.networks.head.Head"] = Field("aetransfer.networks.head.Head", alias="_target_")
     hidden: Widths = [64]
+
+
+class CustomHead(Target):
+    """Anybody's module, from codes (N, in_features) to (N, outputs)."""
+
+
+HEAD = "aetransfer.networks.head.Head"
+HeadNode = Annotated[
+    Annotated[Head, Tag(HEAD)] | Annotated[CustomHead, Tag("custom")],
+    Discriminator(lambda node: HEAD if _get(node, "_target_", "target") in (None, HEAD) else "custom"),
+]
 
 
 # What the names of the arms promise: the encoder's first weights, how it is trained, whether the head is linear, and
@@ -187,26 +199,38 @@ ARMS = {
 }
 
 
-class Transfer(Node):
-    """An arm. `control`: the arm that carries nothing and is otherwise the same; None for such an arm itself."""
+class Arm(Target):
+    """What is asked of an arm before it is built, and its class is not given.
+
+    control: the arm that carries nothing and is otherwise the same; None for such an arm itself. linear_head: whatever
+    the head group says. channels: how a source of another number of channels than the target is met.
+    """
 
     name: Name
+    control: Name | None = None
+    linear_head: bool = False
+    channels: Literal["inflate", "grey", "repeat_source"] = "inflate"
+
+    def as_written(self) -> dict[str, Any]:
+        return self.model_dump(by_alias=True, exclude={"name", "carries", "control", "linear_head", "channels"})
+
+
+class Transfer(Arm):
+    """An arm of the program's."""
+
+    model_config = ConfigDict(extra="forbid")
+    target: Literal["aetransfer.transfer.arms.StandardArm"] = Field(
+        "aetransfer.transfer.arms.StandardArm", alias="_target_"
+    )
     weights: Literal["fresh", "pretrained", "shuffled", "moments", "transplanted"]
     encoder: Literal["trained", "frozen", "gradual", "transplant_frozen"]
-    linear_head: bool = False
     layer_decay: Annotated[float, BeforeValidator(no_bool), Field(gt=0, le=1)] = 1.0
     unfrozen_by: Annotated[float, BeforeValidator(no_bool), Field(gt=0, le=1)] = 0.5
     transplanted: NonNegativeInt | None = None
-    control: Name | None = None
-    channels: Literal["inflate", "grey", "repeat_source"] = "inflate"
 
     @property
     def carries(self) -> bool:
         return self.weights != "fresh"
-
-    @property
-    def freezes(self) -> bool:
-        return self.encoder == "frozen"
 
     @model_validator(mode="after")
     def _transplants_what_is_said(self) -> Self:
@@ -230,6 +254,36 @@ class Transfer(Node):
                 "transfer.name"
             )
         return self
+
+
+class CustomTransfer(Arm):
+    """An arm by a class of somebody's. carries: whether there is a pretraining that it starts from."""
+
+    carries: bool = True
+
+    @model_validator(mode="after")
+    def _has_a_name_of_its_own(self) -> Self:
+        if self.name in ARMS:
+            raise ValueError(f"is called {self.name}, which means another arm: give it another transfer.name")
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_control_or_is_one(self) -> Self:
+        if self.carries and self.control in (None, self.name):
+            raise ValueError(
+                "carries an encoder and needs a control: name the arm that is the same but carries nothing with "
+                "transfer.control=scratch, or say transfer.carries=false"
+            )
+        if not self.carries and self.control is not None:
+            raise ValueError(f"carries nothing, which makes it a control itself: leave out control={self.control}")
+        return self
+
+
+ARM = "aetransfer.transfer.arms.StandardArm"
+TransferNode = Annotated[
+    Annotated[Transfer, Tag(ARM)] | Annotated[CustomTransfer, Tag("custom")],
+    Discriminator(lambda node: ARM if _get(node, "_target_", "target") in (None, ARM) else "custom"),
+]
 
 
 class Training(Node):
@@ -309,7 +363,7 @@ class Pretraining(Node):
     data: Data
     encoder: EncoderNode
     model: ModelNode
-    head: Head | None = None
+    head: HeadNode | None = None
     optimizer: OptimizerNode
     scheduler: Schedule = None
     trainer: Training
@@ -329,7 +383,7 @@ Source = Annotated[
 ]
 
 # What pydantic puts into an error's location beside keys: the alternatives above.
-TAGS = {CONV4, "custom", "given", "declared", "int", "float", "bool", "str"}
+TAGS = {CONV4, HEAD, ARM, "custom", "given", "declared", "int", "float", "bool", "str"}
 
 
 class Paths(Node):
@@ -350,8 +404,8 @@ class Job(Node):
     model: ModelNode
     optimizer: OptimizerNode
     scheduler: Schedule = None
-    head: Head | None = None
-    transfer: Transfer | None = None
+    head: HeadNode | None = None
+    transfer: TransferNode | None = None
     pretrain: Source | None = None
     trainer: Trainer
     callbacks: dict[str, Callback | None] = {}

@@ -19,6 +19,7 @@ PACKAGES = ("aetransfer", "pytorch_lightning", "torch")
 GIVEN_LATER = {
     "encoder": ("input_shape",),
     "model": ("encoder",),
+    "head": ("in_features", "outputs"),
     "optimizer": ("params",),
     "scheduler": ("optimizer",),
 }
@@ -29,7 +30,12 @@ OFFERED = {
     "scheduler": ("total_steps", "T_max", "max_lr", "mode"),
 }
 # Keys of a node that its class is not given: see `aetransfer.config.nodes`.
-OF_NODES = {"model": ("monitor", "monitor_mode", "views"), "optimizer": ("encoder_lr",), "scheduler": ("interval",)}
+OF_NODES = {
+    "model": ("monitor", "monitor_mode", "views"),
+    "transfer": ("name", "carries", "control", "linear_head", "channels"),
+    "optimizer": ("encoder_lr",),
+    "scheduler": ("interval",),
+}
 # Annotations that need no import to be understood.
 PLAIN: dict[str, Any] = {"int": int, "float": float, "bool": bool, "str": str}
 NUMBERS = ("PositiveInt", "NonNegativeInt", "PositiveFloat", "NonNegativeFloat", "Margin", "Seed")

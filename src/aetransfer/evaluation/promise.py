@@ -14,7 +14,7 @@ from aetransfer.evaluation.outcome import Cell, Outcome
 from aetransfer.evaluation.subject import Subject
 from aetransfer.evaluation.transferability import h_score, logme, shrunk_h_score
 from aetransfer.networks.encoder import Encoder
-from aetransfer.transfer.beginning import begin_
+from aetransfer.transfer.beginning import begin_, make_arm
 
 BATCH = 500
 SCORES = ("logme", "h_score", "shrunk_h_score")
@@ -66,10 +66,9 @@ def _carried(subject: Subject) -> Encoder:
     if subject.job.stage == "pretrain":
         return subject.encoder
     encoder = subject.random_encoder(subject.job.seed)
-    if subject.source is None:
-        return encoder
     assert subject.job.transfer is not None
-    begin_(encoder.cpu(), subject.source, subject.job.transfer, subject.job.seed)
+    arm = make_arm(subject.job.transfer, subject.job.allow)
+    begin_(encoder.cpu(), subject.source, arm, subject.job.seed)
     return encoder.to(subject.device)
 
 

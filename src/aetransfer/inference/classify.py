@@ -30,7 +30,7 @@ class Probabilities(nn.Module):
         job = directory.read_config().model_copy(update={"allow": list(allow)})
         assert job.head is not None, "a transfer has a head"
         content = read_checkpoint(directory.best)
-        if outputs_of_head(job.head, content["state_dict"]) != classes:
+        if outputs_of_head(job.head, content) != classes:
             raise UserError(
                 f"The head in {directory.best} is another than the one that {directory.config} and "
                 f"{directory.encoder_card} describe, with {classes} classes: they are not of one run."

@@ -5,6 +5,7 @@ equal numbers on any number of processes, resume within an epoch, learning rates
 """
 
 import inspect
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal
@@ -14,7 +15,6 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from aetransfer.config.schema import Transfer
 from aetransfer.data.batches import Batch
 from aetransfer.data.draws import Draws
 from aetransfer.errors import UserError
@@ -25,6 +25,7 @@ from aetransfer.models.length import epochs_of
 from aetransfer.models.metrics import Mean
 from aetransfer.models.optimisation import Optimisation, Rates
 from aetransfer.networks.encoder import Encoder
+from aetransfer.transfer.arms import Arm, rates_of, summary_of, trained_layers
 
 Outputs = dict[str, Tensor]
 
@@ -234,12 +235,15 @@ class Task(Model):
     is settled when training begins. The gradients of its frozen layers are dropped instead.
     """
 
-    transfer: Transfer | None = None
+    arm: Arm = Arm()
 
     def __init__(self, encoder: Encoder, head: nn.Module, outputs: int) -> None:
         """outputs: how many numbers the head gives."""
         super().__init__(encoder)
         self.head, self.outputs = head, outputs
+        # What a strategy wraps around them later leaves them as they are.
+        self._layers = encoder.modules_of_layers()
+        self._factors = [1.0] * len(self._layers)
         self.freeze_encoder = False
         self.frozen_layers: list[nn.Module] = []
 
@@ -251,18 +255,24 @@ class Task(Model):
         Raises UserError for data that the task can't learn.
         """
 
-    def follow(self, transfer: Transfer) -> None:
-        """Freeze what an arm freezes."""
-        self.transfer, self.freeze_encoder = transfer, transfer.freezes
+    def follow(self, arm: Arm) -> None:
+        """Freeze what an arm never trains. Raises UserError for an arm without a rate for each layer."""
+        self.arm, self._factors = arm, rates_of(arm, len(self._layers))
+        self.freeze_encoder = not any(self._factors)
         if self.freeze_encoder:
             self.encoder.requires_grad_(False)
-        if transfer.encoder == "transplant_frozen":
-            kept = self.encoder.modules_of_layers()[: transfer.transplanted]
-            self.frozen_layers = [module for layer in kept for module in layer]
-            for module in self.frozen_layers:
-                for parameter in module.parameters(recurse=False):
-                    parameter.requires_grad_(False)
+        self.frozen_layers = self._frozen_in([True] * len(self._layers))
+        for parameter in _own_parameters(self.frozen_layers):
+            parameter.requires_grad_(False)
         self.train()
+
+    def check_arm(self, epochs: float) -> None:
+        """Raise UserError for an arm that does not say of each layer whether it is trained in an epoch."""
+        for epoch in range(min(math.ceil(epochs), 1000)):
+            trained_layers(self.arm, len(self._layers), epoch, epochs)
+
+    def facts(self, name: str) -> ModelFacts:
+        return super().facts(name).model_copy(update={"arm": summary_of(self.arm)})
 
     def train(self, mode: bool = True) -> "Task":
         super().train(mode)
@@ -280,12 +290,17 @@ class Task(Model):
         self._freeze_for_epoch()
 
     def _freeze_for_epoch(self) -> None:
-        """Freeze what a gradual arm has not reached in this epoch: a function of the epoch, so a resume finds it."""
-        if self.transfer is not None and self.transfer.encoder == "gradual":
-            layers, epochs = self.encoder.modules_of_layers(), epochs_of(self.trainer)
-            reached = layers_reached(self.trainer.current_epoch, epochs, len(layers), self.transfer.unfrozen_by)
-            self.frozen_layers = [module for layer in layers[: len(layers) - reached] for module in layer]
+        """Freeze what the arm does not train in this epoch: a function of the epoch, so a resume finds it."""
+        epoch, epochs = self.trainer.current_epoch, epochs_of(self.trainer)
+        frozen = self._frozen_in(trained_layers(self.arm, len(self._layers), epoch, epochs))
+        if frozen != self.frozen_layers:
+            self.frozen_layers = frozen
             self.train()
+
+    def _frozen_in(self, trains: list[bool]) -> list[nn.Module]:
+        """Return the modules that get no update where the arm trains these layers."""
+        each = zip(self._layers, self._factors, trains, strict=True)
+        return [module for layer, factor, trained in each if not (factor and trained) for module in layer]
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         for module in self.frozen_layers:
@@ -299,28 +314,17 @@ class Task(Model):
         return self.head(codes)
 
     def rates(self) -> Rates:
-        """Give each layer the learning rate of the one above it times the arm's decay (Clark et al. 2020, ELECTRA)."""
-        rates, decay = dict(super().rates()), self.transfer.layer_decay if self.transfer is not None else 1.0
-        if decay == 1:
+        """Give each layer that is trained the encoder's learning rate times the arm's factor."""
+        rates = dict(super().rates())
+        if {*self._factors} <= {0, 1}:
             return rates
         _, rate = rates.pop("encoder")
         if rate is None:
-            raise UserError("transfer.layer_decay is of a learning rate: set optimizer.lr.")
-        layers = self.encoder.modules_of_layers()
-        decayed = {
-            f"encoder_{place}": (_own_parameters(layer), rate * decay ** (len(layers) - place))
-            for place, layer in enumerate(layers)
-        }
-        return {**decayed, **rates}
+            raise UserError("The arm's rates are factors of a learning rate: set optimizer.lr.")
+        each = enumerate(zip(self._layers, self._factors, strict=True))
+        own = {f"encoder_{place}": (_own_parameters(layer), rate * factor) for place, (layer, factor) in each}
+        return {**own, **rates}
 
 
 def _own_parameters(layer: Iterable[nn.Module]) -> list[nn.Parameter]:
     return [parameter for module in layer for parameter in module.parameters(recurse=False)]
-
-
-def layers_reached(epoch: int, epochs: float, layers: int, unfrozen_by: float) -> int:
-    """Count the layers, from the bottleneck down, that train in an epoch (from 0) of a gradual arm.
-
-    They join evenly spaced; all of them train from epoch `unfrozen_by * epochs` on.
-    """
-    return sum(epoch >= unfrozen_by * epochs * place / layers for place in range(1, layers + 1))

@@ -63,7 +63,7 @@ class ModelFacts(BaseModel):
     can: of reconstruct, decode, sample, posterior and classify (see `aetransfer.models.capabilities`); None where
     nobody knows. monitor: what chose the epoch. metrics: by the name that follows val/ or test/, the most telling
     first. untrained: the parts of the encoder that it leaves as they began. caveats: what its numbers must be read
-    with.
+    with. arm: what an arm of one's own does with the encoder.
     """
 
     name: Name = ""
@@ -75,6 +75,7 @@ class ModelFacts(BaseModel):
     metrics: Annotated[dict[Name, Quantity], Field(max_length=50)] = {}
     untrained: Annotated[list[Name], Field(max_length=20)] = []
     caveats: Annotated[list[Sentence], Field(max_length=20)] = []
+    arm: Sentence = ""
 
     def does(self, capability: str) -> bool:
         """Tell whether it is known to do that."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from aetransfer.commands import again, allowed, command, of_control
 from aetransfer.config.quoting import quoted
+from aetransfer.config.schema import ARM
 from aetransfer.errors import UserError
 from aetransfer.html.picture import Picture
 from aetransfer.run_page.curves import Chart, charts
@@ -22,6 +23,7 @@ from aetransfer.sweeps.tables import TextTable
 from aetransfer.transfer.card import caveats
 
 LOG_LINES = 25
+SCRATCH = {"_target_": ARM, "weights": "fresh", "encoder": "trained"}
 
 
 @dataclass(frozen=True)
@@ -94,9 +96,8 @@ def _is_tested(subject: Subject) -> bool:
 
 def _title(subject: Subject) -> str:
     config, model = subject.config, subject.model
-    fresh = (
-        config.get("transfer.weights", "fresh") == "fresh" and config.get("transfer.encoder", "trained") == "trained"
-    )
+    arm = [config.get(f"transfer.{key}", usual) for key, usual in SCRATCH.items()]
+    fresh = arm == [*SCRATCH.values()]
     if fresh and model.does("classify"):
         return f"{capitalised(model.title)} of {config.get('data.name')}, from scratch"
     if subject.told.stage == "pretrain":
@@ -129,11 +130,17 @@ def _lead(subject: Subject) -> str:
     if told.stage == "pretrain":
         what = subject.model.summary
     else:
-        start = STARTS.get(str(config.get("transfer.weights")), str(config.get("transfer.weights")))
-        treatment = TREATMENTS.get(str(config.get("transfer.encoder")), str(config.get("transfer.encoder")))
-        what = f"{capitalised(subject.model.titled)} whose encoder {start} and {treatment}"
+        what = f"{capitalised(subject.model.titled)} whose encoder {_arm(subject)}"
     took = f" It took {duration(told.timing.seconds)}." if told.timing.seconds else ""
     return f"{what}: {', '.join(parts)}.{took}"
+
+
+def _arm(subject: Subject) -> str:
+    config = subject.config
+    if config.get("transfer._target_", ARM) != ARM:
+        return subject.model.arm or f"is treated as the arm {subject.told.arm} says"
+    weights, encoder = str(config.get("transfer.weights")), str(config.get("transfer.encoder"))
+    return f"{STARTS.get(weights, weights)} and {TREATMENTS.get(encoder, encoder)}"
 
 
 def _problem(subject: Subject) -> Problem:

@@ -14,7 +14,18 @@ from typing import TYPE_CHECKING, Any
 from aetransfer.config.instantiate import bind, check_allowed
 from aetransfer.config.nodes import ModelNode, OptimizerNode, SchedulerNode, Target
 from aetransfer.config.old_names import oldest, oldest_augment
-from aetransfer.config.schema import Data, GivenEncoder, Job, Paths, Pretraining, Training, Transfer
+from aetransfer.config.schema import (
+    ARM,
+    HEAD,
+    Data,
+    GivenEncoder,
+    Job,
+    Paths,
+    Pretraining,
+    Training,
+    Transfer,
+    TransferNode,
+)
 from aetransfer.data.contents import Contents, contents_of, is_ours, is_place
 from aetransfer.errors import UserError
 
@@ -23,6 +34,8 @@ if TYPE_CHECKING:
 
 # Of the trainer's settings beyond Training, those that change a transfer's numbers.
 HARDWARE = ("accelerator", "devices", "num_nodes", "deterministic", "benchmark")
+# What nodes are of that have not always had a class.
+UNSAID = [("_target_", HEAD), ("_target_", ARM)]
 
 
 def config_digest(job: Job) -> str:
@@ -138,7 +151,7 @@ def decisive(job: Job) -> dict[str, Any]:
     }
     if job.stage == "transfer":
         assert job.transfer is not None and job.head is not None
-        parts["head"] = job.head.model_dump()
+        parts["head"] = job.head.as_written()
         parts["arm"] = _arm(job.transfer)
         parts["hardware"] = {key: getattr(job.trainer, key) for key in HARDWARE}
         if job.transfer.carries:
@@ -146,14 +159,14 @@ def decisive(job: Job) -> dict[str, Any]:
     return parts
 
 
-def _arm(transfer: Transfer) -> dict[str, Any]:
+def _arm(transfer: TransferNode) -> dict[str, Any]:
     """Leave out an arm's name and control, what only other arms heed, and what data and head already say."""
-    left_out = {"name", "control", "channels", "linear_head"}
-    if transfer.freezes:
-        left_out.add("layer_decay")
-    if transfer.encoder != "gradual":
-        left_out.add("unfrozen_by")
-    return transfer.model_dump(exclude=left_out)
+    arm = transfer.as_written()
+    if isinstance(transfer, Transfer) and transfer.encoder == "frozen":
+        del arm["layer_decay"]
+    if isinstance(transfer, Transfer) and transfer.encoder != "gradual":
+        del arm["unfrozen_by"]
+    return arm
 
 
 def _source(pretrain: Pretraining | GivenEncoder | None) -> dict[str, Any]:
@@ -164,7 +177,7 @@ def _source(pretrain: Pretraining | GivenEncoder | None) -> dict[str, Any]:
         "seed": pretrain.seed,
         "data": _data(pretrain.data),
         **_learning(pretrain.model, pretrain.optimizer, pretrain.scheduler),
-        "head": None if pretrain.head is None else pretrain.head.model_dump(),
+        "head": None if pretrain.head is None else pretrain.head.as_written(),
         "training": _training(pretrain.trainer),
     }
 
@@ -211,7 +224,7 @@ def _canonical(value: Any) -> Any:
         return {
             str(key): oldest(item) if key == "_target_" else _canonical(item)
             for key, item in value.items()
-            if item is not None
+            if item is not None and (key, item) not in UNSAID
         }
     if isinstance(value, list | tuple):
         return [_canonical(item) for item in value]

@@ -34,7 +34,7 @@ FOLLOWERS = {
     "pretrain": ("pretrain.",),
     "encoder": ("encoder.",),
     "model": ("",),
-    "transfer": ("transfer.", "head.", "model.", "callbacks."),
+    "transfer": ("transfer.", "head", "model.", "callbacks."),
 }
 # Beside aetransfer.runs.identity's reasons: a seed is what a group is averaged over, and the encoder of a pretraining
 # is its transfer's.
@@ -132,8 +132,8 @@ def decisive_settings(run: CollectedRun) -> dict[str, Any]:
             continue
         if key.startswith("trainer.") and key not in TRAINER:
             continue
-        name = CHOICES.get(key, key.removesuffix("._target_") if key.startswith("callbacks.") else key)
-        settled[name] = value.rpartition(".")[2] if key == "encoder._target_" else value
+        name = CHOICES.get(key, key.removesuffix("._target_") if key.startswith(("callbacks.", "head.")) else key)
+        settled[name] = value.rpartition(".")[2] if key in ("encoder._target_", "head._target_") else value
     return settled
 
 

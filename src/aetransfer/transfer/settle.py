@@ -136,8 +136,12 @@ def _nodes(job: Job) -> list[tuple[Node, Role, str | None]]:
             named = [(f"{prefix}{place}.{name}", node) for name, node in transforms.items()]
             nodes += [(node, "augmentation", key) for key, node in named if node is not None]
         nodes.append((stage.optimizer, "optimizer", f"{prefix}optimizer"))
+        if stage.head is not None:
+            nodes.append((stage.head, "head", f"{prefix}head"))
         if stage.scheduler is not None:
             nodes.append((stage.scheduler, "scheduler", f"{prefix}scheduler"))
+    if job.transfer is not None:
+        nodes.append((job.transfer, "arm", "transfer"))
     nodes += [(node, "measure", f"evaluation.{name}") for name, node in chosen(job.evaluation).items()]
     nodes += [(node, "callback", None) for node in job.callbacks.values() if node is not None]
     return [*nodes, *((node, "logger", None) for node in job.logger.values() if node is not None)]
@@ -181,13 +185,9 @@ def _check_mixes(prefix: str, stage: Job | Pretraining, allow: list[str]) -> Non
 
 def _check_transplant(job: Job) -> None:
     # How many layers another encoder has, only the encoder itself knows, once it is built.
-    if job.transfer is None or job.transfer.transplanted is None or not isinstance(job.encoder, Conv4Encoder):
-        return
-    if job.transfer.transplanted > job.encoder.layers:
-        raise UserError(
-            f"transfer.transplanted={job.transfer.transplanted}, but the encoder has {job.encoder.layers} layers: "
-            "lower it."
-        )
+    match job.transfer, job.encoder:
+        case Transfer(transplanted=int(layers)), Conv4Encoder() as encoder if layers > encoder.layers:
+            raise UserError(f"transfer.transplanted={layers}, but the encoder has {encoder.layers} layers: lower it.")
 
 
 def _check_stage(job: Job, overrides: list[str]) -> None:
