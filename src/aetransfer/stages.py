@@ -37,7 +37,7 @@ from aetransfer.runs.record import Record
 from aetransfer.runs.trained_on import check_data, check_unchanged, note_data, say_other_data
 from aetransfer.runs.untested import UNTESTED, is_left_to_test
 from aetransfer.sharded import is_sharded
-from aetransfer.transfer.beginning import begin_, make_arm
+from aetransfer.transfer.beginning import Begun, begin_, make_arm
 from aetransfer.transfer.card import write_cards
 from aetransfer.transfer.exported import read_state, write_encoder
 from aetransfer.transfer.preprocessing import Preprocessing
@@ -163,13 +163,16 @@ def execute(
     classes = check_classes(job.data, data)
     outputs = outputs_of(job, data.class_names)
     encoder = make_encoder(job)
+    begun = Begun(())
     if source is None:
         encoder.normalise.set_statistics(*data.pixel_statistics())
     arm = None if job.transfer is None else make_arm(job.transfer, job.allow)
-    untrained = () if arm is None else begin_(encoder, source, arm, job.seed)
+    if arm is not None:
+        given = job.pretrain if isinstance(job.pretrain, GivenEncoder) else None
+        begun = begin_(encoder, source, arm, job.seed, given)
     if source is not None:
         log.info("Carried the encoder of %s", source)
-    model = make_model(job, encoder, outputs, arm, untrained)
+    model = make_model(job, encoder, outputs, arm, begun.untrained)
     about = model.facts(job.model.name)
     check_measures(measures_of(job.evaluation, job.allow), about, job.data.name, classes)
     if record is not None:
@@ -225,6 +228,8 @@ def execute(
                 "images_per_second": round(throughput.images_per_second, 1),
             },
         }
+        if begun.taken is not None:
+            facts["weights"] = begun.taken.plain()
         if data.has_test and not tests:
             facts[UNTESTED] = True
         if trainer.is_global_zero:

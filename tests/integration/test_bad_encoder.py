@@ -11,7 +11,9 @@ from safetensors.torch import load_file, save_file
 
 from aetransfer import stages
 from aetransfer.assemble import make_encoder
+from aetransfer.errors import UserError
 from aetransfer.transfer.exported import write_encoder
+from aetransfer.transfer.loading import load_encoder
 from tests.integration.conftest import ALLOWED, TINY, assert_is_one_sentence, assert_refused, job_of
 
 
@@ -84,7 +86,7 @@ def that_names_an_untrained_part_it_does_not_have(path):
 
 BAD_ENCODERS = [
     (cut_short, "{} is truncated or no safetensors file (Error while deserializing header: incomplete metadata, file not fully covered)."),
-    (of_another_program, "{} is no encoder of this program: its header does not say aetransfer-encoder-1."),
+    (of_another_program, "{} does not say what its images were standardised by: add the mean and deviation of each channel, of pixels in [0, 1] (ImageNet's are pretrain.mean=[0.485,0.456,0.406] pretrain.deviation=[0.229,0.224,0.225])."),
     (without_architecture, "{} is damaged: its header does not say which encoder it holds."),
     (with_half_an_architecture, "{} is damaged: what it says of its encoder lacks the class or the shape of its inputs."),
     (that_calls_something_else, f"_target_: os.system is outside the packages that the encoder of a config may come from ({ALLOWED['encoder']}): if it is yours, add allow=[os] to the command line."),
@@ -115,6 +117,16 @@ def test_a_given_encoder_that_does_not_fit_what_was_asked_for_is_refused(torchle
 
     assert_refused(done, sentence.format(encoder))
     assert not done.torch
+
+
+def test_an_encoder_of_another_program_is_not_loaded_as_ours(encoder):
+    of_another_program(encoder)
+
+    with pytest.raises(UserError) as caught:
+        load_encoder(encoder)
+    assert (
+        str(caught.value) == f"{encoder} is no encoder of this program: its header does not say aetransfer-encoder-1."
+    )
 
 
 def test_a_given_encoder_is_taken_where_what_was_asked_for_is_what_it_is(encoder):

@@ -84,6 +84,9 @@ BASES: dict[Role, tuple[str, ...]] = {
 MIXING = "aetransfer.data.mixing"
 # What a logger sends to, by the logger's name: a package, and the extra of this one that brings it.
 SERVICES = {"WandbLogger": "wandb", "MLFlowLogger": "mlflow"}
+# The same of an encoder.
+TIMM = "aetransfer.networks.backbone.Timm"
+LIBRARIES = {TIMM: "timm"}
 
 
 def check_allow(allow: Sequence[str], overrides: Sequence[str]) -> None:
@@ -155,9 +158,9 @@ def check_node(
         _check_takes_shape(target, parameters_of(target, allow))
     if (found := declared(target, readable(allow))) is not None:
         _fitted(found.name, found.signature, keys, (*later, *_offered(role, found.signature)), place)
-    service = SERVICES.get(target.rpartition(".")[2]) if role == "logger" else None
-    if service is not None and find_spec(service) is None:
-        raise UserError(f"{target} needs {service}: pip install 'aetransfer[{service}]'.")
+    needed = SERVICES.get(target.rpartition(".")[2]) if role == "logger" else LIBRARIES.get(target)
+    if needed is not None and find_spec(needed) is None:
+        raise UserError(f"{target} needs {needed}: pip install 'aetransfer[{needed}]'.")
 
 
 def _offered(role: Role, signature: inspect.Signature) -> list[str]:

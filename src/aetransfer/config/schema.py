@@ -27,6 +27,7 @@ from aetransfer.config.nodes import (
     Node,
     NonNegativeFloat,
     NonNegativeInt,
+    Number,
     OptimizerNode,
     Place,
     PositiveFloat,
@@ -144,7 +145,9 @@ class Conv4Encoder(Node):
 
 
 class CustomEncoder(Target):
-    latent_dim: Width
+    """latent_dim: null for a code that is the features, of an encoder that can be told so."""
+
+    latent_dim: Width | None
 
     def check_image_size(self, size: int, data: str) -> None:
         """Only the encoder itself can know; it raises when it is built or first called."""
@@ -371,10 +374,26 @@ class Pretraining(Node):
 
 
 class GivenEncoder(Node):
-    """A finished run's directory, a checkpoint or an exported encoder; `digest` is filled in once it was read."""
+    """A finished run's directory, a checkpoint, an exported encoder, or a file of others' weights; `digest` is filled
+    in once it was read.
+
+    Of others' weights alone: prefix, which of the names in the file are the network's; mean, deviation: what its input
+    is standardised by, a channel, of pixels in [0, 1].
+    """
 
     path: str
     digest: str | None = None
+    prefix: str | None = None
+    mean: Annotated[list[Number], Field(min_length=1)] | None = None
+    deviation: Annotated[list[PositiveFloat], Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _has_both(self) -> Self:
+        if (self.mean is None) != (self.deviation is None):
+            raise ValueError("has one of mean and deviation: give both")
+        if self.mean is not None and self.deviation is not None and len(self.mean) != len(self.deviation):
+            raise ValueError("has mean and deviation of different lengths: give one number a channel")
+        return self
 
 
 Source = Annotated[

@@ -15,12 +15,17 @@ Extract = Callable[[Tensor], Tensor]
 
 
 def pooled(maps: Tensor, max_features: int) -> Tensor:
-    """Flatten (N, C, S, S) to (N, at most max_features), but no less than one average a channel.
+    """Flatten (N, C, S, S) or (N, S, S, C) to (N, at most max_features), but no less than one average a channel.
 
-    Too large a map is averaged over equal windows to the largest grid that fits. Vectors (N, D) stay as they are.
+    Too large a map is averaged over equal windows to the largest grid that fits, tokens (N, L, D) over all of them.
+    Vectors (N, D) stay as they are.
     """
     if maps.ndim == 2:
         return maps
+    if maps.ndim == 3:
+        return maps.mean(1)
+    if maps.shape[2] != maps.shape[3]:
+        maps = maps.movedim(3, 1)
     channels, size = maps.shape[1], maps.shape[2]
     assert maps.shape[2] == maps.shape[3], maps.shape
     grids = [grid for grid in range(1, size + 1) if size % grid == 0 and channels * grid * grid <= max_features]

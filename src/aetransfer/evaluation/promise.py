@@ -6,6 +6,7 @@ import torch
 from pydantic import Field
 
 from aetransfer.config.nodes import PositiveInt, Seed
+from aetransfer.config.schema import GivenEncoder
 from aetransfer.data.seeds import mixed_seed
 from aetransfer.evaluation.encoders import fitted
 from aetransfer.evaluation.features import extracted, layer
@@ -68,7 +69,8 @@ def _carried(subject: Subject) -> Encoder:
     encoder = subject.random_encoder(subject.job.seed)
     assert subject.job.transfer is not None
     arm = make_arm(subject.job.transfer, subject.job.allow)
-    begin_(encoder.cpu(), subject.source, arm, subject.job.seed)
+    given = subject.job.pretrain if isinstance(subject.job.pretrain, GivenEncoder) else None
+    begin_(encoder.cpu(), subject.source, arm, subject.job.seed, given)
     return encoder.to(subject.device)
 
 

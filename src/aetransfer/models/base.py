@@ -223,6 +223,8 @@ class Pretext(Model):
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__(encoder)
+        # A bottleneck that hands the features on is no part to be trained.
+        self.untrained = tuple(name for name in self.untrained if list(encoder.get_submodule(name).parameters()))
         for name in self.untrained:
             encoder.get_submodule(name).requires_grad_(False)
 

@@ -77,6 +77,8 @@ class VAE(Pretext):
             raise ValueError(f"kl_cycles={kl_cycles}, but with kl_warmup_epochs=0 nothing rises in a cycle: raise it")
         if sigma is not None and likelihood != "gaussian":
             raise ValueError(f"sigma={sigma:g} belongs to likelihood=gaussian, not to {likelihood}")
+        if encoder.code_is_features:
+            raise ValueError("its posterior needs a bottleneck: set encoder.latent_dim")
         self.log_variance = nn.Linear(encoder.num_features, encoder.latent_dim)
         # Starting near unit variance: a wide start would flood the decoder with noise.
         nn.init.zeros_(self.log_variance.weight)

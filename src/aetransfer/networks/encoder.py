@@ -1,4 +1,4 @@
-"""What every encoder has: its own input normalisation, a body, and a linear bottleneck.
+"""What every encoder has: its own input normalisation, a body, and a bottleneck, which is linear or nothing.
 
 A new encoder subclasses `Encoder`, passes the size of its body's output to `super().__init__` and writes `body`.
 """
@@ -46,16 +46,18 @@ class Encoder(nn.Module, ABC):
     # It sets this as well: names of submodules that training left as they began.
     untrained: tuple[str, ...] = ()
 
-    def __init__(self, *, input_shape: Sequence[int], latent_dim: int, num_features: int) -> None:
+    def __init__(self, *, input_shape: Sequence[int], latent_dim: int | None, num_features: int) -> None:
         """input_shape: of one input; of images (channels, height, width).
 
-        num_features: length of what `body` returns for an input.
+        latent_dim: None for codes that are the features themselves. num_features: length of what `body` returns for an
+        input.
         """
         super().__init__()
         self.input_shape = tuple(input_shape)
-        self.latent_dim, self.num_features = latent_dim, num_features
+        self.code_is_features = latent_dim is None
+        self.latent_dim, self.num_features = latent_dim or num_features, num_features
         self.normalise = Normalise(self.input_shape)
-        self.bottleneck = nn.Linear(num_features, latent_dim)
+        self.bottleneck = nn.Linear(num_features, latent_dim) if latent_dim else nn.Identity()
 
     @abstractmethod
     def body(self, normalised: Tensor) -> Tensor:
@@ -68,8 +70,9 @@ class Encoder(nn.Module, ABC):
     def layers_from_input(self) -> list[list[nn.Module]]:
         """List the layers, the bottleneck last; unless overridden, every module with parameters of its own is one.
 
-        A normalisation belongs to the layer before it. An override may list modules that hold others, as the stages of
-        a residual network: see `modules_of_layers`, which is what the arms go by.
+        A bottleneck that hands the features on is none. A normalisation belongs to the layer before it. An override may
+        list modules that hold others, as the stages of a residual network: see `modules_of_layers`, which is what the
+        arms go by.
         """
         layers: list[list[nn.Module]] = []
         for module in self.modules():
@@ -80,7 +83,7 @@ class Encoder(nn.Module, ABC):
                 layers[-1].append(module)
             else:
                 layers.append([module])
-        return [*layers, [self.bottleneck]]
+        return layers if self.code_is_features else [*layers, [self.bottleneck]]
 
     def modules_of_layers(self) -> list[list[nn.Module]]:
         """Return the layers with all that belongs to them: a module goes with the nearest listed one that it is within.
@@ -117,7 +120,7 @@ class Encoder(nn.Module, ABC):
         apart = {self.normalise, *names}
         parts = {module: _with_parts(module, apart)[1:] for module in names if module is not self}
         within = {part for each in parts.values() for part in each}
-        starts = {layer[0] for layer in layers}
+        starts = {self.bottleneck, *(layer[0] for layer in layers)}
         outputs: dict[str, Tensor] = {}
         current = ""
 
@@ -133,6 +136,8 @@ class Encoder(nn.Module, ABC):
         # What changes the shape alone would hide that a layer made maps; an empty Sequential has no children either.
         shapes = (nn.Flatten, nn.Sequential, nn.Identity)
         leaves = [module for module in self.modules() if not list(module.children()) and not isinstance(module, shapes)]
+        if self.code_is_features:
+            leaves.append(self.bottleneck)
         noted = [module for module in leaves if module not in within]
         noted += [module for module, inner in parts.items() if inner]
         hooks = [module.register_forward_hook(note) for module in noted]

@@ -124,7 +124,7 @@ def _lead(subject: Subject) -> str:
         *([f"{subject.counts['train']:,} training images"] if "train" in subject.counts else []),
         *([f"{labels} labels a class"] if labels is not None else []),
         f"{steps} steps" if epochs is None else "1 epoch" if epochs == 1 else f"{epochs} epochs",
-        f"a code of {config.get('encoder.latent_dim')} numbers",
+        *([f"a code of {latent_dim} numbers"] if (latent_dim := config.get("encoder.latent_dim")) else []),
         f"seed {told.seed}",
     ]
     if told.stage == "pretrain":

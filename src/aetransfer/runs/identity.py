@@ -133,7 +133,9 @@ def run_name(job: Job, digits: str | None = None) -> str:
         parts.append(job.transfer.name)
         if job.transfer.carries and isinstance(job.pretrain, Pretraining):
             parts.append(f"from-{job.pretrain.data.name}-{job.pretrain.model.name}")
-    return "-".join([*parts, f"d{job.encoder.latent_dim}", f"s{job.seed}", digits or identity(job)])
+    if (latent_dim := job.encoder.latent_dim) is not None:
+        parts.append(f"d{latent_dim}")
+    return "-".join([*parts, f"s{job.seed}", digits or identity(job)])
 
 
 def decisive(job: Job) -> dict[str, Any]:
@@ -172,7 +174,7 @@ def _arm(transfer: TransferNode) -> dict[str, Any]:
 def _source(pretrain: Pretraining | GivenEncoder | None) -> dict[str, Any]:
     assert pretrain is not None
     if isinstance(pretrain, GivenEncoder):
-        return {"given": pretrain.digest}
+        return {"given": pretrain.digest, **pretrain.model_dump(exclude={"path", "digest"})}
     return {
         "seed": pretrain.seed,
         "data": _data(pretrain.data),

@@ -109,6 +109,7 @@ def caveats(job: Job, model: ModelFacts, facts: Mapping[str, Any]) -> list[str]:
         f"One run (n = 1) of seed {job.seed}: other seeds have other first weights, {drawn}, and give other numbers.",
         f"The epoch was chosen by {chosen_by}; {_tested(facts)}.",
         *data.get("notes", []),
+        *([facts["weights"]["said"]] if "weights" in facts else []),
     ]
     limits = job.trainer.model_dump(include={"limit_train_batches", "limit_val_batches", "limit_test_batches"})
     if short := [f"trainer.{key}={value}" for key, value in limits.items() if value is not None]:

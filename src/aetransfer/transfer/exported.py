@@ -104,8 +104,13 @@ def read_description(path: str) -> Description:
         raise UserError(
             f"{file} is damaged: of the {size} pixels that it takes, {preprocessing.pad} on each side would be padding."
         )
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
-    return Description(file, architecture, digest, preprocessing, untrained)
+    return Description(file, architecture, digest_of(file), preprocessing, untrained)
+
+
+def digest_of(file: Path) -> str:
+    """Return 16 digits of a file's SHA-256."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()[:16]
 
 
 def read_state(path: str) -> "dict[str, Tensor]":

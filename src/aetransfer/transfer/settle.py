@@ -6,14 +6,15 @@ architecture replaces the config's. Two configs that mean the same job settle to
 
 from typing import Any, TypeVar
 
-from aetransfer.config.instantiate import Role, can_do, check_allow, check_node, is_mix, kind_of, learns_mixed
+from aetransfer.config.instantiate import TIMM, Role, can_do, check_allow, check_node, is_mix, kind_of, learns_mixed
 from aetransfer.config.measures import check_needs, chosen, needs_of
 from aetransfer.config.nodes import ModelNode, Node
 from aetransfer.config.schema import Conv4Encoder, GivenEncoder, Head, Job, Pretraining, Trainer, Training, Transfer
 from aetransfer.config.signatures import GIVEN_LATER, parameters_of
 from aetransfer.errors import UserError
 from aetransfer.models.facts import capabilities_in
-from aetransfer.transfer.exported import read_description
+from aetransfer.transfer.exported import digest_of, read_description
+from aetransfer.transfer.foreign import OF_TIMM, check_ending, is_foreign, settled
 
 ONLY_TRANSFER = ("transfer", "head", "pretrain")
 # As configs/transfer/scratch.yaml has it.
@@ -243,6 +244,12 @@ def _with_head_of_task(source: Pretraining, job: Job, overrides: list[str]) -> P
 
 def _settle_given(job: Job, given: GivenEncoder, overrides: list[str]) -> Job:
     assert job.transfer is not None
+    check_ending(given.path)
+    if given.path == OF_TIMM or is_foreign(given.path):
+        return _settle_foreign(job, given, overrides)
+    for key in ("prefix", "mean", "deviation"):
+        if getattr(given, key) is not None:
+            raise UserError(f"{given.path} is of this program and says pretrain.{key} itself: leave that out.")
     described = read_description(given.path)
     architecture = dict(described.architecture)
     channels, size = described.image
@@ -263,6 +270,18 @@ def _settle_given(job: Job, given: GivenEncoder, overrides: list[str]) -> Job:
     plain = job.model_dump(by_alias=True) | {"encoder": architecture}
     plain["pretrain"] = {"path": given.path, "digest": described.digest}
     return Job.model_validate(plain)
+
+
+def _settle_foreign(job: Job, given: GivenEncoder, overrides: list[str]) -> Job:
+    """Let others' weights start the network that the config names, of the data's channels."""
+    for override in overrides:
+        if _key(override) == "transfer.channels":
+            raise UserError(f"{override} is for encoders of this program: others' weights take data.channels=3.")
+    assert job.transfer is not None
+    if not job.transfer.carries:
+        return job
+    model = getattr(job.encoder, "model", None) if job.encoder.target == TIMM else None
+    return job.model_copy(update={"pretrain": settled(given, model, digest_of)})
 
 
 def _check_encoder(architecture: dict[str, Any], job: Job, path: str, overrides: list[str]) -> None:

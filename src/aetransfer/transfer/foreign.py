@@ -1,0 +1,282 @@
+"""Weights that others trained: which tensors of a file are the encoder's, and what its input is standardised by.
+
+The network is the config's; a file says nothing of it. Either all of its tensors are found, under one prefix, or none
+is taken: an encoder that is half carried looks like a bad one.
+"""
+
+import logging
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError, safe_open
+
+from aetransfer.config.schema import GivenEncoder
+from aetransfer.errors import UserError
+from aetransfer.printable import printable
+from aetransfer.transfer.exported import FORMAT, loaded
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from aetransfer.networks.encoder import Encoder
+
+PICKLES = (".pth", ".pt", ".bin")
+# Of what was trained twice in one file, the one that is used later: DINO's teacher, MoCo's query encoder.
+PREFERRED = ("teacher", "encoder_q")
+# Beyond these, names are counted.
+NAMED = 5
+# What a settled config has in place of the path of timm's own weights.
+OF_TIMM = "timm"
+IMAGENET = "pretrain.mean=[0.485,0.456,0.406] pretrain.deviation=[0.229,0.224,0.225]"
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What was taken of a file, for log, result.json and card.
+
+    tensors: of the encoder, set from the file's with this prefix. fresh: parts of the encoder that stay as they were.
+    left: names of the file's tensors that were not used.
+    """
+
+    file: str
+    prefix: str
+    tensors: int
+    fresh: tuple[str, ...]
+    left: tuple[str, ...]
+
+    def plain(self) -> dict[str, Any]:
+        some = [printable(name)[:200] for name in self.left[:20]]
+        return asdict(self) | {"left": some, "left_count": len(self.left), "said": self.sentence}
+
+    @property
+    def sentence(self) -> str:
+        under = f" under the prefix {printable(self.prefix)}" if self.prefix else ""
+        fresh = f", the {' and the '.join(self.fresh)} starts fresh" if self.fresh else ""
+        left = (
+            f"{len(self.left)} of the file's tensors are not used ({_some(self.left)})" if self.left else "all are used"
+        )
+        return f"The encoder's {self.tensors} tensors are those of {Path(self.file).name}{under}{fresh}; {left}."
+
+
+def is_foreign(path: str) -> bool:
+    """Tell whether a file is one of weights that this program has not written, by its ending and its header."""
+    file = Path(path).expanduser()
+    if file.suffix in PICKLES:
+        return file.is_file()
+    if file.suffix != ".safetensors" or not file.is_file():
+        return False
+    try:
+        with safe_open(file, framework="np") as opened:
+            return FORMAT not in (opened.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
+
+
+def check_ending(path: str) -> None:
+    """Raise UserError for a file that can be neither an encoder nor weights."""
+    file = Path(path).expanduser()
+    if file.is_file() and file.suffix not in ("", ".ckpt", ".safetensors", *PICKLES):
+        raise UserError(
+            f"{path} ends in {file.suffix}: pretrain= takes a run's directory, its .ckpt or .safetensors, or others' "
+            "weights in .safetensors, .pth, .pt or .bin."
+        )
+
+
+def settled(given: GivenEncoder, model: str | None, digest: Callable[[Path], str]) -> GivenEncoder:
+    """Fill in what a config leaves open of others' weights: their digest, and what timm knows of its own.
+
+    model: the name of a network of timm, None for another encoder. digest: of a file. Raises UserError for statistics
+    that nobody knows, and for weights of timm that can't be fetched.
+    """
+    path = given.path
+    if path == OF_TIMM:
+        if model is None:
+            raise UserError("pretrain=timm takes the weights that timm has for its networks: add encoder=timm.")
+        path = _fetched(model)
+    statistics: dict[str, Any] = {}
+    if given.mean is None:
+        # A name without a tag is of weights that timm would choose, and a file may hold others.
+        if model is None or (given.path != OF_TIMM and "." not in model):
+            tag = "" if model is None else ", or the name of the weights to encoder.model, as in resnet18.a1_in1k"
+            raise UserError(
+                f"{path} does not say what its images were standardised by: add the mean and deviation of each "
+                f"channel, of pixels in [0, 1] (ImageNet's are {IMAGENET}){tag}."
+            )
+        statistics = _statistics_of(model)
+    return given.model_copy(update={"path": path, "digest": digest(Path(path).expanduser()), **statistics})
+
+
+def _statistics_of(model: str) -> dict[str, Any]:
+    config = _config_of(model)
+    return {"mean": list(config.mean), "deviation": list(config.std)}
+
+
+def _config_of(model: str) -> Any:
+    from aetransfer.networks.backbone import imported_timm
+
+    try:
+        config = imported_timm().get_pretrained_cfg(model)
+    except (ImportError, RuntimeError) as error:
+        raise UserError(f"encoder.model={model}: {str(error).rstrip('.')}.") from error
+    if config is None:
+        raise UserError(f"encoder.model={model}: timm has no such network.")
+    return config
+
+
+def _fetched(model: str) -> str:
+    """Return where the weights lie that timm has for a network, fetched unless they are there already."""
+    config = _config_of(model)
+    if not config.hf_hub_id:
+        raise UserError(f"timm has no weights of its own for encoder.model={model}: give a file with pretrain=PATH.")
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    place = config.hf_hub_id, config.hf_hub_filename or "model.safetensors"
+    # It would try six times to learn whether what lies here is the newest, and tell of each.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    try:
+        with suppress(LocalEntryNotFoundError):
+            return hf_hub_download(*place, local_files_only=True)
+        return hf_hub_download(*place)
+    except Exception as error:  # what a client of a service raises is its own affair
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        raise UserError(
+            f"timm's weights {config.hf_hub_id} can't be fetched ({type(error).__name__}: {reason}): where there is no "
+            "network, give their file with pretrain=PATH."
+        ) from error
+
+
+def take_(encoder: "Encoder", given: GivenEncoder) -> Taken:
+    """Set an encoder's body, its bottleneck where the file has one, and the statistics of its input, in place.
+
+    given: settled. Raises UserError for a file that is damaged, holds more than weights, or lacks a tensor of the body.
+    """
+    import torch
+
+    assert given.mean is not None and given.deviation is not None
+    if len(given.mean) != (channels := encoder.input_shape[0]):
+        raise UserError(
+            f"pretrain.mean is of {len(given.mean)} channels, and the data have {channels}: set "
+            f"data.channels={len(given.mean)}."
+        )
+    state = dict(_flat(_content(Path(given.path).expanduser())))
+    own = {key: value for key, value in encoder.state_dict().items() if not key.startswith("normalise.")}
+    body = {key: value for key, value in own.items() if not key.startswith("bottleneck.")}
+    # Where one module holds the whole body, its name is ours.
+    holders = {key.partition(".")[0] for key in body}
+    holder = f"{holders.pop()}." if len(holders) == 1 else ""
+    wanted = {key.removeprefix(holder): value for key, value in body.items()}
+    prefix = _prefix(state, wanted, given)
+    found = {holder + key: prefix + key for key in wanted if prefix + key in state}
+    bottleneck = {key: value for key, value in own.items() if key not in body}
+    fresh = ("bottleneck",) if bottleneck and not _fits(state, prefix, bottleneck) else ()
+    found |= {} if fresh else {key: prefix + key for key in bottleneck}
+    encoder.load_state_dict(encoder.state_dict() | {key: state[name] for key, name in found.items()})
+    encoder.normalise.set_statistics(torch.tensor(given.mean), torch.tensor(given.deviation))
+    used = set(found.values())
+    return Taken(given.path, prefix, len(found), fresh, tuple(name for name in state if name not in used))
+
+
+def _content(file: Path) -> Any:
+    if file.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(file)
+    import torch
+
+    # MAE's and DINO's checkpoints hold the arguments of their command in one, which runs nothing.
+    with torch.serialization.safe_globals([Namespace]):
+        content = loaded(file)
+    match content:
+        case {"hyper_parameters": {"architecture": _}}:
+            raise UserError(f"{file} is a checkpoint of this program: let its name end in .ckpt.")
+    return content
+
+
+def _flat(content: Any, prefix: str = "", depth: int = 0) -> "Iterator[tuple[str, Tensor]]":
+    """Yield the tensors of nested mappings by dotted names."""
+    import torch
+
+    if isinstance(content, Mapping) and depth < 5:
+        for key, value in content.items():
+            if isinstance(value, torch.Tensor):
+                yield f"{prefix}{key}", value
+            else:
+                yield from _flat(value, f"{prefix}{key}.", depth + 1)
+
+
+def _prefix(state: "Mapping[str, Tensor]", wanted: "Mapping[str, Tensor]", given: GivenEncoder) -> str:
+    """Return what stands before the names of the encoder's tensors in a file's. Raises UserError where they don't fit,
+    or do so more than once.
+    """
+    if given.prefix is not None:
+        prefix = f"{given.prefix.rstrip('.')}." if given.prefix else ""
+        if not _fits(state, prefix, wanted):
+            raise _unfit(state, prefix, wanted, given)
+        return prefix
+    ends = list(wanted)
+    found = {name.removesuffix(end) for end in (ends[0], ends[-1]) for name in state if name.endswith(end)}
+    # A name that merely ends alike: `net.conv1` ends in `conv1`, `myconv1` does too.
+    prefixes = sorted(prefix for prefix in found if not prefix or prefix.endswith("."))
+    fitting = [prefix for prefix in prefixes if _fits(state, prefix, wanted)]
+    if not fitting:
+        best = max(prefixes, key=lambda prefix: sum(prefix + key in state for key in wanted), default="")
+        raise _unfit(state, best, wanted, given)
+    if len(fitting) > 1:
+        preferred = [each for word in PREFERRED for each in fitting if word in each.split(".")]
+        if not preferred:
+            raise UserError(
+                f"{given.path} holds the encoder {len(fitting)} times: choose one with pretrain.prefix="
+                f"{' or pretrain.prefix='.join(printable(each.rstrip('.')) for each in fitting[:NAMED])}."
+            )
+        return preferred[0]
+    return fitting[0]
+
+
+def _missing(state: "Mapping[str, Tensor]", prefix: str, wanted: "Mapping[str, Tensor]") -> list[str]:
+    # Files of 2018 and before don't count batches, and nothing that is carried reads the count.
+    return [key for key in wanted if prefix + key not in state and not key.endswith("num_batches_tracked")]
+
+
+def _others(state: "Mapping[str, Tensor]", prefix: str, wanted: "Mapping[str, Tensor]") -> list[str]:
+    return [key for key in wanted if prefix + key in state and _kind(state[prefix + key]) != _kind(wanted[key])]
+
+
+def _kind(tensor: "Tensor") -> tuple[Any, ...]:
+    """Return what must agree. A quantised tensor of integers, or a sparse one, is no weight of this network."""
+    return tensor.shape, tensor.is_floating_point(), tensor.layout, tensor.is_meta
+
+
+def _fits(state: "Mapping[str, Tensor]", prefix: str, wanted: "Mapping[str, Tensor]") -> bool:
+    return not _missing(state, prefix, wanted) and not _others(state, prefix, wanted)
+
+
+def _unfit(
+    state: "Mapping[str, Tensor]", prefix: str, wanted: "Mapping[str, Tensor]", given: GivenEncoder
+) -> UserError:
+    missing, others = _missing(state, prefix, wanted), _others(state, prefix, wanted)
+    if len(missing) > len(wanted) / 2:
+        return UserError(
+            f"{given.path} lacks {len(missing)} of the encoder's {len(wanted)} tensors ({_some(missing)}) and has "
+            f"{_some(list(state)) or 'none'}: choose the network that it is of, or say with pretrain.prefix what "
+            "stands before its names."
+        )
+    shapes = [f"{key} is {_shown(state[prefix + key])} instead of {_shown(wanted[key])}" for key in others]
+    said = [*shapes, *([f"{len(missing)} are missing ({_some(missing)})"] if missing else [])]
+    return UserError(
+        f"The weights in {given.path} are of another network than the encoder, of whose {len(wanted)} tensors "
+        f"{_some(said, '; ')}."
+    )
+
+
+def _shown(tensor: "Tensor") -> str:
+    return f"{tuple(tensor.shape)}{'' if tensor.is_floating_point() else f' of {tensor.dtype}'}"
+
+
+def _some(names: Sequence[str], between: str = ", ") -> str:
+    more = [f"{len(names) - NAMED} more"] if len(names) > NAMED else []
+    return between.join([*(printable(name)[:200] for name in names[:NAMED]), *more])
