@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from aetransfer.config.instantiate import TIMM
+from aetransfer.data.augmentation import Flip
 from aetransfer.errors import UserError
 from aetransfer.models.autoencoder import AutoEncoder
 from aetransfer.models.contrastive import Contrastive
@@ -99,7 +100,7 @@ def test_a_model_that_there_is_not_or_that_takes_other_inputs_is_refused(library
 def test_pretexts_train_a_backbone_whose_bottleneck_is_none():
     encoder = built()
     assert AutoEncoder(encoder).reconstruct(torch.rand(2, 3, 32, 32)).shape == (2, 3, 32, 32)
-    assert Contrastive(built()).untrained == ()
+    assert Contrastive(built(), [Flip()]).untrained == ()
     assert Contrastive(built(latent_dim=6)).untrained == ("bottleneck",)
     with pytest.raises(ValueError, match=r"its posterior needs a bottleneck: set encoder\.latent_dim"):
         VAE(encoder)

@@ -111,6 +111,8 @@ def value_in(target: str, name: str, packages: Sequence[str]) -> Any:
                 return None
     bases = (value_in(f"{where}.{base.id}", name, packages) for base in node.bases if isinstance(base, ast.Name))
     return next((value for value in bases if value is not None), None)
+
+
 def _says(statement: ast.stmt) -> list[str]:
     match statement:
         case ast.FunctionDef(name=name):
