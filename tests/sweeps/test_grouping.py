@@ -111,3 +111,26 @@ def test_a_runs_own_word_on_its_control_is_heeded(tmp_path):
     (collected,) = collect_store(tmp_path / "runs", ["stage=transfer"]).runs
 
     assert collected.control == "scratch"
+
+
+def test_transforms_are_one_column_named_by_what_they_are(tmp_path):
+    words = [
+        [f"augment@data.augment={augment}", "transfer=scratch"] for augment in ("none", "crop_flip", "[flip,mixup]")
+    ]
+    columns, groups = grouped(tmp_path, [*words, [*words[1], "data.augment.crop.padding=2"]])
+
+    assert columns == ["augment", "data.augment.crop.padding", "transfer"]
+    assert [group.labels(columns)[:2] for group in groups] == [
+        ["crop + flip", "2"],
+        ["crop + flip", "4"],
+        ["flip + mixup", "–"],
+        ["none", "–"],
+    ]
+
+
+def test_transforms_of_the_source_are_a_column_of_their_own_and_those_that_follow_the_data_are_none(tmp_path):
+    words = [[f"augment@pretrain.data.augment={augment}", "transfer=frozen"] for augment in ("none", "flip")]
+    assert grouped(tmp_path / "source", words)[0] == ["pretrain.augment", "transfer"]
+
+    words = [[f"data={data}", "transfer=scratch"] for data in ("digits", "photo_digits")]
+    assert grouped(tmp_path / "data", words)[0] == ["data", "transfer"]

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from aetransfer.config.old_names import todays_augment
+
 LOWER, HIGHER = "lower", "higher"
 RECONSTRUCTED = "How well images are reconstructed does not say how well the codes tell classes apart."
 LEARNT_IMAGES = "An encoder and a decoder that learnt to reconstruct images"
@@ -23,17 +25,20 @@ _SCHEDULERS = {
 
 def todays_config(config: Any) -> Any:
     """Return a run's plain config as this version writes it; what is none of an earlier one stays as it is."""
+    if isinstance(config, dict):
+        config = {key: todays_config(value) if key == "pretrain" else value for key, value in config.items()}
+        if isinstance(data := config.get("data"), dict) and "augment" in data:
+            config["data"] = {**data, "augment": todays_augment(data["augment"])}
     match config:
         case {"model": {"name": str(name), "optimizer": dict(written), **settings}, **rest} if name in _MODELS:
             optimizer = dict(written)
             kind, schedule = optimizer.pop("name", None), optimizer.pop("schedule", None)
-            upgraded = {
+            return {
                 **rest,
                 "model": {"_target_": _MODELS[name], "name": name, **settings},
                 "optimizer": {**_OPTIMIZERS.get(str(kind), {}), **optimizer},
                 "scheduler": _SCHEDULERS.get(str(schedule)),
             }
-            return {key: todays_config(value) if key == "pretrain" else value for key, value in upgraded.items()}
     return config
 
 

@@ -134,7 +134,15 @@ def decisive_settings(run: CollectedRun) -> dict[str, Any]:
             continue
         name = CHOICES.get(key, key.removesuffix("._target_") if key.startswith(("callbacks.", "head.")) else key)
         settled[name] = value.rpartition(".")[2] if key in ("encoder._target_", "head._target_") else value
+        if name in ("data", "pretrain.data"):
+            settled[name.removesuffix("data") + "augment"] = _transforms(run.config, f"{name}.augment.")
     return settled
+
+
+def _transforms(config: dict[str, Any], prefix: str) -> str:
+    """Name what images went through, in its order."""
+    below = [key for key, value in config.items() if key.startswith(prefix) and value is not None]
+    return " + ".join(dict.fromkeys(key.removeprefix(prefix).partition(".")[0] for key in below)) or "none"
 
 
 def settings_of(runs: Sequence[CollectedRun]) -> list[dict[str, Any]]:
