@@ -6,20 +6,25 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
+from aetransfer.data.augmentation import Blur, Colour, Erasing
 from aetransfer.data.augmented import Augment
 from aetransfer.data.batches import Epochs, Plan, Preparation, ResidentBatches, StreamedBatches, take
 from aetransfer.data.draws import Share
 from aetransfer.data.examples import Examples, to_channels
+from aetransfer.data.mixing import CutMix, Mix, Mixup
 from tests.made import make_images
 
 CPU = torch.device("cpu")
 AS_IT_IS = Preparation(channels=1, pad=0)
 BOTH = Augment(crop_padding=2, flip=True)
+COLOURS = Preparation(channels=3, pad=0)
+MORE = Augment(2, True, (Colour(), Erasing()))
+MIXING = [Augment(2, True, (Blur(),), Mixup()), Augment(0, True, (), CutMix())]
 
 counts = st.integers(1, 40)
 sizes = st.integers(1, 50)
@@ -107,6 +112,82 @@ def test_what_processes_hold_of_each_batch_is_together_the_batch_of_one_process(
         for part in parts:
             assert len(part.inputs) == len(part.targets) == max(1, part.share.counted)
             assert torch.equal(part.targets, part.share.part(whole.targets))
+
+
+@pytest.mark.parametrize("augment", [MORE, *MIXING])
+@given(counts, sizes, worlds, seeds)
+@example(count=9, batch_size=8, world_size=4, seed=0)  # one image is left
+@example(count=1, batch_size=1, world_size=3, seed=0)
+@settings(max_examples=20)
+def test_processes_augment_and_mix_as_one_process_would(
+    augment: Augment, count: int, batch_size: int, world_size: int, seed: int
+) -> None:
+    images = make_images(count, channels=3)
+    common: Any = {"seed": seed, "epoch": 2, "batch_size": batch_size, "augment": augment, "prepare": COLOURS}
+    shares = [resident(images, rank=rank, world_size=world_size, **common) for rank in range(world_size)]
+
+    for whole, *parts in zip(resident(images, **common), *shares, strict=True):
+        for part in parts:
+            torch.testing.assert_close(part.inputs, part.share.part(whole.inputs))
+            assert torch.equal(part.targets, part.share.part(whole.targets))
+            assert (part.mixed is None) == (augment.mix is None)
+            for here, there in zip(part.mixed or (), whole.mixed or (), strict=True):
+                assert torch.equal(here, part.share.part(there))
+
+
+class Given(Mix):
+    """Says whom each example is mixed with: all of it becomes its partner's, or nothing does."""
+
+    numbers = 0
+
+    def __init__(self, partner: bool) -> None:
+        self.partner = partner
+
+    def __call__(self, inputs: Tensor, partners: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
+        return partners if self.partner else inputs, torch.full((len(inputs),), 1.0 - self.partner)
+
+
+def test_an_example_is_mixed_with_what_augmentation_has_made_of_another_of_its_batch() -> None:
+    images = Examples(make_images(12, channels=3).inputs, torch.arange(12), names=tuple("abcdefghijkl"))
+    own, partners = (
+        resident(images, augment=Augment(2, True, MORE.transforms, Given(partner)), batch_size=5, prepare=COLOURS)
+        for partner in (False, True)
+    )
+
+    for batch, mixed in zip(own, partners, strict=True):
+        assert mixed.mixed is not None and torch.equal(batch.targets, mixed.targets)
+        places = [batch.targets.tolist().index(target) for target in mixed.mixed.targets.tolist()]
+        assert sorted(places) == list(range(len(places)))
+        assert all(place != number for number, place in enumerate(places))
+        assert torch.equal(mixed.inputs, batch.inputs[places])
+        assert torch.equal(mixed.main_targets, mixed.mixed.targets)
+
+
+@pytest.mark.parametrize("augment", [MORE, *MIXING])
+def test_an_epoch_that_goes_on_within_has_the_same_batches(augment: Augment) -> None:
+    images = make_images(30, channels=3)
+    common: Any = {"augment": augment, "epoch": 1, "batch_size": 4, "prepare": COLOURS}
+
+    whole, rest = list(resident(images, **common)), list(resident(images, first=lambda: 5, **common))
+
+    assert len(rest) == len(whole) - 5
+    for batch, expected in zip(rest, whole[5:], strict=True):
+        assert torch.equal(batch.inputs, expected.inputs)
+        assert all(map(torch.equal, batch.mixed or (), expected.mixed or ()))
+
+
+def test_other_transforms_leave_order_crops_and_flips_as_they_are() -> None:
+    one, other = (Epochs(50, True, augment, 3).plan(4) for augment in (BOTH, MIXING[0]))
+
+    assert torch.equal(one.rows, other.rows) and torch.equal(one.crop, other.crop) and torch.equal(one.flip, other.flip)
+    assert one.drawn is None and one.order is None
+    assert other.drawn.shape == (50, 3) and other.order.shape == (50,)
+
+
+def test_evaluation_is_neither_augmented_nor_mixed() -> None:
+    images = make_images(20)
+    for batch in resident(images, shuffle=False):
+        assert batch.mixed is None
 
 
 @given(counts, worlds, seeds)
@@ -258,13 +339,23 @@ def test_padding_is_a_black_border_around_the_untouched_image() -> None:
     assert not pixels.any()
 
 
+@pytest.mark.parametrize("augment", [None, MORE, *MIXING], ids=["usual", "more", "mixup", "cutmix"])
 @pytest.mark.parametrize("shuffle", [True, False], ids=["training", "evaluating"])
 @pytest.mark.parametrize(
     ("present", "channels", "pad", "rank", "world_size"), [(1, 1, 0, 0, 1), (3, 1, 1, 0, 1), (1, 3, 2, 1, 2)]
 )
 def test_streamed_batches_are_those_from_memory_to_the_bit(
-    tmp_path: Path, shuffle: bool, present: int, channels: int, pad: int, rank: int, world_size: int
+    tmp_path: Path,
+    shuffle: bool,
+    augment: Augment | None,
+    present: int,
+    channels: int,
+    pad: int,
+    rank: int,
+    world_size: int,
 ) -> None:
+    if augment is not None and not shuffle:
+        return
     stored = make_images(60, channels=present)
     np.save(tmp_path / "images.npy", stored.inputs.numpy())
     mapped = torch.from_numpy(np.load(tmp_path / "images.npy", mmap_mode="c"))
@@ -272,7 +363,14 @@ def test_streamed_batches_are_those_from_memory_to_the_bit(
     used = Examples(stored.inputs[positions], stored.targets[positions], names=stored.names)
     prepare = Preparation(channels, pad)
     from_memory = resident(
-        used, shuffle=shuffle, epoch=3, batch_size=5, prepare=prepare, rank=rank, world_size=world_size
+        used,
+        shuffle=shuffle,
+        augment=augment,
+        epoch=3,
+        batch_size=5,
+        prepare=prepare,
+        rank=rank,
+        world_size=world_size,
     )
     streamed = StreamedBatches(
         mapped,
@@ -292,6 +390,7 @@ def test_streamed_batches_are_those_from_memory_to_the_bit(
         assert torch.equal(batch.inputs, expected.inputs)
         assert torch.equal(batch.targets, expected.targets)
         assert batch.share == expected.share
+        assert all(map(torch.equal, batch.mixed or (), expected.mixed or ()))
 
 
 def test_grey_is_pillows_grey_to_within_one() -> None:
