@@ -6,7 +6,7 @@ from typing import Any
 from pytorch_lightning import seed_everything
 
 from aetransfer import logs
-from aetransfer.assemble import architecture_of, make_data, make_encoder, make_model, make_trainer
+from aetransfer.assemble import architecture_of, make_data, make_encoder, make_model, make_trainer, outputs_of
 from aetransfer.callbacks.progress import Throughput
 from aetransfer.config.nodes import Target
 from aetransfer.config.schema import Data, EvaluationRequest, Head, HeadNode, Job
@@ -145,17 +145,17 @@ def _model_to_evaluate(
 
 
 def _match_classes(
-    request: EvaluationRequest, directory: RunDirectory, job: Job, data: ImageDataModule, classes: int
+    request: EvaluationRequest, directory: RunDirectory, job: Job, data: ImageDataModule, outputs: int
 ) -> None:
     names, known = data.class_names, read_class_names(directory.path) or ()
     if not known:
-        if len(names) != classes:
+        if outputs_of(job, names) != outputs:
             raise UserError(
-                f"The run tells {classes} classes apart, but {job.data.name} has {len(names)}: choose other data."
+                f"The run tells {outputs} classes apart, but {job.data.name} has {len(names)}: choose other data."
             )
         log.warning("The run does not say what its classes are called: %s's are taken in their order.", job.data.name)
         return
-    if len(known) != classes:
+    if outputs_of(job, known) != outputs:
         raise UserError(f"{directory.encoder_card} and {directory.best} are not of one run: their classes differ.")
     places = places_of(names, known, request.classes or {}, job.data.name)
     data.take_classes(known, places)

@@ -68,7 +68,7 @@ def _predict(config: DictConfig, overrides: list[str]) -> None:
     directory = RunDirectory.existing(request.run)
     classes = np.array(_class_names(directory))
     with memory_for(request):
-        network = Probabilities.of(directory, len(classes), request.allow)
+        network = Probabilities.of(directory, classes.tolist(), request.allow)
         to_device(network, request.accelerator)
         applied = apply(request, network.encoder, network)
         if request.data is not None:

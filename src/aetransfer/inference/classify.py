@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from aetransfer.assemble import make_model
+from aetransfer.assemble import make_model, outputs_of
 from aetransfer.errors import UserError
 from aetransfer.measuring import outputs_of_head
 from aetransfer.models.base import Model
@@ -25,19 +25,23 @@ class Probabilities(nn.Module):
         self.encoder, self.model = encoder, model
 
     @classmethod
-    def of(cls, directory: RunDirectory, classes: int, allow: Sequence[str]) -> "Probabilities":
-        """Load a run's best epoch. Raises UserError for a checkpoint that is damaged or has another head."""
+    def of(cls, directory: RunDirectory, classes: Sequence[str], allow: Sequence[str]) -> "Probabilities":
+        """Load a run's best epoch. Raises UserError for a checkpoint that is damaged or has another head.
+
+        classes: their names.
+        """
         job = directory.read_config().model_copy(update={"allow": list(allow)})
         assert job.head is not None, "a transfer has a head"
         content = read_checkpoint(directory.best)
-        if outputs_of_head(job.head, content) != classes:
+        outputs = outputs_of_head(job.head, content)
+        if outputs != outputs_of(job, tuple(classes)):
             raise UserError(
                 f"The head in {directory.best} is another than the one that {directory.config} and "
-                f"{directory.encoder_card} describe, with {classes} classes: they are not of one run."
+                f"{directory.encoder_card} describe, with {len(classes)} classes: they are not of one run."
             )
         # A stranger's config may ask for any network; the checkpoint's is no larger than its weights.
         encoder = load_encoder(directory.best, allow=allow)
-        model = make_model(job, encoder, classes, trains=False)
+        model = make_model(job, encoder, outputs, trains=False)
         load_weights(content, model, directory.best)
         return cls(encoder, model).eval()
 
