@@ -37,7 +37,7 @@ from aetransfer.runs.record import Record
 from aetransfer.runs.trained_on import check_data, check_unchanged, note_data, say_other_data
 from aetransfer.runs.untested import UNTESTED, is_left_to_test
 from aetransfer.sharded import is_sharded
-from aetransfer.transfer.beginning import Begun, begin_, make_arm
+from aetransfer.transfer.beginning import Begun, begin_, carry_, continue_, make_arm
 from aetransfer.transfer.card import write_cards
 from aetransfer.transfer.exported import read_state, write_encoder
 from aetransfer.transfer.preprocessing import Preprocessing
@@ -148,7 +148,8 @@ def execute(
     """Train, then test the best epoch, of which `job.test` may leave one out. Each of a run's processes does this; the
     first one exports the encoder.
 
-    source: run directory, checkpoint or exported encoder that is carried; None for a control or a pretraining.
+    source: run directory, checkpoint or exported encoder that is carried; None for a control, or a pretraining that
+    continues none.
     throughput: the one that others ask how far training is. record: what the first process writes down meanwhile.
     Returns `metrics`, `counts`, `data` and `timing` for result.json; without a test split there are no test metrics.
     Raises UserError for data, hardware or an encoder that don't fit.
@@ -162,17 +163,21 @@ def execute(
     unchanged = ThreadPoolExecutor(1).submit(check_unchanged, directory, job) if member.rank == 0 else None
     classes = check_classes(job.data, data)
     outputs = outputs_of(job, data.class_names)
-    encoder = make_encoder(job)
-    begun = Begun(())
+    encoder, continued = make_encoder(job), dict[str, str]()
+    given = job.pretrain if isinstance(job.pretrain, GivenEncoder) else None
+    arm = None if job.transfer is None else make_arm(job.transfer, job.allow)
     if source is None:
         encoder.normalise.set_statistics(*data.pixel_statistics())
-    arm = None if job.transfer is None else make_arm(job.transfer, job.allow)
     if arm is not None:
-        given = job.pretrain if isinstance(job.pretrain, GivenEncoder) else None
         begun = begin_(encoder, source, arm, job.seed, given)
-    if source is not None:
+    else:
+        begun = Begun() if source is None else carry_(encoder, source, given)
+    model = make_model(job, encoder, outputs, arm, () if arm is None else begun.untrained)
+    if source is not None and arm is not None:
         log.info("Carried the encoder of %s", source)
-    model = make_model(job, encoder, outputs, arm, begun.untrained)
+    elif source is not None:
+        continued = {"continued": continue_(model, source, begun)}
+        log.info("Continued from %s: %s", source, continued["continued"])
     about = model.facts(job.model.name)
     check_measures(measures_of(job.evaluation, job.allow), about, job.data.name, classes)
     if record is not None:
@@ -223,6 +228,7 @@ def execute(
             "counts": _counts(job, data, model) | {"epochs": epochs, "steps": steps, "processes": member.size},
             "data": data.account(),
             "model": about.model_dump(),
+            **continued,
             "timing": {
                 "train_seconds": round(throughput.seconds, 3),
                 "images_per_second": round(throughput.images_per_second, 1),
@@ -261,10 +267,12 @@ def _whole_encoder(job: Job, directory: RunDirectory, model: Model, trainer: Tra
 
 
 def _source(job: Job, overrides: list[str]) -> str | None:
-    if job.transfer is None or not job.transfer.carries:
+    if job.transfer is not None and not job.transfer.carries:
         return None
     if isinstance(job.pretrain, GivenEncoder):
         return job.pretrain.path
+    if job.transfer is None:
+        return None
     pretraining = pretraining_of(job)
     done = finished_run(pretraining)
     if done is None:

@@ -42,7 +42,7 @@ UNKNOWN_ON_THE_COMMAND_LINE = [
     ("data=cifar", f"data=cifar is no choice of data (did you mean cifar10): there are {DATA_SETS}."),
     ("data@pretrain.data=mnst", f"in pretrain/declared.yaml, data=mnst is no choice of data (did you mean mnist): there are {DATA_SETS}."),
     ("hydra/env=x", "hydra/env=x is no choice of hydra/env: there are default."),
-    ("pretrain=vea", "pretrain=vea is no choice of pretrain (did you mean vae): there are ae, classifier, contrastive, denoising, masked, vae, vicreg, or the path of a run directory, checkpoint or encoder."),
+    ("pretrain=vea", "pretrain=vea is no choice of pretrain (did you mean vae): there are ae, classifier, contrastive, denoising, iwae, masked, vae, vicreg, or the path of a run directory, checkpoint or encoder."),
     ("data=null", f"data=null is no choice of data: there are {DATA_SETS}."),
     ("experiment=null", "experiment=null chooses nothing: to leave experiment out, write ~experiment."),
     ("data=[mnist,cifar10]", "data=[mnist,cifar10] merges several where data is one: choose one, or sweep over them with -m."),
@@ -238,7 +238,7 @@ def test_a_config_that_contradicts_itself_is_refused(torchless, words, sentence)
 @pytest.mark.parametrize(
     "word",
     [
-        *("transfer=frozen", "transfer.channels=grey", "head=linear", "head.hidden=[8]", "pretrain=vae"),
+        *("transfer=frozen", "transfer.channels=grey", "head=linear", "head.hidden=[8]"),
         *("pretrain.trainer.max_epochs=3", "data@pretrain.data=digits", "~pretrain"),
     ],
 )
@@ -249,10 +249,15 @@ def test_a_pretraining_refuses_the_keys_of_the_other_stage(torchless, word):
     assert not done.torch
 
 
-def test_a_pretraining_refuses_the_path_of_another(torchless):
-    done = torchless("train", "model=vae", "pretrain=./run")
+def test_a_pretraining_continues_no_other_that_it_only_declares(torchless):
+    done = torchless("train", "model=iwae", "data=mnist", "pretrain=vae")
 
-    assert_refused(done, "model=vae is a pretraining, so pretrain.path=./run has no meaning: leave it out.")
+    assert_refused(
+        done,
+        "model=iwae is a pretraining, so pretrain=vae has no meaning: leave it out, or give a run to go on from "
+        "(pretrain=PATH).",
+    )
+    assert not done.torch
 
 
 def test_a_pretraining_does_not_mind_what_its_own_unused_nodes_would_refuse():

@@ -65,13 +65,14 @@ def alone(run_train, tmp_path, monkeypatch):
         (*TINY_PRETRAINING, *SHORT, "model=ae", *UNEVEN),
         (*TINY_PRETRAINING, *SHORT, "model=vae", *LAST_OF_ONE, "model.free_bits=0.05", "model.kl_warmup_epochs=1",
          "augment=flip", "trainer.gradient_clip_val=1", "trainer.accumulate_grad_batches=2"),
+        (*TINY_PRETRAINING, *SHORT, "model=iwae", *LAST_OF_ONE),
         (*TINY_PRETRAINING, *SHORT, "model=contrastive", *UNEVEN),
         (*TINY_PRETRAINING, *SHORT, "model=denoising", "model.masked=0.2", *UNEVEN),
         (*TINY_PRETRAINING, *SHORT, "model=masked", *UNEVEN),
         (*TINY_PRETRAINING, *SHORT, "model=vicreg", *UNEVEN),
         BOTH_STAGES,
     ],
-    ids=["ae", "vae", "contrastive", "denoising", "masked", "vicreg", "both_stages"],
+    ids=["ae", "vae", "iwae", "contrastive", "denoising", "masked", "vicreg", "both_stages"],
 )  # fmt: skip
 def test_two_processes_reproduce_the_curves_of_one(run_train, alone, tmp_path, words):
     expected = alone(*words)

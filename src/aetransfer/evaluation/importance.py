@@ -13,22 +13,9 @@ from torch import Tensor
 
 from aetransfer.data.draws import step_generator
 from aetransfer.models.capabilities import HasPosterior
+from aetransfer.models.variational import weigh
 
 CPU = torch.device("cpu")
-
-
-def log_weights(model: HasPosterior, observed: Tensor, noise: Tensor, margin: int = 0) -> Tensor:
-    """Return log w (N, k). observed: (N, C, S, S), as the likelihood has it; noise: (N, k, latent_dim), standard.
-
-    margin: pixels of padding on each side.
-    """
-    mean, log_variance = (part.unsqueeze(1) for part in model.posterior(observed))
-    codes = mean + noise * torch.exp(0.5 * log_variance)
-    # log p(z) - log q(z | x), whose normalisers cancel.
-    log_prior_ratio = 0.5 * (noise.square() - codes.square() + log_variance).sum(2)
-    repeated = observed.repeat_interleave(noise.shape[1], dim=0)
-    nll = model.nll(codes.flatten(0, 1), repeated, margin)
-    return log_prior_ratio - nll.view(noise.shape[:2])
 
 
 @torch.no_grad()
@@ -55,7 +42,7 @@ def image_bounds(
         ).to(images.device)
         noise = torch.stack([torch.randn(samples, latent_dim, generator=generator) for generator in generators])
         chunks = [
-            log_weights(model, observed, chunk.to(images.device), margin)
+            weigh(model, observed, chunk.to(images.device), margin).log_weights
             for chunk in noise.split(max(1, at_once // len(part)), dim=1)
         ]
         weights = torch.cat(chunks, 1).cpu().double()

@@ -16,6 +16,7 @@ from aetransfer.evaluation.pictures import unit_bars
 from aetransfer.evaluation.subject import Subject
 from aetransfer.models.capabilities import HasPosterior
 from aetransfer.models.metrics import THRESHOLD
+from aetransfer.models.variational import divergence
 
 BATCH = 250
 CPU = torch.device("cpu")
@@ -42,7 +43,7 @@ class Variational(Measure):
         assert isinstance(model, HasPosterior)
         subject.open(subject.part)
         mean, log_variance, distortion = _whole_split(subject, model, self.seed)
-        kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
+        kl = divergence(mean, log_variance)
         variance = mean.var(0, correction=0)
         rate = kl.sum(1)
         taken_apart = surgery(mean, log_variance, step_generator("importance", self.seed, 2**20 - 1, CPU))

@@ -9,23 +9,19 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchmetrics import Metric
 
 from aetransfer.config.nodes import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from aetransfer.data.batches import Batch, content
+from aetransfer.data.batches import Batch
 from aetransfer.data.draws import Share
-from aetransfer.models.base import Outputs, Pretext
+from aetransfer.models.base import Outputs
 from aetransfer.models.facts import Quantity
 from aetransfer.models.length import epochs_of
-from aetransfer.models.likelihoods import make_likelihood
-from aetransfer.models.metrics import ActiveUnits, VAELoss
-from aetransfer.models.optimisation import Rates
+from aetransfer.models.metrics import VAELoss
 from aetransfer.models.processes import mean_over_processes
+from aetransfer.models.variational import ELBO, Variational, divergence
 from aetransfer.networks.encoder import Encoder
-
-# exp of half a log-variance beyond this overflows long before it means anything.
-MAX_LOG_VARIANCE = 20.0
 
 
 @dataclass(frozen=True)
@@ -42,18 +38,10 @@ class Terms:
         return self.kl.sum(1)
 
 
-ELBO = {
-    "neg_elbo": Quantity("-ELBO, nats an image: distortion + rate"),
-    "distortion": Quantity("distortion, nats an image"),
-    "rate": Quantity("rate: KL to the prior, nats an image", None),
-    "active_units": Quantity("latent units whose mean varies over the data", None),
-}
 LOSS = {"loss": Quantity("what is minimised, nats an image: distortion + beta x the rate that is paid for", None)}
 
 
-class VAE(Pretext):
-    """The encoder's code is the posterior mean mu, so that it is carried on like an autoencoder's."""
-
+class VAE(Variational):
     title = "variational autoencoder"
 
     def __init__(
@@ -72,20 +60,9 @@ class VAE(Pretext):
         free_bits: nats a latent may cost, averaged over the batch, before the KL pulls on it. Raises ValueError for
         settings that have no meaning together.
         """
-        super().__init__(encoder)
+        super().__init__(encoder, likelihood, sigma)
         if kl_cycles > 1 and kl_warmup_epochs == 0:
             raise ValueError(f"kl_cycles={kl_cycles}, but with kl_warmup_epochs=0 nothing rises in a cycle: raise it")
-        if sigma is not None and likelihood != "gaussian":
-            raise ValueError(f"sigma={sigma:g} belongs to likelihood=gaussian, not to {likelihood}")
-        if encoder.code_is_features:
-            raise ValueError("its posterior needs a bottleneck: set encoder.latent_dim")
-        self.log_variance = nn.Linear(encoder.num_features, encoder.latent_dim)
-        # Starting near unit variance: a wide start would flood the decoder with noise.
-        nn.init.zeros_(self.log_variance.weight)
-        nn.init.zeros_(self.log_variance.bias)
-        self.decoder = encoder.make_decoder()
-        self.likelihood = make_likelihood(likelihood, sigma)
-        self.likelihood_name = likelihood
         self.kl_weight, self.kl_warmup_epochs, self.kl_cycles = kl_weight, kl_warmup_epochs, kl_cycles
         self.free_bits = free_bits
 
@@ -101,26 +78,6 @@ class VAE(Pretext):
     def chosen_by(self) -> str:
         return "neg_elbo" if self.trains_elbo else "loss"
 
-    @property
-    def summary(self) -> str:
-        return "An encoder and a decoder that learnt to reconstruct images"
-
-    def caveats(self) -> list[str]:
-        seen = "of freshly binarised images" if self.likelihood_name == "bernoulli" else "of grey values"
-        return [
-            "How well images are reconstructed does not say how well the codes tell classes apart.",
-            f"Nats are {seen} under a {self.likelihood_name} likelihood, with one sample an image.",
-        ]
-
-    def observe(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
-        """Return what is modelled, and what the encoder sees, for images in [0, 1]."""
-        return self.likelihood.observe(inputs, generator)
-
-    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and log-variance of q(z | x), (N, latent_dim) each."""
-        features = self.encoder.features(images)
-        return self.encoder.bottleneck(features), self.log_variance(features).clamp_max(MAX_LOG_VARIANCE)
-
     def terms(self, images: Tensor, generator: torch.Generator, margin: int = 0, share: Share | None = None) -> Terms:
         """Compute the ELBO's terms with one sample z an image.
 
@@ -128,33 +85,12 @@ class VAE(Pretext):
         batch they are a part, whose noise is drawn whole; None: they are all of it.
         """
         share = share or Share(len(images))
-        observed = share.part(self.observe(share.of_whole(images), generator))
+        observed = self.observed(images, generator, share)
         mean, log_variance = self.posterior(observed)
         shape = (share.whole, *mean.shape[1:])
         noise = share.part(torch.randn(shape, generator=generator, device=mean.device, dtype=mean.dtype))
         distortion = self.nll(mean + noise * torch.exp(0.5 * log_variance), observed, margin)
-        kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
-        return Terms(distortion, kl, mean, log_variance)
-
-    def nll(self, codes: Tensor, observed: Tensor, margin: int) -> Tensor:
-        """Return -log p(observed | code) of each image, (N,), in nats, on what is inside the margin."""
-        return self.likelihood.nll(content(self.decoder(codes), margin), content(observed, margin))
-
-    def reconstruct(self, images: Tensor) -> Tensor:
-        """Map (N, C, S, S) in [0, 1] to pixel means decoded from mu, of the same shape and range."""
-        return self.decode(self.encoder(images))
-
-    def decode(self, codes: Tensor) -> Tensor:
-        """Map codes (N, latent_dim) to pixel means (N, C, S, S)."""
-        return self.likelihood.mean(self.decoder(codes))
-
-    def sample(self, count: int, generator: torch.Generator) -> Tensor:
-        """Draw pixel means (count, C, S, S) from the prior."""
-        weight = self.log_variance.weight
-        codes = torch.randn(
-            count, self.encoder.latent_dim, generator=generator, device=weight.device, dtype=weight.dtype
-        )
-        return self.decode(codes)
+        return Terms(distortion, divergence(mean, log_variance), mean, log_variance)
 
     def beta(self, batches: int) -> float:
         """Return the weight of the rate after so many batches: it rises linearly to `kl_weight` over the warm-up.
@@ -189,15 +125,7 @@ class VAE(Pretext):
         return ours[0] + self.beta(batch.draws.step) * paid_rate
 
     def whole_split(self) -> Mapping[str, Metric]:
-        units = {"active_units": ActiveUnits(self.encoder.latent_dim)}
+        units = super().whole_split()
         if self.trains_elbo:
             return units
         return {**units, "loss": VAELoss(self.encoder.latent_dim, self.kl_weight, self.free_bits)}
-
-    def rates(self) -> Rates:
-        """Train what reads the features with the encoder, and what draws pixels with the decoder."""
-        lr, encoder_lr = self.optimisation.lr, self.optimisation.encoder_lr
-        return {
-            "encoder": ([*self.encoder.parameters(), *self.log_variance.parameters()], encoder_lr),
-            "decoder": ([*self.decoder.parameters(), *self.likelihood.parameters()], lr),
-        }

@@ -158,6 +158,8 @@ def decisive(job: Job) -> dict[str, Any]:
         parts["hardware"] = {key: getattr(job.trainer, key) for key in HARDWARE}
         if job.transfer.carries:
             parts["source"] = _source(job.pretrain)
+    elif job.pretrain is not None:
+        parts["source"] = _source(job.pretrain)
     return parts
 
 

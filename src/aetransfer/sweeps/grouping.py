@@ -126,7 +126,7 @@ def decisive_settings(run: CollectedRun) -> dict[str, Any]:
     for key, value in run.config.items():
         if value is None and key in ("transfer", "transfer.transplanted", "pretrain", "head"):
             continue
-        if key.startswith("pretrain.") and run.control is None:
+        if key.startswith("pretrain.") and run.stage == "transfer" and run.control is None:
             continue  # a control's config may name a pretraining that it does not use
         if key in IGNORED or key.startswith(IGNORED_BELOW) or key.endswith(MACHINE) or _at_node(key, looks):
             continue

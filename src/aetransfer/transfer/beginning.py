@@ -1,4 +1,4 @@
-"""The encoder that a transfer begins with."""
+"""What a transfer, or a pretraining that continues another, begins with."""
 
 import copy
 import logging
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+from torch import Tensor, nn
 
 from aetransfer.config.instantiate import build
 from aetransfer.config.schema import GivenEncoder, TransferNode
@@ -14,7 +15,7 @@ from aetransfer.errors import UserError
 from aetransfer.networks.encoder import Encoder
 from aetransfer.transfer.arms import Arm
 from aetransfer.transfer.carry import carry
-from aetransfer.transfer.exported import read_description, read_state
+from aetransfer.transfer.exported import read_checkpoint, read_description, read_state, whole_model
 from aetransfer.transfer.foreign import Taken, is_foreign, take_
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ def begin_(encoder: Encoder, source: str | None, arm: Arm, seed: int, given: Giv
     that makes another network of it.
     """
     fresh = copy.deepcopy(encoder)
-    begun = Begun() if source is None else _carried(encoder, source, given)
+    begun = Begun() if source is None else carry_(encoder, source, given)
     before = _shapes(encoder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(mixed_seed("control", seed, 1))
@@ -56,7 +57,11 @@ def begin_(encoder: Encoder, source: str | None, arm: Arm, seed: int, given: Giv
     return begun
 
 
-def _carried(encoder: Encoder, source: str, given: GivenEncoder | None) -> Begun:
+def carry_(encoder: Encoder, source: str, given: GivenEncoder | None = None) -> Begun:
+    """Carry a source into an encoder with fresh weights, in place; parts that it left untrained stay fresh.
+
+    given: what is said of others' weights. Raises UserError for a source that is damaged or of another architecture.
+    """
     if given is not None and is_foreign(source):
         taken = take_(encoder, given.model_copy(update={"path": source}))
         log.info(taken.sentence)
@@ -66,6 +71,28 @@ def _carried(encoder: Encoder, source: str, given: GivenEncoder | None) -> Begun
     if untrained:
         log.info("%s starts fresh: %s did not train it.", ", ".join(untrained), source)
     return Begun(untrained)
+
+
+def continue_(model: nn.Module, source: str, begun: Begun) -> str:
+    """Load what a source's checkpoint has of a model beside its encoder, in place, and say what was taken.
+
+    A part (decoder, projection, ...) is taken as a whole, where all of its tensors are there by name and shape. begun:
+    how the encoder began. Raises UserError for a damaged checkpoint.
+    """
+    file = whole_model(source) if begun.taken is None else None
+    theirs = {} if file is None else read_checkpoint(file)["state_dict"]
+    parts: dict[str, dict[str, Tensor]] = {}
+    for key, value in model.state_dict().items():
+        parts.setdefault(key.partition(".")[0], {})[key] = value
+    del parts["encoder"]
+    taken = [name for name, own in parts.items() if all(_fits(theirs.get(key), value) for key, value in own.items())]
+    model.load_state_dict({key: theirs[key] for name in taken for key in parts[name]}, strict=False)
+    drawn = [*(f"encoder.{part}" for part in begun.untrained), *(name for name in parts if name not in taken)]
+    return f"{', '.join(['encoder', *taken])} as trained there" + (f"; fresh: {', '.join(drawn)}" if drawn else "")
+
+
+def _fits(theirs: Tensor | None, own: Tensor) -> bool:
+    return theirs is not None and theirs.shape == own.shape
 
 
 def _shapes(encoder: Encoder) -> dict[str, tuple[torch.Size, torch.dtype]]:

@@ -9,7 +9,7 @@ from math import sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aetransfer.config.schema import GivenEncoder, Job, Pretraining
+from aetransfer.config.schema import Job, Pretraining
 from aetransfer.errors import UserError
 from aetransfer.models.facts import ModelFacts
 from aetransfer.runs.directory import RunDirectory
@@ -56,6 +56,7 @@ def write_cards(
             "arm": job.transfer.name if job.transfer else None,
             "control": job.transfer.control if job.transfer else None,
             "source": _source(job),
+            **({"continued": facts["continued"]} if "continued" in facts else {}),
             "seed": job.seed,
             "code": code_version(),
             "own_code": own_code(job.allow),
@@ -89,11 +90,10 @@ def read_class_names(folder: Path) -> tuple[str, ...] | None:
 
 
 def _source(job: Job) -> str | None:
-    if job.transfer is None or not job.transfer.carries:
+    if job.pretrain is None or (job.transfer is not None and not job.transfer.carries):
         return None
     if isinstance(job.pretrain, Pretraining):
         return f"{job.pretrain.model.name} on {job.pretrain.data.name}, seed {job.pretrain.seed}"
-    assert isinstance(job.pretrain, GivenEncoder)
     return f"{Path(job.pretrain.path).name}, SHA-256 {job.pretrain.digest}..."
 
 

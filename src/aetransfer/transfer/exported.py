@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError, safe_open
 
 from aetransfer.errors import UserError
+from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.files import replace_file
 from aetransfer.transfer.preprocessing import Preprocessing, preprocessing_beside, preprocessing_of
 
@@ -111,6 +112,15 @@ def digest_of(file: Path) -> str:
     """Return 16 digits of a file's SHA-256."""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()[:16]
+
+
+def whole_model(path: str) -> Path | None:
+    """Return the checkpoint of a whole model that a path names; None where it is an exported encoder alone."""
+    given = Path(path).expanduser()
+    if given.is_dir():
+        best = RunDirectory(given).best
+        return best if best.is_file() else None
+    return None if given.suffix == ".safetensors" else given
 
 
 def read_state(path: str) -> "dict[str, Tensor]":

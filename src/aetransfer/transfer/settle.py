@@ -13,7 +13,7 @@ from aetransfer.config.schema import Conv4Encoder, GivenEncoder, Head, Job, Pret
 from aetransfer.config.signatures import GIVEN_LATER, parameters_of
 from aetransfer.errors import UserError
 from aetransfer.models.facts import capabilities_in
-from aetransfer.transfer.exported import digest_of, read_description
+from aetransfer.transfer.exported import Description, digest_of, read_description, whole_model
 from aetransfer.transfer.foreign import OF_TIMM, check_ending, is_foreign, settled
 
 ONLY_TRANSFER = ("transfer", "head", "pretrain")
@@ -54,7 +54,9 @@ def _settle(job: Job, overrides: list[str]) -> Job:
         job = job.model_copy(update={"pretrain": job.pretrain.model_copy(update={"trainer": trainer})})
     if kind_of(job.model.target, job.allow) == "pretext":
         _check_stage(job, overrides)
-        return job.model_copy(update={"transfer": None, "head": None, "pretrain": None})
+        given = job.pretrain if isinstance(job.pretrain, GivenEncoder) else None
+        job = job.model_copy(update={"transfer": None, "head": None, "pretrain": given})
+        return job if given is None else _settle_continued(job, given, overrides)
     if job.transfer is None or job.head is None:
         raise UserError(f"model={name} is a transfer and needs the transfer and head groups.")
     if job.data.labels == "none":
@@ -192,11 +194,15 @@ def _check_transplant(job: Job) -> None:
 
 
 def _check_stage(job: Job, overrides: list[str]) -> None:
+    continues = isinstance(job.pretrain, GivenEncoder)
     for override in overrides:
-        # pretrain=PATH arrives as two words, of which the other one holds the path.
-        if _key(override).split(".")[0] in ONLY_TRANSFER and override != "pretrain=given":
+        # pretrain=PATH arrives as two words.
+        if continues and (override == "pretrain=given" or _key(override) == "pretrain.path"):
+            continue
+        if _key(override).split(".")[0] in ONLY_TRANSFER:
             typed = override.removeprefix("model@")
-            raise UserError(f"model={job.model.name} is a pretraining, so {typed} has no meaning: leave it out.")
+            mend = ", or give a run to go on from (pretrain=PATH)" if typed.startswith("pretrain=") else ""
+            raise UserError(f"model={job.model.name} is a pretraining, so {typed} has no meaning: leave it out{mend}.")
 
 
 def _key(override: str) -> str:
@@ -242,19 +248,41 @@ def _with_head_of_task(source: Pretraining, job: Job, overrides: list[str]) -> P
     return source.model_copy(update={"head": None})
 
 
-def _settle_given(job: Job, given: GivenEncoder, overrides: list[str]) -> Job:
-    assert job.transfer is not None
+def _settle_continued(job: Job, given: GivenEncoder, overrides: list[str]) -> Job:
+    """Settle a pretraining that goes on from a finished run, with whatever of its model fits."""
+    if _checked_foreign(given):
+        return _settle_foreign(job, given, overrides)
+    job, described = _with_given(job, given, overrides)
+    channels, size = described.image
+    if channels != job.data.channels:
+        raise UserError(
+            f"{given.path} was trained on {channels}-channel images, but {job.data.name} gives {job.data.channels} "
+            f"channels: set data.channels={channels}."
+        )
+    _check_size(size, job, hint="set data.pad or data.image_size to fit")
+    # Beside the encoder, a checkpoint gives the rest of its model.
+    whole = whole_model(given.path)
+    digest = described.digest if whole is None else digest_of(whole)
+    return job.model_copy(update={"pretrain": GivenEncoder(path=given.path, digest=digest)})
+
+
+def _checked_foreign(given: GivenEncoder) -> bool:
+    """Tell whether what is given are others' weights. Raises UserError for keys that only such have."""
     check_ending(given.path)
     if given.path == OF_TIMM or is_foreign(given.path):
-        return _settle_foreign(job, given, overrides)
+        return True
     for key in ("prefix", "mean", "deviation"):
         if getattr(given, key) is not None:
             raise UserError(f"{given.path} is of this program and says pretrain.{key} itself: leave that out.")
-    described = read_description(given.path)
-    architecture = dict(described.architecture)
+    return False
+
+
+def _settle_given(job: Job, given: GivenEncoder, overrides: list[str]) -> Job:
+    if _checked_foreign(given):
+        return _settle_foreign(job, given, overrides)
+    job, described = _with_given(job, given, overrides)
+    assert job.transfer is not None
     channels, size = described.image
-    del architecture["input_shape"]
-    _check_encoder(architecture, job, given.path, overrides)
     if channels != job.data.channels:
         match job.transfer.channels:
             case "repeat_source":
@@ -267,9 +295,17 @@ def _settle_given(job: Job, given: GivenEncoder, overrides: list[str]) -> Job:
             case "inflate":
                 _check_inflates(channels, job)
     _check_size(size, job, hint="set data.pad or data.image_size to fit")
+    return job
+
+
+def _with_given(job: Job, given: GivenEncoder, overrides: list[str]) -> tuple[Job, Description]:
+    """Return a job with the architecture of the encoder that it is given, and what that is."""
+    described = read_description(given.path)
+    architecture = {key: value for key, value in described.architecture.items() if key != "input_shape"}
+    _check_encoder(architecture, job, given.path, overrides)
     plain = job.model_dump(by_alias=True) | {"encoder": architecture}
     plain["pretrain"] = {"path": given.path, "digest": described.digest}
-    return Job.model_validate(plain)
+    return Job.model_validate(plain), described
 
 
 def _settle_foreign(job: Job, given: GivenEncoder, overrides: list[str]) -> Job:
@@ -277,8 +313,7 @@ def _settle_foreign(job: Job, given: GivenEncoder, overrides: list[str]) -> Job:
     for override in overrides:
         if _key(override) == "transfer.channels":
             raise UserError(f"{override} is for encoders of this program: others' weights take data.channels=3.")
-    assert job.transfer is not None
-    if not job.transfer.carries:
+    if job.transfer is not None and not job.transfer.carries:
         return job
     model = getattr(job.encoder, "model", None) if job.encoder.target == TIMM else None
     return job.model_copy(update={"pretrain": settled(given, model, digest_of)})
