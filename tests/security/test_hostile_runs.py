@@ -168,6 +168,15 @@ def test_a_header_of_an_encoder_can_name_no_code_even_where_a_file_beside_it_all
         assert_refused(run_train(f"pretrain={run}", "data=photo_digits"), f"_target_: {target} is outside the packages")
 
 
+def test_a_pretraining_that_goes_on_from_it_takes_weights_alone(run_train, run, marker):
+    best = run / "checkpoints" / "best.ckpt"
+    content = torch.load(best, weights_only=True)
+    torch.save({**content, "state_dict": content["state_dict"] | {"decoder.x": Intruder(marker)}}, best)
+
+    done = run_train("model=ae", "data=photo_digits", f"pretrain={run}")
+    assert_refused(done, f"{best} holds more than weights")
+
+
 @pytest.mark.parametrize("file", ["experiment/mine", "sweep/mine", "data/mine"])
 def test_no_file_of_a_config_folder_allows_code(run_train, tmp_path, file):
     place = tmp_path / "configs" / f"{file}.yaml"
