@@ -15,7 +15,7 @@ from aetransfer.batch_norm import check_smallest_batch
 from aetransfer.callbacks.finite import check_chosen
 from aetransfer.callbacks.no_training import NoTraining
 from aetransfer.callbacks.progress import Throughput
-from aetransfer.config.batches import check_length, epochs_of
+from aetransfer.config.batches import LengthError, check_length, epochs_of
 from aetransfer.config.schema import Data, GivenEncoder, Job
 from aetransfer.data.module import ImageDataModule, Part
 from aetransfer.data.reading import UNSTATED
@@ -277,7 +277,10 @@ def _source(job: Job, overrides: list[str]) -> str | None:
     done = finished_run(pretraining)
     if done is None:
         _rehearse(job)
-        done = _run(pretraining, overrides)
+        try:
+            done = _run(pretraining, overrides)
+        except LengthError as error:
+            raise error.of_pretraining() from error
     elif job.rerun and not pretraining.rerun:
         log.info("rerun=true is for the transfer alone: add pretrain.rerun=true to do the pretraining afresh too.")
     return str(done.directory.path)

@@ -224,6 +224,15 @@ def test_a_transfer_says_so_before_its_pretraining_is_done(run_train, tmp_path):
     assert not list((tmp_path / "outputs" / "runs").glob("pretrain-*"))
 
 
+def test_the_keys_of_a_pretraining_are_called_as_a_transfer_has_them(run_train):
+    transfer = (*TRANSFER, "data@pretrain.data=digits", "transfer=finetune", "pretrain.trainer.limit_train_batches=5")
+    assert_refused(
+        run_train(*transfer, "pretrain.trainer.val_check_interval=6"),
+        "pretrain.trainer.val_check_interval=6, but an epoch has 5 batches: lower it, or set "
+        "pretrain.trainer.check_val_every_n_epoch to validate after every n-th epoch.",
+    )
+
+
 NO_FIT = "should be a number of batches or a fraction of them, up to 1.0."
 WRONG = [
     ("trainer.max_steps=0", "trainer.max_steps=0 should be greater than 0."),

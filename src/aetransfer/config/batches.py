@@ -1,7 +1,17 @@
 """How many batches an epoch has, and whether a training's settings fit that; torch is not needed for it."""
 
+import re
+
 from aetransfer.config.schema import Training
 from aetransfer.errors import UserError
+
+
+class LengthError(UserError):
+    """A training's settings don't fit the length of its epochs."""
+
+    def of_pretraining(self) -> UserError:
+        """Return what to say where a transfer declares that training, whose keys are then below `pretrain`."""
+        return UserError(re.sub(r"\btrainer\.", "pretrain.trainer.", str(self)))
 
 
 def limited(limit: int | float | None, batches: int) -> int:
@@ -12,11 +22,11 @@ def limited(limit: int | float | None, batches: int) -> int:
 
 
 def check_length(training: Training, batches: int) -> None:
-    """Raise UserError where a validation would never come, in epochs of so many batches before any limit."""
+    """Raise LengthError where a validation would never come, in epochs of so many batches before any limit."""
     batches = limited(training.limit_train_batches, batches)
     interval = training.val_check_interval
     if isinstance(interval, int) and interval > batches:
-        raise UserError(
+        raise LengthError(
             f"trainer.val_check_interval={interval}, but an epoch has {batches} batch{'es' if batches > 1 else ''}: "
             "lower it, or set trainer.check_val_every_n_epoch to validate after every n-th epoch."
         )
@@ -26,7 +36,7 @@ def check_length(training: Training, batches: int) -> None:
     steps = _steps(training, batches)
     epochs = -(-training.max_steps // steps)
     if every > epochs:
-        raise UserError(
+        raise LengthError(
             f"trainer.check_val_every_n_epoch={every}, but trainer.max_steps={training.max_steps} ends in epoch "
             f"{epochs}, of {steps} steps each: lower it."
         )
