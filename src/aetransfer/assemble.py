@@ -28,6 +28,7 @@ from aetransfer.data.own_batches import OwnDataModule
 from aetransfer.data.reader import makes_module
 from aetransfer.errors import UserError
 from aetransfer.models.base import Model, Pretext, Task
+from aetransfer.models.further import further
 from aetransfer.models.optimisation import Optimisation
 from aetransfer.networks.encoder import Encoder
 from aetransfer.runs.directory import RunDirectory
@@ -104,8 +105,8 @@ def make_model(
     """Wrap the encoder in the job's model; its architecture goes into every checkpoint.
 
     outputs: as `outputs_of` gives them. arm: what the encoder began by. untrained: parts of the encoder that the source
-    left so. trains: whether arm, optimiser and schedule are needed. Raises UserError where one of the targets is of
-    another kind, or refuses its keys.
+    left so. trains: whether arm, optimiser and schedule are needed, and what chooses the epoch. Raises UserError where
+    one of the targets is of another kind, or refuses its keys.
     """
     kind = class_of_model(job.model.target, job.allow)
     if not issubclass(kind, Pretext | Task):
@@ -118,7 +119,10 @@ def make_model(
         given["views"] = views
     model: Model = build(job.model, "model", job.allow, **given)
     model.seed = job.seed
-    if job.model.monitor is not None:
+    for name, metric in job.metrics.items():
+        if metric is not None:
+            model.measure_also(name, further(name, metric, outputs, job.allow))
+    if job.model.monitor is not None and trains:
         model.choose_by(job.model.monitor, job.model.monitor_mode)
     if trains and isinstance(model, Task) and job.transfer is not None:
         model.follow(arm or make_arm(job.transfer, job.allow))

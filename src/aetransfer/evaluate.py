@@ -30,11 +30,16 @@ def _request(config: DictConfig, overrides: list[str]) -> EvaluationRequest:
     if request.data is not None:
         check_node(request.data.reader, "reader", request.allow)
     run = RunDirectory.existing(request.run)
-    run.read_config()
+    job = run.read_config()
     model = read(run.path).model
     for name, node in chosen(request.evaluation).items():
         check_node(node, "measure", request.allow, place=f"evaluation.{name}")
         check_needs(name, needs_of(node, request.allow), model.can, model.title)
+    for name, metric in request.metrics.items():
+        if metric is not None:
+            check_node(metric, "metric", request.allow, place=f"metrics.{name}")
+    if request.metrics and job.head is None:
+        raise UserError(f"metrics: {request.run} is {model.titled}, which learns no labels: leave it out.")
     if request.classes is not None:
         _check_classes(request, request.classes, run, model)
     return request
@@ -60,8 +65,10 @@ def _evaluate(config: DictConfig, overrides: list[str]) -> None:
     if chosen(request.evaluation):
         measure(request)
         return
-    for name, value in evaluate(request).items():
-        print(f"{name:<20}{value!r}")
+    found = evaluate(request)
+    width = max(20, *(len(name) + 1 for name in found))
+    for name, value in found.items():
+        print(f"{name:<{width}}{value!r}")
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def measure(request: EvaluationRequest) -> None:
     """
     directory, job, content = _finished(request)
     # A compiled encoder would not tell its layers.
-    job = job.model_copy(update={"trainer": job.trainer.model_copy(update={"compile": False})})
+    job = job.model_copy(update={"trainer": job.trainer.model_copy(update={"compile": False}), "metrics": {}})
     # What a measure itself needs, its own settings decide.
     with mishaps.memory_for(""):
         # The training split alone is opened here: what is chosen for a measure is chosen there.
@@ -194,6 +194,7 @@ def _to_evaluate(job: Job, request: EvaluationRequest) -> Job:
             "data": data.model_copy(update={"reader": Target.model_validate(reader)}),
             "trainer": job.trainer.model_copy(update={**here, "strategy": "auto", "progress": False, "profiler": None}),
             "allow": request.allow,
+            "metrics": {**job.metrics, **request.metrics},
             "callbacks": {},
             "logger": {},
         }

@@ -74,10 +74,11 @@ def _done(job: Job, overrides: list[str]) -> Path:
         from aetransfer.stages import run
 
         done = run(job, overrides)
+    width = max(20, *(len(name) + 1 for name in done.result["metrics"]))
     for name, value in done.result["metrics"].items():
         # The test split has no say in a search, though an earlier command may have measured it.
         if not (job.test == "left_out" and name.startswith("test/")):
-            print(f"{name:<20}{value:.6g}")
+            print(f"{name:<{width}}{value:.6g}")
     if chosen(job.evaluation) and job.test != "left_out":
         _measure(job, done)
     print(f"run: {done.directory.path}")

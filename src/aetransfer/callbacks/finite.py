@@ -4,7 +4,7 @@ A metric that is NaN is said, in validation and test. It chooses no epoch: to a 
 """
 
 import logging
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -12,7 +12,10 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
+from aetransfer.data.class_names import listed
+from aetransfer.data.module import data_of
 from aetransfer.errors import UserError
+from aetransfer.models.base import Model
 from aetransfer.models.processes import in_any_process
 
 log = logging.getLogger(__name__)
@@ -80,9 +83,22 @@ def check_chosen(trainer: Trainer) -> None:
         )
 
 
-def _say_what_is_nan(trainer: Trainer, part: str) -> None:
+def _say_what_is_nan(trainer: Trainer, part: Literal["val", "test"]) -> None:
     metrics = trainer.callback_metrics.items()
     names = [name for name, value in metrics if name.startswith(f"{part}/") and value.isnan()]
-    if names and trainer.is_global_zero:
-        when = f" after step {trainer.global_step}" if trainer.state.fn == TrainerFn.FITTING else ""
-        log.warning("NaN%s: %s. The model's outputs for some images are NaN or infinite.", when, ", ".join(names))
+    if not names or not trainer.is_global_zero:
+        return
+    when = f" after step {trainer.global_step}" if trainer.state.fn == TrainerFn.FITTING else ""
+    model = trainer.lightning_module
+    lacks = model.lacks(part) if isinstance(model, Model) else {}
+    for name, classes in lacks.items():
+        log.warning(
+            "NaN%s: %s/%s is a mean over classes, and %s has no example of %s.",
+            when,
+            part,
+            name,
+            part,
+            listed([data_of(trainer).class_names[each] for each in classes]),
+        )
+    if others := [name for name in names if name.partition("/")[2] not in lacks]:
+        log.warning("NaN%s: %s. The model's outputs for some images are NaN or infinite.", when, ", ".join(others))

@@ -15,7 +15,7 @@ from aetransfer.config.quoting import as_read, quoted
 from aetransfer.errors import UserError
 
 # Groups of which several files make sense together: logger=[csv,tensorboard].
-COMBINED = ("callbacks", "logger", "evaluation", "experiment", "debug", "augment")
+COMBINED = ("callbacks", "logger", "evaluation", "metrics", "experiment", "debug", "augment")
 OPTIONAL = ("pretrain", "sweep", *COMBINED)
 # What the command line calls a group of the data, and how Hydra has it.
 OF_DATA = {"augment": "augment@data.augment", "pretrain.augment": "augment@pretrain.data.augment"}

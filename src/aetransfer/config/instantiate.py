@@ -55,7 +55,7 @@ OWN: dict[Role, tuple[str, ...]] = {
     "model": ("aetransfer.models",),
     "head": ("aetransfer.networks",),
     "arm": ("aetransfer.transfer.arms",),
-    "metric": ("torchmetrics",),
+    "metric": ("torchmetrics.classification", "torchmetrics.regression", "torchmetrics.segmentation"),
     "measure": ("aetransfer.evaluation",),
     "optimizer": ("torch.optim",),
     "scheduler": ("aetransfer.models.schedules", "torch.optim.lr_scheduler"),

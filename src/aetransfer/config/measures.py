@@ -3,10 +3,10 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator
 
 from aetransfer.config.instantiate import said_by
-from aetransfer.config.nodes import Target
+from aetransfer.config.nodes import ByWord, Target
 from aetransfer.errors import UserError
 
 MEASURE = "aetransfer.evaluation.measure.Measure"
@@ -31,7 +31,7 @@ WITHOUT_TARGET = {
 
 def _with_targets(nodes: Any) -> Any:
     if not isinstance(nodes, dict):
-        return {} if nodes is None else nodes
+        return nodes
     return {
         name: {"_target_": WITHOUT_TARGET[name], **node}
         if isinstance(node, dict) and name in WITHOUT_TARGET and "_target_" not in node
@@ -40,14 +40,12 @@ def _with_targets(nodes: Any) -> Any:
     }
 
 
-# It becomes the name of a file, of which what follows a hyphen says on what data.
-MeasureName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=80)]
-Measures = Annotated[dict[MeasureName, Target | None], BeforeValidator(_with_targets)]
+Measures = Annotated[dict[str, Target | None], BeforeValidator(_with_targets), ByWord]
 
 
-def chosen(measures: Mapping[str, Target | None] | None) -> dict[str, Target]:
+def chosen(measures: Mapping[str, Target | None]) -> dict[str, Target]:
     """Return the node of each measure to take, by its name."""
-    return {name: node for name, node in (measures or {}).items() if node is not None}
+    return {name: node for name, node in measures.items() if node is not None}
 
 
 def needs_of(node: Target, allow: Sequence[str]) -> str | None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -42,8 +43,19 @@ def _as_name(value: Any) -> Any:
     return json.dumps(value) if value is None or isinstance(value, bool | int | float) else value
 
 
+def _words(nodes: Any) -> Any:
+    """Refuse names that are no words, and take null for no nodes."""
+    for name in nodes if isinstance(nodes, dict) else ():
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,79}", str(name)):
+            raise ValueError(f"has {name}, which is no name: take letters, digits and _, and a letter first")
+    return {} if nodes is None else nodes
+
+
 # It becomes a part of directory names.
 Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$", max_length=80)]
+
+# What a user names becomes a part of files and of metrics' names.
+ByWord = BeforeValidator(_words)
 
 NameByName = Annotated[dict[str, str], BeforeValidator(_as_names)]
 
@@ -158,6 +170,26 @@ class ModelNode(Target):
     def _has_a_direction_of_something(self) -> Self:
         if self.monitor_mode is not None and self.monitor is None:
             raise ValueError(f"has monitor_mode={self.monitor_mode}, but no monitor: set that too")
+        return self
+
+
+class MetricNode(Target):
+    """words: what it is, with its unit; without them its class's name. better: where its class says neither."""
+
+    words: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    better: Literal["lower", "higher"] | None = None
+
+    def as_written(self) -> dict[str, Any]:
+        return self.model_dump(by_alias=True, exclude={"words", "better"})
+
+    @model_validator(mode="after")
+    def _fits_into_memory(self) -> Self:
+        # A stranger's run is measured by its own metrics, which keep as much for each class and threshold.
+        for key, value in (self.model_extra or {}).items():
+            if key in ("num_classes", "num_labels"):
+                raise ValueError(f"has {key}, which the data say: leave it out")
+            if isinstance(value, int) and value > 2**16:
+                raise ValueError(f"has {key}={value}, and should have {2**16} at most")
         return self
 
 

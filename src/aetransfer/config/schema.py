@@ -17,10 +17,12 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator,
 from aetransfer.config.measures import Measures
 from aetransfer.config.nodes import (
     Batches,
+    ByWord,
     Callback,
     Fraction,
     GreyLevel,
     Margin,
+    MetricNode,
     ModelNode,
     Name,
     NameByName,
@@ -405,6 +407,9 @@ Source = Annotated[
 TAGS = {CONV4, HEAD, ARM, "custom", "given", "declared", "int", "float", "bool", "str"}
 
 
+Metrics = Annotated[dict[str, MetricNode | None], ByWord]
+
+
 class Paths(Node):
     data_dir: Annotated[Place, AfterValidator(Path.absolute)]
     output_dir: Place
@@ -430,6 +435,7 @@ class Job(Node):
     callbacks: dict[str, Callback | None] = {}
     logger: dict[str, Target | None] = {}
     evaluation: Measures = {}
+    metrics: Metrics = {}
     paths: Paths
     allow: list[str] = []
     sweep: dict[str, Any] | None = None
@@ -455,5 +461,12 @@ class EvaluationRequest(Node):
     data: Data | None = None
     classes: NameByName | None = None
     evaluation: Measures = {}
+    metrics: Metrics = {}
     paths: Paths
     allow: list[str] = []
+
+    @model_validator(mode="after")
+    def _asks_one_thing(self) -> Self:
+        if self.evaluation and self.metrics:
+            raise ValueError("evaluation and metrics are two questions: ask one after the other")
+        return self

@@ -14,7 +14,7 @@ from pydantic import Field
 from aetransfer.config import nodes
 
 # Whose source is plain enough for this. Anybody else's class may have its arguments from a decorator.
-PACKAGES = ("aetransfer", "pytorch_lightning", "torch")
+PACKAGES = ("aetransfer", "pytorch_lightning", "torch", "torchmetrics")
 # What a class or function is given beside the keys of its node, by the key that the node stands at.
 GIVEN_LATER = {
     "encoder": ("input_shape",),
@@ -27,6 +27,7 @@ GIVEN_LATER = {
 OFFERED = {
     "reader": ("split", "train"),
     "model": ("head", "outputs", "views"),
+    "metric": ("num_classes", "num_labels"),
     "scheduler": ("total_steps", "T_max", "max_lr", "mode"),
 }
 # Keys of a node that its class is not given: see `aetransfer.config.nodes`.

@@ -30,7 +30,7 @@ class Probabilities(nn.Module):
 
         classes: their names.
         """
-        job = directory.read_config().model_copy(update={"allow": list(allow)})
+        job = directory.read_config().model_copy(update={"allow": list(allow), "metrics": {}})
         assert job.head is not None, "a transfer has a head"
         content = read_checkpoint(directory.best)
         outputs = outputs_of_head(job.head, content)

@@ -4,7 +4,6 @@ A model of one's own subclasses `Pretext` or `Task` and writes `step`. All else 
 equal numbers on any number of processes, resume within an epoch, learning rates, freezing.
 """
 
-import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -21,6 +20,7 @@ from aetransfer.errors import UserError
 from aetransfer.models.capabilities import capabilities_of
 from aetransfer.models.curve import log_step
 from aetransfer.models.facts import ModelFacts, Quantity
+from aetransfer.models.further import Further, FurtherMetric, as_inputs
 from aetransfer.models.length import epochs_of
 from aetransfer.models.metrics import Mean
 from aetransfer.models.optimisation import Optimisation, Rates
@@ -36,13 +36,15 @@ class Model(LightningModule, ABC):
     title: what the model is called in a sentence. metrics: what is measured, by name, the first of which chooses the
     best epoch. untrained: the parts of the encoder that it leaves as they began, such as the bottleneck of a
     contrastive encoder, which is trained by its features. A transfer begins with fresh ones. mixes: whether the
-    loss of a task's `step` is `batch.over_targets`, so that it can learn from mixed examples.
+    loss of a task's `step` is `batch.over_targets`, so that it can learn from mixed examples. metric_inputs: by the
+    arguments of torchmetrics' `update` (preds, target), what `step` calls them outside training.
     """
 
     title: ClassVar[str] = "model"
     metrics: ClassVar[Mapping[str, Quantity]]
     untrained: tuple[str, ...] = ()
     mixes: ClassVar[bool] = False
+    metric_inputs: ClassVar[Mapping[str, str]] = {}
 
     seed: int = 0
     optimisation: Optimisation
@@ -50,6 +52,7 @@ class Model(LightningModule, ABC):
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
         self.encoder = encoder
+        self.further: dict[str, Further] = {}
         self._monitor: tuple[str, Literal["min", "max"]] | None = None
 
     @abstractmethod
@@ -114,18 +117,46 @@ class Model(LightningModule, ABC):
         if part != "val" or not name:
             raise UserError(f"model.monitor={monitor} is no validation metric: write val/NAME.")
         if mode is None:
-            if name not in self.metrics:
+            if name not in self.measured:
+                known = ", ".join(f"val/{each}" for each in self.measured)
                 raise UserError(
-                    f"model.monitor={monitor} is none of the {self.title}'s metrics "
-                    f"({', '.join(f'val/{known}' for known in self.metrics)}): if a callback logs it, say which way is "
-                    "better with model.monitor_mode=min or max."
+                    f"model.monitor={monitor} is none of the {self.title}'s metrics ({known}): if a callback logs it, "
+                    "say which way is better with model.monitor_mode=min or max."
                 )
-            mode = "max" if self.metrics[name].better == "higher" else "min"
+            if name in self.further and self.measured[name].better is None:
+                raise UserError(
+                    f"model.monitor={monitor}: its class does not say which way is better, add "
+                    f"+metrics.{name}.better=lower or higher."
+                )
+            mode = "max" if self.measured[name].better == "higher" else "min"
         self._monitor = monitor, mode
+
+    @property
+    def measured(self) -> Mapping[str, Quantity]:
+        """All metrics, by name: the model's own, and then those of a config."""
+        return {**self.metrics, **{name: each.quantity for name, each in self.further.items()}}
+
+    def measure_also(self, name: str, metric: Further) -> None:
+        """Measure what a config names beside the model's own. Raises UserError for a name that is taken."""
+        if name in self.metrics:
+            raise UserError(f"metrics.{name}: the {self.title} has a metric of that name itself: choose another.")
+        self.further[name] = metric
 
     def measure(self) -> None:
         """Make the metrics of validation and test, once all that they need is there."""
-        self.val_metrics, self.test_metrics = (SplitMetrics(self.metrics, self.whole_split()) for _ in range(2))
+        self.val_metrics, self.test_metrics = (
+            SplitMetrics(
+                self.measured,
+                {**self.whole_split(), **{name: each.make() for name, each in self.further.items()}},
+                self.metric_inputs,
+            )
+            for _ in range(2)
+        )
+
+    def lacks(self, part: Literal["val", "test"]) -> dict[str, list[int]]:
+        """Return the classes without examples in a part, by each metric that is NaN because of them."""
+        metrics = (self.val_metrics if part == "val" else self.test_metrics).by_name()
+        return {name: each.lacks for name, each in metrics.items() if isinstance(each, FurtherMetric) and each.lacks}
 
     def facts(self, name: str) -> ModelFacts:
         """Return what is written down of this model. name: the config's."""
@@ -136,7 +167,7 @@ class Model(LightningModule, ABC):
             can=capabilities_of(self),
             monitor=self.monitor,
             monitor_mode=self.monitor_mode,
-            metrics=dict(self.metrics),
+            metrics=dict(self.measured),
             untrained=list(self.untrained),
             caveats=self.caveats(),
         )
@@ -165,7 +196,7 @@ class Model(LightningModule, ABC):
         outputs = self.step(batch)
         for name in metrics.means:
             self._check(name, outputs, batch)
-        if missing := [name for names in metrics.asks.values() for name in names if name not in outputs]:
+        if missing := [name for names in metrics.asks.values() for name in names.values() if name not in outputs]:
             raise UserError(f"{type(self).__qualname__}.step gives no {', '.join(missing)}, which its metrics ask for.")
         metrics.update(outputs, batch.share.counted)
         self.log_dict({f"{part}/{name}": metric for name, metric in metrics.by_name().items()})
@@ -199,10 +230,13 @@ class Model(LightningModule, ABC):
 class SplitMetrics(nn.Module):
     """What is measured over a whole split: means over examples, and what is none."""
 
-    def __init__(self, quantities: Mapping[str, Quantity], whole: Mapping[str, Metric]) -> None:
+    def __init__(
+        self, quantities: Mapping[str, Quantity], whole: Mapping[str, Metric], names: Mapping[str, str] | None = None
+    ) -> None:
+        """names: see `aetransfer.models.further.as_inputs`."""
         super().__init__()
         self.measured = nn.ModuleDict({name: whole.get(name) or Mean() for name in quantities})
-        self.asks = {name: list(inspect.signature(metric.update).parameters) for name, metric in whole.items()}
+        self.asks = {name: as_inputs(metric, names or {}) for name, metric in whole.items()}
         self.means = [name for name in quantities if name not in whole]
 
     def by_name(self) -> dict[str, Metric]:
@@ -214,8 +248,8 @@ class SplitMetrics(nn.Module):
             if name in self.means:
                 value = outputs[name]
                 metric.update(value.expand(counted) if value.ndim == 0 else value[:counted])
-            elif counted:
-                metric.update(**{key: outputs[key][:counted] for key in self.asks[name]})
+            elif counted or isinstance(metric, FurtherMetric):
+                metric.update(**{key: outputs[output][:counted] for key, output in self.asks[name].items()})
 
 
 class Pretext(Model):

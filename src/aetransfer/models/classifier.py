@@ -13,6 +13,7 @@ from aetransfer.errors import UserError
 from aetransfer.models.base import Outputs, Task
 from aetransfer.models.calibration import CalibrationError
 from aetransfer.models.facts import Quantity
+from aetransfer.models.further import Further, as_inputs, refusals_of
 from aetransfer.models.metrics import MacroF1
 
 
@@ -27,6 +28,7 @@ class Classifier(Task):
         "nll": Quantity("cross-entropy, nats an image"),
         "ece": Quantity("expected calibration error, 15 bins"),
     }
+    metric_inputs: ClassVar[Mapping[str, str]] = {"preds": "probabilities", "target": "labels"}
 
     @property
     def summary(self) -> str:
@@ -53,6 +55,18 @@ class Classifier(Task):
         confidence, predicted = probabilities.max(1)
         right = (predicted == targets).float().where(~confidence.isnan(), torch.nan)
         return {"loss": nll, "nll": nll, "acc": right, "probabilities": probabilities, "labels": targets}
+
+    def measure_also(self, name: str, metric: Further) -> None:
+        super().measure_also(name, metric)
+        # What a metric makes of classes is known before an epoch is over.
+        rows = min(self.outputs, 8)
+        given = {"probabilities": torch.full((rows, self.outputs), 1 / self.outputs), "labels": torch.arange(rows)}
+        trial = metric.make()
+        asked = as_inputs(trial, self.metric_inputs)
+        if set(asked.values()) <= set(given):
+            with refusals_of(name):
+                trial.update(**{argument: given[output] for argument, output in asked.items()})
+                trial.compute()
 
     def whole_split(self) -> Mapping[str, Metric]:
         return {"f1": MacroF1(self.outputs), "ece": CalibrationError()}

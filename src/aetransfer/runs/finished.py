@@ -82,7 +82,22 @@ def finished_run(job: Job) -> Run | None:
         return None
     _check_code(directory, result, job, done="made", use="used")
     log.info("%s is finished: its result is used.", directory.path.name)
+    _say_unmeasured(directory, job)
     return Run(directory, result)
+
+
+def _say_unmeasured(directory: RunDirectory, job: Job) -> None:
+    """Warn of metrics that a job asks for and a finished run was not measured by, or by others of their names."""
+    measured = directory.read_config().metrics if job.metrics else {}
+    if missing := [name for name, node in job.metrics.items() if node is not None and measured.get(name) != node]:
+        log.warning(
+            "%s was made without %s: python -m aetransfer.evaluate run=%s metrics=[%s] measures it, and rerun=true "
+            "trains it again.",
+            directory.path.name,
+            " and ".join(f"metrics.{name}" for name in missing),
+            directory.path,
+            ",".join(missing),
+        )
 
 
 def check_begun(directory: RunDirectory, job: Job) -> None:

@@ -151,6 +151,8 @@ def decisive(job: Job) -> dict[str, Any]:
             node.as_written() for _, node in sorted(job.callbacks.items()) if node is not None and not node.only_looks
         ],
     }
+    if deciding := _deciding_metrics(job, parts["callbacks"]):
+        parts["metrics"] = deciding
     if job.stage == "transfer":
         assert job.transfer is not None and job.head is not None
         parts["head"] = job.head.as_written()
@@ -161,6 +163,16 @@ def decisive(job: Job) -> dict[str, Any]:
     elif job.pretrain is not None:
         parts["source"] = _source(job.pretrain)
     return parts
+
+
+def _deciding_metrics(job: Job, callbacks: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the metrics of a config by which an epoch is chosen or a training stops; the others only look."""
+    named = json.dumps([job.model.monitor, callbacks], default=str)
+    return {
+        name: node.model_dump(by_alias=True, exclude={"words"})
+        for name, node in sorted(job.metrics.items())
+        if node is not None and f'"val/{name}"' in named
+    }
 
 
 def _arm(transfer: TransferNode) -> dict[str, Any]:

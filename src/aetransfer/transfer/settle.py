@@ -16,7 +16,7 @@ from aetransfer.models.facts import capabilities_in
 from aetransfer.transfer.exported import Description, digest_of, read_description, whole_model
 from aetransfer.transfer.foreign import OF_TIMM, check_ending, is_foreign, settled
 
-ONLY_TRANSFER = ("transfer", "head", "pretrain")
+ONLY_TRANSFER = ("transfer", "head", "pretrain", "metrics")
 # As configs/transfer/scratch.yaml has it.
 SCRATCH = Transfer(name="scratch", weights="fresh", encoder="trained")
 
@@ -55,7 +55,7 @@ def _settle(job: Job, overrides: list[str]) -> Job:
     if kind_of(job.model.target, job.allow) == "pretext":
         _check_stage(job, overrides)
         given = job.pretrain if isinstance(job.pretrain, GivenEncoder) else None
-        job = job.model_copy(update={"transfer": None, "head": None, "pretrain": given})
+        job = job.model_copy(update={"transfer": None, "head": None, "pretrain": given, "metrics": {}})
         return job if given is None else _settle_continued(job, given, overrides)
     if job.transfer is None or job.head is None:
         raise UserError(f"model={name} is a transfer and needs the transfer and head groups.")
@@ -120,6 +120,7 @@ def pretraining_of(job: Job) -> Job:
             "head": source.head,
             "pretrain": None,
             "evaluation": {},
+            "metrics": {},
             "rerun": source.rerun,
         }
     )
@@ -146,6 +147,7 @@ def _nodes(job: Job) -> list[tuple[Node, Role, str | None]]:
     if job.transfer is not None:
         nodes.append((job.transfer, "arm", "transfer"))
     nodes += [(node, "measure", f"evaluation.{name}") for name, node in chosen(job.evaluation).items()]
+    nodes += [(node, "metric", f"metrics.{name}") for name, node in job.metrics.items() if node is not None]
     nodes += [(node, "callback", None) for node in job.callbacks.values() if node is not None]
     return [*nodes, *((node, "logger", None) for node in job.logger.values() if node is not None)]
 

@@ -42,7 +42,7 @@ def _monitor_for(job: Job) -> Monitor:
     # torch takes seconds to import. The model is built to be asked, and forgotten.
     from aetransfer.assemble import make_encoder, make_model
 
-    compared = make_model(job, make_encoder(job), outputs=2).facts(job.model.name).compared
+    compared = make_model(job, make_encoder(job), outputs=job.data.classes or 1000).facts(job.model.name).compared
     if compared is None:
         raise UserError(f"model={job.model.name} declares no metric by which trials could be compared.")
     return compared

@@ -1,0 +1,121 @@
+"""Metrics that a config names beside those of a model: torchmetrics' own, or any of their kind.
+
+Two things make their numbers quietly wrong, and NaN here: an input that is NaN, and a class without examples in a mean
+over classes (torchmetrics takes its share for 0 or leaves it out).
+"""
+
+import inspect
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from aetransfer.config.instantiate import bind
+from aetransfer.config.nodes import MetricNode
+from aetransfer.config.signatures import OFFERED
+from aetransfer.errors import UserError
+from aetransfer.models.facts import Quantity
+
+
+class Further(NamedTuple):
+    """quantity: what it is in words, and which way is better. make: returns a new metric."""
+
+    quantity: Quantity
+    make: Callable[[], "FurtherMetric"]
+
+
+def further(name: str, node: MetricNode, outputs: int, allow: Sequence[str]) -> Further:
+    """Return a metric of a config. outputs: how many numbers the head gives, which is how many classes there are.
+
+    Raises UserError for what is no metric, or refuses its keys.
+    """
+    call = bind(node, "metric", allow)
+    if not (isinstance(call.func, type) and issubclass(call.func, Metric)):
+        raise UserError(f"_target_: {node.target} is no torchmetrics.Metric: subclass it.")
+    takes = inspect.signature(call.func).parameters
+    classes = {key: outputs for key in OFFERED["metric"] if key in takes}
+
+    def make() -> FurtherMetric:
+        with refusals_of(name):
+            return FurtherMetric(name, call(**classes), outputs)
+
+    made = make().metric
+    better = node.better
+    if better is None and made.higher_is_better is not None:
+        better = "higher" if made.higher_is_better else "lower"
+    return Further(Quantity(node.words or type(made).__name__, better), make)
+
+
+@contextmanager
+def refusals_of(name: str) -> Iterator[None]:
+    """Raise a UserError for what a metric refuses: its keys, or what it is given."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (ValueError, TypeError, RuntimeError, ImportError) as error:
+        raise UserError(f"metrics.{name}: {' '.join(str(error).split()).rstrip('.')}.") from error
+
+
+class FurtherMetric(Metric):
+    """A metric of a config, which its own NaN and absent classes make NaN. lacks: those that made it so last."""
+
+    full_state_update = False
+    spoilt: Tensor
+    examples: Tensor
+
+    def __init__(self, name: str, metric: Metric, classes: int) -> None:
+        super().__init__()
+        self.name, self.metric = name, metric
+        self.averages = getattr(metric, "average", None) == "macro"
+        self.lacks: list[int] = []
+        self.add_state("spoilt", torch.zeros(()), dist_reduce_fx="sum")
+        self.add_state("examples", torch.zeros(classes, dtype=torch.int64), dist_reduce_fx="sum")
+
+    @property
+    def inputs(self) -> list[str]:
+        """What `update` takes, by name."""
+        named = inspect.signature(self.metric.update).parameters.values()
+        return [each.name for each in named if each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD]
+
+    def update(self, **inputs: Tensor) -> None:
+        """Add a batch: each (N, ...). N may be 0."""
+        self.spoilt += sum(values.isnan().sum() for values in inputs.values() if values.is_floating_point())
+        target = inputs.get("target")
+        if self.averages and target is not None and not target.is_floating_point():
+            self.examples += target[target >= 0].bincount(minlength=len(self.examples))[: len(self.examples)]
+        # Processes put lists together of which none may be missing; sums of nothing are 0 as they are.
+        if any(map(len, inputs.values())) or any(isinstance(state, list) for state in self.metric._defaults.values()):
+            self.metric.update(**inputs)
+
+    def compute(self) -> Tensor:
+        """Return the number of the whole split, (). Raises UserError where it is not one."""
+        with warnings.catch_warnings():
+            # Of classes without examples; what that means is said once, by `lacks`.
+            warnings.simplefilter("ignore")
+            value: Any = self.metric.compute()
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            given = f"a tensor of {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+            raise UserError(f"metrics.{self.name} gives {given}, and a metric is one number: set its average.")
+        self.lacks = (self.examples == 0).nonzero().flatten().tolist() if self.averages else []
+        good = self.spoilt == 0 if not self.lacks else torch.zeros_like(self.spoilt, dtype=torch.bool)
+        return value.reshape(()).float().where(good, torch.nan)
+
+    def reset(self) -> None:
+        super().reset()
+        self.metric.reset()
+
+
+def as_inputs(metric: Metric, names: Mapping[str, str]) -> dict[str, str]:
+    """Return by each argument of a metric's `update` the name of the step's output that it is.
+
+    names: by argument, that output, where it is called otherwise.
+    """
+    arguments = (
+        metric.inputs if isinstance(metric, FurtherMetric) else list(inspect.signature(metric.update).parameters)
+    )
+    return {argument: names.get(argument, argument) for argument in arguments}
