@@ -41,7 +41,7 @@ def test_the_page_works_as_printed_in_few_lines_of_user_code(name, lines, tmp_pa
         assert len(text.splitlines()) < lines
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
-    shown = [line for line in page.splitlines() if "allow=" in line and line.startswith("python -m ")]
+    shown = [line for line in page.splitlines() if "allow=" in line and line.startswith("python -m aetransfer.train ")]
     assert shown
     environment = {**os.environ, "AETRANSFER_OUTPUT_DIR": str(tmp_path / "outputs"), "OMP_NUM_THREADS": "1"}
     for line in shown:
@@ -111,6 +111,7 @@ def test_the_packages_that_a_config_may_call_are_those_of_the_page():
     rows = rows_of((DOCS / "security.md").read_text())
     listed = {part: re.findall(r"[\w.]+", packages) for part, packages in rows}
     names = {"reader": "data.reader", "arm": "transfer", "callback": "callbacks"}
+    names |= {"augmentation": "data.augment", "measure": "evaluation", "metric": "metrics"}
 
     assert listed == {names.get(role, role): list(packages) for role, packages in OWN.items()}
 
