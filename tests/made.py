@@ -19,7 +19,10 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from aetransfer.data.augmentation import Augmentation
+from aetransfer.data.batches import Batch
 from aetransfer.data.examples import Examples
+from aetransfer.models.classifier import Classifier
 from aetransfer.models.optimisation import Optimisation
 from aetransfer.networks.encoder import Encoder
 
@@ -248,3 +251,42 @@ def trainer_of(steps, epoch_steps=None):
     """What a schedule and a gradual arm ask of a Trainer."""
     in_epoch = epoch_steps or steps
     return SimpleNamespace(estimated_stepping_batches=steps, accumulate_grad_batches=1, num_training_batches=in_epoch)
+
+
+class Gamma(Augmentation):
+    """An augmentation of somebody's own: a power of each image."""
+
+    numbers = 1
+
+    def __init__(self, most: float = 2.0) -> None:
+        self.most = most
+
+    def __call__(self, inputs: Tensor, drawn: Tensor) -> Tensor:
+        return inputs ** (self.most ** (2 * drawn[:, 0] - 1)).to(inputs).view(-1, 1, 1, 1)
+
+
+class Speckle(nn.Module):
+    """As a library has it: it draws from torch's own generator, and holds a tensor."""
+
+    def __init__(self, amount: float = 0.1) -> None:
+        super().__init__()
+        self.register_buffer("amount", torch.tensor(amount))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs + self.amount * torch.randn_like(inputs)
+
+
+class Broken(Augmentation):
+    """Divides by nothing."""
+
+    numbers = 0
+
+    def __call__(self, inputs: Tensor, drawn: Tensor) -> Tensor:
+        return inputs / 0
+
+
+class Unmixed(Classifier):
+    """A task that writes a step, and does not say what it makes of mixed examples."""
+
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        return super().step(batch)

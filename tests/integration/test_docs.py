@@ -29,7 +29,7 @@ def written_files(page):
 @pytest.mark.parametrize(
     ("name", "lines"),
     [
-        *(("add_a_data_set", 30), ("add_an_encoder", 30), ("add_a_pretext", 30)),
+        *(("add_a_data_set", 30), ("add_an_encoder", 30), ("add_a_pretext", 30), ("add_an_augmentation", 30)),
         *(("add_a_task", 40), ("add_an_arm_or_a_measure", 40)),
     ],
 )

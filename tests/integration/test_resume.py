@@ -60,7 +60,12 @@ def test_a_run_cut_at_any_step_ends_in_the_same_bits(
 @pytest.mark.parametrize(
     "words",
     [
-        pytest.param(("transfer=scratch", "augment=flip"), id="augmented"),
+        pytest.param(("transfer=scratch", "augment=[strong,mixup]"), id="augmented_and_mixed"),
+        pytest.param(
+            ("transfer=scratch", "augment=flip", "+data.augment.noise._target_=tests.made.Speckle", "allow=[tests]"),
+            id="augmented_by_a_library",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(("transfer=gradual", "trainer.max_epochs=3"), id="gradual"),
         pytest.param(("transfer=frozen", "encoder.batch_norm=true"), id="batch_norm", marks=pytest.mark.slow),
         pytest.param(("transfer=scratch", "data.max_memory_gb=0"), id="streamed", marks=pytest.mark.slow),

@@ -71,8 +71,9 @@ def alone(run_train, tmp_path, monkeypatch):
         (*TINY_PRETRAINING, *SHORT, "model=masked", *UNEVEN),
         (*TINY_PRETRAINING, *SHORT, "model=vicreg", *UNEVEN),
         BOTH_STAGES,
+        (*BOTH_STAGES, "augment=[strong,cutmix]", "pretrain=classifier", "pretrain.augment=[simclr,mixup]"),
     ],
-    ids=["ae", "vae", "iwae", "contrastive", "denoising", "masked", "vicreg", "both_stages"],
+    ids=["ae", "vae", "iwae", "contrastive", "denoising", "masked", "vicreg", "both_stages", "augmented_and_mixed"],
 )  # fmt: skip
 def test_two_processes_reproduce_the_curves_of_one(run_train, alone, tmp_path, words):
     expected = alone(*words)

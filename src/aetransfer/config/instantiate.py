@@ -69,7 +69,7 @@ PRETEXT, TASK = f"{MODELS}.Pretext", f"{MODELS}.Task"
 BASES: dict[Role, tuple[str, ...]] = {
     "encoder": ("aetransfer.networks.encoder.Encoder",),
     "reader": ("torch.utils.data.Dataset", "pytorch_lightning.LightningDataModule"),
-    "augmentation": ("aetransfer.data.augmentation.Augmentation", "torch.nn.Module"),
+    "augmentation": ("aetransfer.data.augmentation.Augmentation", "aetransfer.data.mixing.Mix", "torch.nn.Module"),
     "model": (PRETEXT, TASK),
     "head": ("torch.nn.Module",),
     "arm": ("aetransfer.transfer.arms.Arm",),
