@@ -123,10 +123,14 @@ class RunDirectory:
     def write_result(self, result: dict[str, Any]) -> None:
         replace_file(self.result_path, json.dumps(without_secrets(result), indent=2) + "\n")
 
-    def write_config(self, job: Job) -> None:
+    @staticmethod
+    def as_written(job: Job) -> dict[str, Any]:
+        """Return what config.yaml says of a job, as plain data."""
         # What may be called is the command line's to say, each time anew.
-        plain = job.model_dump(mode="json", by_alias=True, exclude={"allow", "test"})
-        replace_file(self.config, yaml.safe_dump(without_secrets(plain), sort_keys=False))
+        return without_secrets(job.model_dump(mode="json", by_alias=True, exclude={"allow", "test"}))
+
+    def write_config(self, job: Job) -> None:
+        replace_file(self.config, yaml.safe_dump(self.as_written(job), sort_keys=False))
 
     def read_config(self) -> Job:
         """Return the job this run was made from, with nothing allowed. Raises UserError where it can't be read."""

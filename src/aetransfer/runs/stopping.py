@@ -45,17 +45,18 @@ class _State:
     since: float = 0.0
     deferred: bool = False
     abandoned: bool = False
-    sentence: str = GOES_ON
+    sentence: str | None = GOES_ON
 
 
 _state = _State()
 
 
 @contextmanager
-def heeded(sentence: str = GOES_ON) -> Iterator[None]:
+def heeded(sentence: str | None = GOES_ON) -> Iterator[None]:
     """Heed signals meanwhile. Raises KeyboardInterrupt at the end if one came; within another such block, Stopped.
 
-    sentence: what the same command does when it is given again, said where there is no time to raise anything.
+    sentence: what the same command does when it is given again, said where there is no time to raise anything. None:
+    the process is somebody's, and a second Ctrl-C ends what is done here, not the process.
     """
     global _state
     if _state.before is not None or threading.current_thread() is not threading.main_thread():
@@ -149,6 +150,8 @@ def _ask(number: int, frame: FrameType | None) -> None:
     if again:
         if number == signal.SIGINT:
             # Whatever it is that does not end: no file is ever half written, so nothing has to be tidied.
+            if _state.sentence is None:
+                raise Stopped(_state.asked)
             os.write(2, f"{_state.sentence}\n".encode())
             os._exit(INTERRUPTED)
     elif not _state.deferred:
