@@ -18,6 +18,7 @@ from aetransfer.config.schema import Job
 from aetransfer.transfer.settle import settle
 from tests.commands import TorchlessProcess
 from tests.faults import FaultyProcesses
+from tests.project import unpacked_wheel
 
 # A few batches of the embedded digits: the whole way in a second or two.
 TINY = (
@@ -171,3 +172,9 @@ def finished(tmp_path_factory):
 @pytest.fixture(scope="session")
 def finished_pretraining(finished):
     return Path(json.loads((finished / "result.json").read_text())["source"])
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """Where the wheel is installed, away from the checkout."""
+    return unpacked_wheel(tmp_path_factory.mktemp("wheel"))

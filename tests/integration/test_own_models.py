@@ -1,17 +1,13 @@
 """A project of one's own, beside the installed wheel: its pretexts and optimiser have all that ours have."""
 
 import json
-import os
 import re
-import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-ROOT = Path(__file__).parents[2]
+from tests.project import KILL, Project
 
 DENOISING = '''
 """Images from what noise has left of them."""
@@ -117,22 +113,6 @@ class Lion(torch.optim.Optimizer):
                 momentum.lerp_(parameter.grad, 1 - second)
         return loss
 '''
-KILL = '''
-"""A power cut in the middle of the second epoch, once."""
-
-import os
-import signal
-from pathlib import Path
-
-from pytorch_lightning import Callback
-
-
-class Kill(Callback):
-    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        if trainer.current_epoch == 1 and batch_idx == 2 and not Path("killed").exists():
-            Path("killed").touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-'''
 FILES = {
     "my_lab/__init__.py": "",
     "my_lab/denoising.py": DENOISING,
@@ -172,44 +152,11 @@ SMALL = (
 TO_PHOTO_DIGITS = f"data=photo_digits data@pretrain.data=digits transfer=finetune {SMALL}"
 
 
-class Project:
-    """A folder away from the checkout; site: where the wheel is installed."""
-
-    def __init__(self, folder, site):
-        self.folder = folder
-        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("AETRANSFER_")}
-        self.environment |= {"PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
-        for path, text in FILES.items():
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            lines = text.lstrip("\n").splitlines()
-            margin = len(lines[0]) - len(lines[0].lstrip()) if lines else 0
-            (folder / path).write_text("".join(f"{line[margin:]}\n" for line in lines))
-
-    def __call__(self, words, module="train", code=0):
-        command = ["-m", f"aetransfer.{module}", *shlex.split(words), "allow=[my_lab,lion_lab]"]
-        return self.python(*command, *(["--config-dir", "conf"] if module == "train" else []), code=code)
-
-    def python(self, *words, code=0):
-        done = subprocess.run(
-            [sys.executable, *words], cwd=self.folder, env=self.environment, capture_output=True, text=True
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
-    subprocess.run(build, check=True, capture_output=True)
-    (wheel,) = folder.glob("*.whl")
-    subprocess.run([sys.executable, "-m", "zipfile", "-e", str(wheel), str(folder / "site")], check=True)
-    return folder / "site"
-
-
 @pytest.fixture(scope="module")
 def project(tmp_path_factory, site):
-    return Project(tmp_path_factory.mktemp("project"), site)
+    return Project(
+        tmp_path_factory.mktemp("project"), site, FILES, words=("allow=[my_lab,lion_lab]", "--config-dir", "conf")
+    )
 
 
 @pytest.fixture(scope="module")
