@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from torchvision.models import resnet18
 
 from aetransfer import embed, export, predict, submit
 from aetransfer.config.groups import choices_of, groups_of
@@ -51,6 +53,24 @@ def test_the_page_works_as_printed_in_few_lines_of_user_code(name, lines, tmp_pa
 
         assert done.returncode == 0, done.stderr
         assert done.stdout.strip().splitlines()[-1].startswith("run: ")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_backbone_is_used_as_printed(run_train, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("weights").mkdir()
+    torch.save(resnet18().state_dict(), "weights/resnet18.pth")
+    # timm's own weights would have to be fetched.
+    shown = [words for words in commands("docs/use_a_backbone.md", "train") if "pretrain=timm" not in words]
+    assert len(shown) == 3
+
+    for words in shown:
+        short = ["pretrain.trainer.limit_train_batches=3"] if "data@pretrain.data=digits" in words else []
+        done = run_train(*words, *short, "trainer.limit_train_batches=3", "logger=none")
+        assert done.code == 0, done.err
+    # The frozen one of seed 0 is one run, though it is asked for twice.
+    assert len(list(Path("outputs/runs").glob("transfer-*"))) == 9
 
 
 def commands(name, module):

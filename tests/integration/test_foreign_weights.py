@@ -1,6 +1,8 @@
 """Weights that others trained: whole files of them are taken, by whatever prefix, or refused with what is missing."""
 
 import argparse
+import subprocess
+import sys
 from functools import cache
 
 import pytest
@@ -8,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torchvision.models import resnet18
 
+from aetransfer import embed, export, predict
 from aetransfer.assemble import make_encoder
 from aetransfer.config.schema import GivenEncoder
 from aetransfer.errors import UserError
@@ -250,3 +253,62 @@ def test_timms_weights_without_a_network_are_refused_in_a_sentence(tmp_path, mon
         "timm's weights timm/resnet18.a1_in1k can't be fetched (LocalEntryNotFoundError: no connection): where there "
         "is no network, give their file with pretrain=PATH."
     )
+
+
+@pytest.mark.slow
+def test_a_backbone_is_carried_trained_measured_exported_and_loaded(run_train, run_evaluate, command, tmp_path):
+    torch.save({"model": prefixed("module.")}, tmp_path / "weights.pth")
+    words = (*RESNET, f"pretrain={tmp_path}/weights.pth", *IMAGENET, "trainer.max_epochs=1", "data.labels_per_class=5")
+    runs = {arm: run_train(*words, f"transfer={arm}", "logger=none") for arm in ("random_frozen", "frozen", "finetune")}
+    for arm, done in runs.items():
+        assert done.code == 0, done.err
+        assert done.run.name.startswith(f"transfer-photo_digits-{arm}-s0-")
+        assert ("The encoder's 120 tensors are those of weights.pth" in done.out) == (arm != "random_frozen")
+        assert (done.run / "report.html").is_file()
+    frozen = runs["frozen"]
+    said = frozen.result["weights"]
+    assert (said["prefix"], said["tensors"], said["fresh"]) == ("model.module.", 120, [])
+    assert said["left"] == ["model.module.fc.weight", "model.module.fc.bias"]
+    assert said["said"] in (frozen.run / "MODEL_CARD.md").read_text()
+    assert all(torch.equal(frozen.encoder[f"net.{key}"], value) for key, value in weights().items() if key[:3] != "fc.")
+    assert not torch.equal(runs["finetune"].encoder["net.conv1.weight"], weights()["conv1.weight"])
+    # A control's input is standardised by its data, as ever.
+    assert not torch.equal(runs["random_frozen"].encoder["normalise.mean"], frozen.encoder["normalise.mean"])
+
+    assert run_train(*words, "transfer=frozen", "logger=none").run == frozen.run
+    few = (
+        "evaluation.representation.images=100",
+        "evaluation.transferability.images=100",
+        "evaluation.probes.probes=[knn]",
+    )
+    done = run_evaluate(f"run={runs['finetune'].run}", "evaluation=[representation,transferability,probes]", *few)
+    assert done.code == 0, done.err
+    done = command(embed.main, f"run={frozen.run}", "data=digits", "data.channels=3", f"out={tmp_path}/codes.npz")
+    assert done.code == 0, done.err
+    done = command(predict.main, f"run={frozen.run}", "data=digits", "data.channels=3", f"out={tmp_path}/classes.csv")
+    assert done.code == 0, done.err
+    done = command(export.main, f"run={frozen.run}", "formats=[torch_export,onnx]")
+    assert done.code == 0, done.err
+    again = run_train(*RESNET, f"pretrain={frozen.run}", "transfer=linear_probe", *words[-2:], "logger=none")
+    assert again.code == 0, again.err
+    script = "import sys, torch, aetransfer; e = aetransfer.load_encoder(sys.argv[1]); print(e(torch.zeros(1, 3, 32, 32)).shape)"
+    loaded = subprocess.run([sys.executable, "-c", script, frozen.run], capture_output=True, text=True, cwd=tmp_path)
+    assert loaded.stdout == "torch.Size([1, 512])\n", loaded.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words", [["encoder=torchvision"], ["encoder=timm"], ["encoder=torchvision", "encoder.latent_dim=8"]]
+)
+@pytest.mark.parametrize("pretext", ["ae", "contrastive"])
+def test_a_pretext_trains_a_backbone_that_a_transfer_carries(run_train, words, pretext):
+    if "encoder=timm" in words:
+        pytest.importorskip("timm")
+    short = ("trainer.max_epochs=1", "pretrain.trainer.max_epochs=1", "trainer.limit_train_batches=2")
+    done = run_train(
+        *("data=photo_digits", "data@pretrain.data=digits", f"pretrain={pretext}", *words, "transfer=gradual"),
+        *(*short, "pretrain.trainer.limit_train_batches=2", "logger=none"),
+    )
+
+    assert done.code == 0, done.err
+    assert "net.layer4.1.conv2.weight" in done.encoder

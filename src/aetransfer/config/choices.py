@@ -12,6 +12,7 @@ from aetransfer.config.compose import options_of
 from aetransfer.config.groups import choices_of, groups_of
 from aetransfer.config.old_names import moved_augment
 from aetransfer.config.quoting import as_read, quoted
+from aetransfer.config.schema import WEIGHTS_OF_TIMM
 from aetransfer.errors import UserError
 
 # Groups of which several files make sense together: logger=[csv,tensorboard].
@@ -97,7 +98,8 @@ def with_params(overrides: list[str], params: list[str]) -> list[str]:
 
 
 def with_source_chosen(word: str, options: Options = choices_of) -> list[str]:
-    """Let `pretrain=NAME` stand for choosing the pretraining's model, and `pretrain=PATH` for a finished one.
+    """Let `pretrain=NAME` stand for choosing the pretraining's model, `pretrain=PATH` for a finished one, and
+    `pretrain=timm` for what timm has.
 
     Likewise `augment=NAME` and `pretrain.augment=NAME` for those of the data. Raises UserError for a key of an earlier
     version.
@@ -112,6 +114,8 @@ def with_source_chosen(word: str, options: Options = choices_of) -> list[str]:
     values = value.split(",")
     if set(values) <= set(options(MODEL)):
         return [f"{MODEL}@pretrain={value}"]
+    if value == WEIGHTS_OF_TIMM:
+        return ["pretrain=given", f"pretrain.path={value}"]
     paths = [part for part in values if "/" in part or part.startswith((".", "~")) or Path(part).exists()]
     if not paths or set(values) <= set(options("pretrain")):
         return [word]

@@ -375,6 +375,10 @@ class Pretraining(Node):
     rerun: bool = False
 
 
+# In place of a path: a folder of that name is ./timm.
+WEIGHTS_OF_TIMM = "timm"
+
+
 class GivenEncoder(Node):
     """A finished run's directory, a checkpoint, an exported encoder, or a file of others' weights; `digest` is filled
     in once it was read.

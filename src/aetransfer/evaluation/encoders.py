@@ -1,11 +1,15 @@
 """Other encoders beside a run's own: of a run directory, a checkpoint or an exported file."""
 
+from pathlib import Path
+
 from torch import Tensor
 
+from aetransfer.config.schema import GivenEncoder
 from aetransfer.errors import UserError
 from aetransfer.evaluation.subject import Subject
 from aetransfer.networks.encoder import Encoder
 from aetransfer.transfer.exported import read_description
+from aetransfer.transfer.foreign import is_foreign, take_
 from aetransfer.transfer.loading import load_encoder
 
 
@@ -16,6 +20,21 @@ def load(path: str, subject: Subject) -> Encoder:
     if size != own:
         raise UserError(f"{path} takes {size}x{size} images, but the run's encoder takes {own}x{own}: choose another.")
     return load_encoder(path, allow=subject.job.allow).to(subject.device)
+
+
+def source_of(subject: Subject) -> Encoder | None:
+    """Return the encoder that a transfer carried, None where it is not there any more, or nothing was carried.
+
+    Raises UserError as `load`, and for others' weights that are no longer those of the network.
+    """
+    source, given = subject.source, subject.job.pretrain
+    if source is None or not Path(source).exists():
+        return None
+    if not isinstance(given, GivenEncoder) or not is_foreign(source):
+        return load(source, subject)
+    encoder = subject.random_encoder(subject.job.seed).cpu()
+    take_(encoder, given.model_copy(update={"path": source}))
+    return encoder.to(subject.device)
 
 
 def fitted(images: Tensor, encoder: Encoder) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from aetransfer.config.nodes import PositiveInt, Seed
 from aetransfer.data.seeds import mixed_seed
 from aetransfer.errors import UserError
-from aetransfer.evaluation.encoders import fitted, load
+from aetransfer.evaluation.encoders import fitted, load, source_of
 from aetransfer.evaluation.features import extracted, layer
 from aetransfer.evaluation.measure import Measure
 from aetransfer.evaluation.numbers import check_finite
@@ -94,8 +94,8 @@ def _others(subject: Subject, settings: Representation) -> dict[str, Encoder]:
     """Return what is compared with, by name. Raises UserError for a path without an encoder, or a name given twice."""
     # With the run's own seed the random encoder would be the one that the run itself began with.
     others = {"random": subject.random_encoder(mixed_seed("measure", settings.seed, 0))}
-    if subject.source is not None and Path(subject.source).exists():
-        others["source"] = load(subject.source, subject)
+    if (source := source_of(subject)) is not None:
+        others["source"] = source
     for path in settings.others:
         name = _name(path)
         if name in {"itself", *others}:

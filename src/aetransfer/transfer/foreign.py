@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
-from aetransfer.config.schema import GivenEncoder
+from aetransfer.config.schema import WEIGHTS_OF_TIMM, GivenEncoder
 from aetransfer.errors import UserError
 from aetransfer.printable import printable
 from aetransfer.transfer.exported import FORMAT, loaded
@@ -29,8 +29,6 @@ PICKLES = (".pth", ".pt", ".bin")
 PREFERRED = ("teacher", "encoder_q")
 # Beyond these, names are counted.
 NAMED = 5
-# What a settled config has in place of the path of timm's own weights.
-OF_TIMM = "timm"
 IMAGENET = "pretrain.mean=[0.485,0.456,0.406] pretrain.deviation=[0.229,0.224,0.225]"
 
 
@@ -93,14 +91,14 @@ def settled(given: GivenEncoder, model: str | None, digest: Callable[[Path], str
     that nobody knows, and for weights of timm that can't be fetched.
     """
     path = given.path
-    if path == OF_TIMM:
+    if path == WEIGHTS_OF_TIMM:
         if model is None:
             raise UserError("pretrain=timm takes the weights that timm has for its networks: add encoder=timm.")
         path = _fetched(model)
     statistics: dict[str, Any] = {}
     if given.mean is None:
         # A name without a tag is of weights that timm would choose, and a file may hold others.
-        if model is None or (given.path != OF_TIMM and "." not in model):
+        if model is None or (given.path != WEIGHTS_OF_TIMM and "." not in model):
             tag = "" if model is None else ", or the name of the weights to encoder.model, as in resnet18.a1_in1k"
             raise UserError(
                 f"{path} does not say what its images were standardised by: add the mean and deviation of each "

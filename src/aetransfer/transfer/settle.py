@@ -9,12 +9,22 @@ from typing import Any, TypeVar
 from aetransfer.config.instantiate import TIMM, Role, can_do, check_allow, check_node, is_mix, kind_of, learns_mixed
 from aetransfer.config.measures import check_needs, chosen, needs_of
 from aetransfer.config.nodes import ModelNode, Node
-from aetransfer.config.schema import Conv4Encoder, GivenEncoder, Head, Job, Pretraining, Trainer, Training, Transfer
+from aetransfer.config.schema import (
+    WEIGHTS_OF_TIMM,
+    Conv4Encoder,
+    GivenEncoder,
+    Head,
+    Job,
+    Pretraining,
+    Trainer,
+    Training,
+    Transfer,
+)
 from aetransfer.config.signatures import GIVEN_LATER, parameters_of
 from aetransfer.errors import UserError
 from aetransfer.models.facts import capabilities_in
 from aetransfer.transfer.exported import Description, digest_of, read_description, whole_model
-from aetransfer.transfer.foreign import OF_TIMM, check_ending, is_foreign, settled
+from aetransfer.transfer.foreign import check_ending, is_foreign, settled
 
 ONLY_TRANSFER = ("transfer", "head", "pretrain", "metrics")
 # As configs/transfer/scratch.yaml has it.
@@ -271,7 +281,7 @@ def _settle_continued(job: Job, given: GivenEncoder, overrides: list[str]) -> Jo
 def _checked_foreign(given: GivenEncoder) -> bool:
     """Tell whether what is given are others' weights. Raises UserError for keys that only such have."""
     check_ending(given.path)
-    if given.path == OF_TIMM or is_foreign(given.path):
+    if given.path == WEIGHTS_OF_TIMM or is_foreign(given.path):
         return True
     for key in ("prefix", "mean", "deviation"):
         if getattr(given, key) is not None:
