@@ -14,7 +14,7 @@ from torchvision.models import resnet18
 
 from aetransfer import embed, export, predict, submit
 from aetransfer.config.groups import choices_of, groups_of
-from aetransfer.config.instantiate import OWN
+from aetransfer.config.instantiate import BASES, OWN
 from aetransfer.runs import __main__ as runs
 from tests.integration.conftest import TINY
 from tests.made import write_class_folder
@@ -134,6 +134,14 @@ def test_the_packages_that_a_config_may_call_are_those_of_the_page():
     names |= {"augmentation": "data.augment", "measure": "evaluation", "metric": "metrics"}
 
     assert listed == {names.get(role, role): list(packages) for role, packages in OWN.items()}
+
+
+def test_the_bases_of_a_plugins_classes_are_those_of_the_page():
+    rows = rows_of((DOCS / "plugin.md").read_text())
+    names = {"reader": "data.reader", "callback": "callbacks"}
+
+    listed = {part: tuple(re.findall(r"[\w.]+\.\w+", bases)) for part, bases in rows}
+    assert listed == {names.get(role, role): bases for role, bases in BASES.items()}
 
 
 def test_commands_on_the_store_do_what_is_shown(run_train, command, monkeypatch, tmp_path):

@@ -241,6 +241,7 @@ def test_a_plugins_options_are_there(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_page_works_as_printed(tmp_path, monkeypatch):
     page = (Path(__file__).parents[2] / "docs" / "from_python.md").read_text()
     script = page.partition("```python\n")[2].partition("```")[0]
