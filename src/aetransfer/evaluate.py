@@ -66,7 +66,7 @@ def _evaluate(config: DictConfig, overrides: list[str]) -> None:
         measure(request)
         return
     found = evaluate(request)
-    width = max(20, *(len(name) + 1 for name in found))
+    width = max([20, *(len(name) + 1 for name in found)])
     for name, value in found.items():
         print(f"{name:<{width}}{value!r}")
 

@@ -74,7 +74,7 @@ def _done(job: Job, overrides: list[str]) -> Path:
         from aetransfer.stages import run
 
         done = run(job, overrides)
-    width = max(20, *(len(name) + 1 for name in done.result["metrics"]))
+    width = max([20, *(len(name) + 1 for name in done.result["metrics"])])
     for name, value in done.result["metrics"].items():
         # The test split has no say in a search, though an earlier command may have measured it.
         if not (job.test == "left_out" and name.startswith("test/")):
