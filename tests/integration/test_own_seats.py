@@ -144,7 +144,7 @@ def test_the_report_holds_the_own_arm_against_its_control(project, swept):
     (report,) = re.findall(r"^report: (.+)$", out, flags=re.M)
     summary = (project.folder / report).parent.joinpath("summary.md").read_text()
 
-    assert "top_half – scratch" in summary
+    assert r"top\_half – scratch" in summary
     assert "kappa" in summary
 
 

@@ -46,7 +46,7 @@ def test_a_sound_class_in_each_seat_is_trained(run_train, own, seat):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)  # beside other work
-def test_every_one_of_200_broken_seats_ends_in_a_sentence(run_train, own, capsys):
+def test_every_one_of_200_broken_seats_ends_in_a_sentence(run_train, own, capfd):
     accepted, badly, kinds = [], [], Counter()
     for broken in broken_seats(seed=6, count=COUNT):
         done = run_train(*command_of(broken.words, own))
@@ -62,7 +62,7 @@ def test_every_one_of_200_broken_seats_ends_in_a_sentence(run_train, own, capsys
             assert_is_one_sentence(said)
         except AssertionError:
             badly.append((broken, done.err[-600:]))
-    with capsys.disabled():
+    with capfd.disabled():
         print(f"\n{COUNT - len(accepted) - len(badly)} of {COUNT} broken seats refused, {len(kinds)} kinds")
 
     assert not accepted
