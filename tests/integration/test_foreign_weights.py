@@ -1,6 +1,7 @@
 """Weights that others trained: whole files of them are taken, by whatever prefix, or refused with what is missing."""
 
 import argparse
+import random
 import subprocess
 import sys
 from functools import cache
@@ -108,9 +109,63 @@ def test_a_bottleneck_starts_fresh_and_so_it_is_said(tmp_path):
 
     assert report.fresh == ("bottleneck",)
     assert torch.equal(encoder.bottleneck.weight, encoder_of("encoder.latent_dim=6").bottleneck.weight)
-    assert (
-        ", the bottleneck starts fresh; 2 of the file's tensors are not used (fc.weight, fc.bias)." in report.sentence
-    )
+    assert ", the bottleneck starts fresh, and 2 tensors of the file are left (fc.weight, fc.bias)." in report.sentence
+
+
+CONV4 = ("data=digits", "encoder.widths=[4,8]", "encoder.latent_dim=8", "transfer=scratch")
+
+
+def test_any_encoder_takes_weights_and_its_bottleneck_with_them(tmp_path):
+    for prefix in ("", "encoder."):
+        theirs, ours = (make_encoder(job_of(*CONV4)) for _ in range(2))
+        torch.save({f"{prefix}{key}": value for key, value in theirs.state_dict().items()}, tmp_path / "mine.pt")
+        report = take_(ours, GivenEncoder(path=str(tmp_path / "mine.pt"), mean=[0.5], deviation=[0.25]))
+
+        assert (report.tensors, report.fresh) == (6, ())
+        assert {*report.left} == {f"{prefix}normalise.mean", f"{prefix}normalise.deviation"}
+        assert all(
+            torch.equal(value, ours.state_dict()[key])
+            for key, value in theirs.state_dict().items()
+            if "norm" not in key
+        )
+        assert ours.normalise.deviation.item() == 0.25
+
+
+@pytest.mark.parametrize("ending", ["pth", "safetensors"])
+def test_broken_files_of_weights_are_refused_in_a_sentence(tmp_path, ending):
+    whole, path = tmp_path / f"whole.{ending}", tmp_path / f"broken.{ending}"
+    state = make_encoder(job_of(*CONV4)).state_dict()
+    save_file(state, whole) if ending == "safetensors" else torch.save(state, whole)
+    content, draw = whole.read_bytes(), random.Random(0)
+
+    for number in range(30):
+        # Where a file says what it holds: a flipped bit of a weight is another weight.
+        place = draw.randrange(8, 300)
+        flipped = bytes([content[place] ^ 1 << draw.randrange(8)])
+        path.write_bytes(
+            content[: draw.randrange(len(content))] if number % 2 else content[:place] + flipped + content[place + 1 :]
+        )
+        try:
+            job = job_of(
+                *CONV4[:3],
+                "transfer=frozen",
+                "pretrain=given",
+                f"pretrain.path={path}",
+                "pretrain.mean=[0.5]",
+                "pretrain.deviation=[0.2]",
+            )
+            take_(make_encoder(job), job.pretrain)
+        except UserError as error:
+            assert_is_one_sentence(f"error: {error}\n")
+        else:
+            assert not number % 2
+
+
+def test_names_in_a_file_are_no_markup(tmp_path):
+    _, report = taken(weights() | {"<script>[x](http://y)\n": torch.zeros(1)}, tmp_path)
+
+    assert report.plain()["left"][-1] == "?script??x??http:??y??"
+    assert "?script??x??http:??y??" in report.sentence
 
 
 def without(*names):
@@ -263,13 +318,14 @@ def test_a_backbone_is_carried_trained_measured_exported_and_loaded(run_train, r
     for arm, done in runs.items():
         assert done.code == 0, done.err
         assert done.run.name.startswith(f"transfer-photo_digits-{arm}-s0-")
-        assert ("The encoder's 120 tensors are those of weights.pth" in done.out) == (arm != "random_frozen")
+        assert ("The encoder's 120 tensors are taken from weights.pth" in done.out) == (arm != "random_frozen")
         assert (done.run / "report.html").is_file()
     frozen = runs["frozen"]
     said = frozen.result["weights"]
     assert (said["prefix"], said["tensors"], said["fresh"]) == ("model.module.", 120, [])
     assert said["left"] == ["model.module.fc.weight", "model.module.fc.bias"]
     assert said["said"] in (frozen.run / "MODEL_CARD.md").read_text()
+    assert "under the prefix model.module., and 2 tensors" in (frozen.run / "report.html").read_text()
     assert all(torch.equal(frozen.encoder[f"net.{key}"], value) for key, value in weights().items() if key[:3] != "fc.")
     assert not torch.equal(runs["finetune"].encoder["net.conv1.weight"], weights()["conv1.weight"])
     # A control's input is standardised by its data, as ever.

@@ -184,6 +184,8 @@ def _caveats(subject: Subject) -> list[str]:
     told = subject.told
     facts: dict[str, Any] = {"metrics": told.metrics, "counts": subject.counts, "untested": told.untested}
     facts["data"] = told.data.model_dump()
+    if told.weights is not None:
+        facts["weights"] = told.weights.model_dump()
     try:
         return caveats(subject.directory.read_config(), subject.model, facts)
     except (UserError, ArithmeticError, LookupError, ValueError):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from aetransfer.errors import UserError
 from aetransfer.models.facts import ModelFacts, facts_of
@@ -15,6 +15,12 @@ from aetransfer.secrets import without_secrets
 from aetransfer.sweeps.collect import CollectedRun, Facts
 
 
+class Weights(BaseModel):
+    """What a run says of the weights that others trained: see `aetransfer.transfer.foreign.Taken`."""
+
+    said: str
+
+
 class Told(Facts):
     """What a run says of itself at any time. progress: how far it was when it was last heard of."""
 
@@ -22,6 +28,7 @@ class Told(Facts):
     source: str | None = None
     progress: dict[str, float] = Field(default_factory=dict)
     heartbeat: str | None = None
+    weights: Weights | None = None
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ is taken: an encoder that is half carried looks like a bad one.
 """
 
 import logging
+import re
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -16,7 +17,6 @@ from safetensors import SafetensorError, safe_open
 
 from aetransfer.config.schema import WEIGHTS_OF_TIMM, GivenEncoder
 from aetransfer.errors import UserError
-from aetransfer.printable import printable
 from aetransfer.transfer.exported import FORMAT, loaded
 
 if TYPE_CHECKING:
@@ -47,17 +47,15 @@ class Taken:
     left: tuple[str, ...]
 
     def plain(self) -> dict[str, Any]:
-        some = [printable(name)[:200] for name in self.left[:20]]
-        return asdict(self) | {"left": some, "left_count": len(self.left), "said": self.sentence}
+        left = [_shown(name) for name in self.left[:20]]
+        return asdict(self) | {"left": left, "left_count": len(self.left), "said": self.sentence}
 
     @property
     def sentence(self) -> str:
-        under = f" under the prefix {printable(self.prefix)}" if self.prefix else ""
+        under = f" under the prefix {_shown(self.prefix)}" if self.prefix else ""
         fresh = f", the {' and the '.join(self.fresh)} starts fresh" if self.fresh else ""
-        left = (
-            f"{len(self.left)} of the file's tensors are not used ({_some(self.left)})" if self.left else "all are used"
-        )
-        return f"The encoder's {self.tensors} tensors are those of {Path(self.file).name}{under}{fresh}; {left}."
+        left = f", and {len(self.left)} tensors of the file are left ({_some(self.left)})" if self.left else ""
+        return f"The encoder's {self.tensors} tensors are taken from {Path(self.file).name}{under}{fresh}{left}."
 
 
 def is_foreign(path: str) -> bool:
@@ -100,12 +98,16 @@ def settled(given: GivenEncoder, model: str | None, digest: Callable[[Path], str
         # A name without a tag is of weights that timm would choose, and a file may hold others.
         if model is None or (given.path != WEIGHTS_OF_TIMM and "." not in model):
             tag = "" if model is None else ", or the name of the weights to encoder.model, as in resnet18.a1_in1k"
-            raise UserError(
-                f"{path} does not say what its images were standardised by: add the mean and deviation of each "
-                f"channel, of pixels in [0, 1] (ImageNet's are {IMAGENET}){tag}."
-            )
+            raise _unknown_statistics(path, tag)
         statistics = _statistics_of(model)
     return given.model_copy(update={"path": path, "digest": digest(Path(path).expanduser()), **statistics})
+
+
+def _unknown_statistics(path: str, otherwise: str = "") -> UserError:
+    return UserError(
+        f"{path} does not say what its images were standardised by: add the mean and deviation of each channel, of "
+        f"pixels in [0, 1] (ImageNet's are {IMAGENET}){otherwise}."
+    )
 
 
 def _statistics_of(model: str) -> dict[str, Any]:
@@ -155,7 +157,8 @@ def take_(encoder: "Encoder", given: GivenEncoder) -> Taken:
     """
     import torch
 
-    assert given.mean is not None and given.deviation is not None
+    if given.mean is None or given.deviation is None:
+        raise _unknown_statistics(given.path)
     if len(given.mean) != (channels := encoder.input_shape[0]):
         raise UserError(
             f"pretrain.mean is of {len(given.mean)} channels, and the data have {channels}: set "
@@ -171,8 +174,9 @@ def take_(encoder: "Encoder", given: GivenEncoder) -> Taken:
     prefix = _prefix(state, wanted, given)
     found = {holder + key: prefix + key for key in wanted if prefix + key in state}
     bottleneck = {key: value for key, value in own.items() if key not in body}
-    fresh = ("bottleneck",) if bottleneck and not _fits(state, prefix, bottleneck) else ()
-    found |= {} if fresh else {key: prefix + key for key in bottleneck}
+    beside = prefix.removesuffix(holder)
+    fresh = ("bottleneck",) if bottleneck and not _fits(state, beside, bottleneck) else ()
+    found |= {} if fresh else {key: beside + key for key in bottleneck}
     encoder.load_state_dict(encoder.state_dict() | {key: state[name] for key, name in found.items()})
     encoder.normalise.set_statistics(torch.tensor(given.mean), torch.tensor(given.deviation))
     used = set(found.values())
@@ -216,9 +220,9 @@ def _prefix(state: "Mapping[str, Tensor]", wanted: "Mapping[str, Tensor]", given
         if not _fits(state, prefix, wanted):
             raise _unfit(state, prefix, wanted, given)
         return prefix
-    ends = list(wanted)
-    found = {name.removesuffix(end) for end in (ends[0], ends[-1]) for name in state if name.endswith(end)}
-    # A name that merely ends alike: `net.conv1` ends in `conv1`, `myconv1` does too.
+    ends = [*wanted][:1] + [*wanted][-1:]
+    found = {name.removesuffix(end) for end in ends for name in state if name.endswith(end)}
+    # Of names that end in conv1, net.conv1 has a prefix and myconv1 none.
     prefixes = sorted(prefix for prefix in found if not prefix or prefix.endswith("."))
     fitting = [prefix for prefix in prefixes if _fits(state, prefix, wanted)]
     if not fitting:
@@ -229,7 +233,7 @@ def _prefix(state: "Mapping[str, Tensor]", wanted: "Mapping[str, Tensor]", given
         if not preferred:
             raise UserError(
                 f"{given.path} holds the encoder {len(fitting)} times: choose one with pretrain.prefix="
-                f"{' or pretrain.prefix='.join(printable(each.rstrip('.')) for each in fitting[:NAMED])}."
+                f"{' or pretrain.prefix='.join(_shown(each.rstrip('.')) for each in fitting[:NAMED])}."
             )
         return preferred[0]
     return fitting[0]
@@ -263,18 +267,25 @@ def _unfit(
             f"{_some(list(state)) or 'none'}: choose the network that it is of, or say with pretrain.prefix what "
             "stands before its names."
         )
-    shapes = [f"{key} is {_shown(state[prefix + key])} instead of {_shown(wanted[key])}" for key in others]
-    said = [*shapes, *([f"{len(missing)} are missing ({_some(missing)})"] if missing else [])]
+    shapes = [f"{key} is {_form(state[prefix + key])} instead of {_form(wanted[key])}" for key in others]
+    said = shapes[:NAMED] + ([f"{len(shapes) - NAMED} more are of another shape"] if len(shapes) > NAMED else [])
+    if missing:
+        said.append(f"{len(missing)} are missing ({_some(missing)})")
     return UserError(
         f"The weights in {given.path} are of another network than the encoder, of whose {len(wanted)} tensors "
-        f"{_some(said, '; ')}."
+        f"{'; '.join(said)}."
     )
 
 
-def _shown(tensor: "Tensor") -> str:
+def _form(tensor: "Tensor") -> str:
     return f"{tuple(tensor.shape)}{'' if tensor.is_floating_point() else f' of {tensor.dtype}'}"
 
 
-def _some(names: Sequence[str], between: str = ", ") -> str:
+def _some(names: Sequence[str]) -> str:
     more = [f"{len(names) - NAMED} more"] if len(names) > NAMED else []
-    return between.join([*(printable(name)[:200] for name in names[:NAMED]), *more])
+    return ", ".join([*map(_shown, names[:NAMED]), *more])
+
+
+def _shown(name: str) -> str:
+    """Return a tensor's name as it can stand in any text: a file of anybody's may hold markup for one."""
+    return re.sub(r"[^\w.:-]", "?", name)[:100]
