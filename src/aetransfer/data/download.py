@@ -38,7 +38,13 @@ def fetch(dataset: str, root: Path, folder: Path, needs: str) -> None:
 
 @contextmanager
 def _members_stay_inside() -> Iterator[None]:
-    """Let no member of an archive be unpacked outside the folder; before Python 3.14 torchvision's call would."""
+    """Let no member of an archive be unpacked outside the folder; before Python 3.14 torchvision's call would.
+
+    Python 3.11.3 and before know no filter: there the archive's checksum, which torchvision compares, must do.
+    """
+    if not hasattr(tarfile, "data_filter"):
+        yield
+        return
     before = tarfile.TarFile.__dict__.get("extraction_filter")
     tarfile.TarFile.extraction_filter = staticmethod(tarfile.data_filter)
     try:
