@@ -144,6 +144,16 @@ def test_the_bases_of_a_plugins_classes_are_those_of_the_page():
     assert listed == {names.get(role, role): bases for role, bases in BASES.items()}
 
 
+def test_the_page_of_seats_names_every_seat_and_its_base():
+    page = (DOCS / "seats.md").read_text()
+
+    assert [base for bases in BASES.values() for base in bases if base.rpartition(".")[2] not in page] == []
+    settings = {"data", "pretrain", "trainer", "paths", "experiment", "debug", "augment"}
+    assert [group for group in groups_of("train") if group not in settings and f"`{group}" not in page] == []
+    for target in re.findall(r"\((\w+\.md)", page):
+        assert (DOCS / target).is_file()
+
+
 def test_commands_on_the_store_do_what_is_shown(run_train, command, monkeypatch, tmp_path):
     run_train(*TINY, "transfer=finetune")
     monkeypatch.chdir(tmp_path)
