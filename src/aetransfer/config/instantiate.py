@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Any, Literal, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -246,11 +246,13 @@ def _fitted(
         signature.bind(**keys, **{key: None for key in later if key not in keys})
     except TypeError as error:
         raise UserError(f"{name}: {error}.") from error
-    # Only our own annotations are known to be right; but a text is no number to anybody.
+    # Only our own annotations are known to be right; but a text, a list or a mapping is no number to anybody, and who
+    # lists the values means them.
     if not _below(name, ["aetransfer"]):
-        numbers = [key for key in keys if key in parameters and parameters[key].annotation in (int, float, bool)]
-        for key in numbers:
-            if isinstance(keys[key], str):
+        for key in keys.keys() & parameters.keys():
+            annotation = parameters[key].annotation
+            no_number = annotation in (int, float, bool) and isinstance(keys[key], str | list | dict)
+            if no_number or get_origin(annotation) is Literal:
                 _typed(key, keys[key], parameters, name, place)
         return keys
     return {key: _typed(key, value, parameters, name, place) for key, value in keys.items()}

@@ -180,7 +180,7 @@ class Model(LightningModule, ABC):
                 f"{type(self).__qualname__}.step does not say that it learns from mixed examples: leave what mixes "
                 "them out of data.augment, or let its loss be batch.over_targets and set mixes = True."
             )
-        outputs = self.step(batch)
+        outputs = self._stepped(batch)
         named = [name for name in self.metrics if name in outputs]
         log_step(self, lambda: {f"train/{name}": self._averaged(name, outputs, batch) for name in named})
         return batch.share.weighted(self.objective(outputs, batch))
@@ -193,13 +193,22 @@ class Model(LightningModule, ABC):
 
     def _evaluate(self, batch: Batch, batch_idx: int, part: Literal["val", "test"], metrics: "SplitMetrics") -> None:
         batch = self._with_draws(batch, part, 0, batch_idx)
-        outputs = self.step(batch)
+        outputs = self._stepped(batch)
         for name in metrics.means:
             self._check(name, outputs, batch)
         if missing := [name for names in metrics.asks.values() for name in names.values() if name not in outputs]:
             raise UserError(f"{type(self).__qualname__}.step gives no {', '.join(missing)}, which its metrics ask for.")
         metrics.update(outputs, batch.share.counted)
         self.log_dict({f"{part}/{name}": metric for name, metric in metrics.by_name().items()})
+
+    def _stepped(self, batch: Batch) -> Outputs:
+        outputs = self.step(batch)
+        if not isinstance(outputs, Mapping):
+            raise UserError(
+                f"{type(self).__qualname__}.step gives a {type(outputs).__qualname__}: give tensors by name, the "
+                "loss as loss."
+            )
+        return outputs
 
     def _with_draws(self, batch: Batch, part: Literal["train", "val", "test"], seed: int, step: int) -> Batch:
         return batch._replace(draws=Draws(part, seed, step, batch.share, batch.inputs.device))
