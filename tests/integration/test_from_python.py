@@ -246,7 +246,9 @@ def test_the_page_works_as_printed(tmp_path, monkeypatch):
     page = (Path(__file__).parents[2] / "docs" / "from_python.md").read_text()
     script = page.partition("```python\n")[2].partition("```")[0]
 
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
 
     assert done.returncode == 0, done.stderr
     assert "scratch" in done.stdout
