@@ -119,6 +119,7 @@ def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+@pytest.mark.short
 def test_an_absent_cifar10_is_downloaded(tmp_path: Path, archive: Path) -> None:
     assert read10(tmp_path / "new").inputs.shape == (50, 3, 32, 32)
     archive.unlink()

@@ -56,6 +56,7 @@ def test_the_test_folder_is_the_test_split(root: Path, pets: dict[str, np.ndarra
     assert images.targets.tolist() == [0, 0, 1, 1]
 
 
+@pytest.mark.short
 @pytest.mark.parametrize("image_size", [4, 8, 20])
 def test_every_image_comes_out_at_the_asked_size(root: Path, image_size: int) -> None:
     for number, shape in enumerate([(8, 8), (3, 5), (30, 11), (1, 1)]):

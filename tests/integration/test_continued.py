@@ -41,6 +41,7 @@ def weights(path):
 STANDING = ("optimizer.lr=1e-30", "scheduler=none")
 
 
+@pytest.mark.short
 def test_it_begins_with_the_encoder_and_with_whatever_else_has_the_same_shape(go_on, vae):
     done = go_on(vae, "model=iwae", *STANDING, "seed=1")
     before, after = weights(vae / "checkpoints" / "best.ckpt"), weights(done.run / "checkpoints" / "best.ckpt")

@@ -94,6 +94,7 @@ def test_a_run_is_measured_again_to_its_own_numbers(command, store, name):
     assert found == pytest.approx({key: value for key, value in told.items() if key.startswith("test/")}, rel=1e-4)
 
 
+@pytest.mark.short
 def test_a_report_and_pages_are_made_of_them(command, store):
     done = command(report.main, f"paths.output_dir={store}", "stage=transfer")
     page = command(report.main, f"run={store}/runs/{next(name for name in CODES if '-vae-' in name)}")

@@ -63,6 +63,7 @@ def test_a_folder_of_images_gives_the_features_of_the_data_set_they_are_padded_a
     assert np.ptp(features(tmp_path / "data.csv"), axis=0).max() > 0.1
 
 
+@pytest.mark.short
 def test_every_format_holds_the_same_numbers_whatever_the_batch(run_embed, finished_pretraining, tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     for words in ("out=f.csv", "out=f.npz batch_size=7", "out=f.parquet"):

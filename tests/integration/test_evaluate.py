@@ -10,6 +10,7 @@ def numbers(done):
     return {name: float(value) for name, value in (line.split() for line in done.out.splitlines() if "/" in line)}
 
 
+@pytest.mark.short
 @pytest.mark.parametrize("split", ["val", "test"])
 def test_a_run_measured_again_gives_its_own_numbers_digit_for_digit(run_train, run_evaluate, split):
     for words in ((*TINY, "transfer=finetune"), (*TINY_PRETRAINING, "model=vae", "logger=none")):

@@ -109,6 +109,7 @@ FAST = ("evaluation.vae.samples=5", "evaluation.vae.images=20", "evaluation.fid.
         "evaluation.representation.images=100", "evaluation.representation.batch=50", "evaluation.transferability.images=200")  # fmt: skip
 
 
+@pytest.mark.short
 @pytest.mark.slow
 def test_a_vae_is_measured_in_every_way_that_it_can_be(run_train, run_evaluate):
     done = run_train(*QUIET, "model=vae")
@@ -133,6 +134,7 @@ def test_a_vae_is_measured_in_every_way_that_it_can_be(run_train, run_evaluate):
     assert max(row["h_score"] for row in measured(done.run, "transferability")["rows"]) <= 9 + 1e-6
 
 
+@pytest.mark.short
 @pytest.mark.slow
 def test_a_transfer_is_measured_beside_what_it_started_from(run_train, run_evaluate):
     done = run_train(*TINY, "transfer=finetune")

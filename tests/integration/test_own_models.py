@@ -206,6 +206,7 @@ def test_learning_rates_fall_as_the_schedule_has_it(swept):
     assert set(history[0]) >= {"train/mse", "val/mse", "optimizer/lr/decoder"}
 
 
+@pytest.mark.short
 def test_a_finished_run_is_evaluated_digit_for_digit_and_probed(project, swept):
     _, run = swept
     pretraining = run("pretrain-digits-simclr")

@@ -23,6 +23,7 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.short
 def test_predictions_on_the_runs_own_test_split_are_right_as_often_as_the_run_says(run_predict, finished, tmp_path):
     done = run_predict(f"run={finished}", "data=photo_digits", f"out={tmp_path}/p.csv")
     table = rows(tmp_path / "p.csv")

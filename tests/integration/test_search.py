@@ -57,6 +57,7 @@ def rows(done):
     return {arm: (best, *map(int, counts)) for arm, best, _, *counts in cells}
 
 
+@pytest.mark.short
 def test_every_arm_gets_its_trials_and_its_best_by_validation(run_train, tmp_path):
     done = run_train(*SEARCH)
 

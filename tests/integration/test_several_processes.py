@@ -59,6 +59,7 @@ def alone(run_train, tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.short
 @pytest.mark.parametrize(
     "words",
     [

@@ -2,9 +2,12 @@
 
 import shutil
 
+import pytest
+
 from tests.integration.conftest import TINY
 
 
+@pytest.mark.short
 def test_a_sweep_ends_in_a_table_of_arms_with_mean_and_spread_over_seeds(run_train):
     done = run_train("-m", *TINY, "transfer=scratch,random_frozen", "seed=0,1")
 

@@ -77,6 +77,7 @@ def projected(run):
     return codes, rows, pixels(run / embedding.sprite.image_path), list(embedding.sprite.single_image_dim)
 
 
+@pytest.mark.short
 def test_scalars_stand_in_groups_of_what_they_belong_to(vae, transfer):
     common = {"optimizer/gradient_norm", "system/images_per_second", "system/ram_gb", "optimizer/lr/encoder"}
 

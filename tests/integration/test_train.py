@@ -18,6 +18,7 @@ from tests.integration.conftest import TINY, TINY_PRETRAINING
 from tests.made import write_class_folder
 
 
+@pytest.mark.short
 def test_one_command_pretrains_and_transfers_and_the_last_line_names_the_run(run_train):
     done = run_train(*TINY, "transfer=frozen")
 
@@ -132,6 +133,7 @@ def test_a_vae_of_every_kind_trains(run_train, words):
     assert metrics["test/neg_elbo"] == pytest.approx(metrics["test/distortion"] + metrics["test/rate"], rel=1e-5)
 
 
+@pytest.mark.short
 def test_an_interrupted_run_says_so_and_ends_in_the_same_bits(run_train, interrupted_at, monkeypatch, tmp_path):
     words = (*TINY_PRETRAINING, "model=vae", "trainer.limit_train_batches=4", "logger=none", "callbacks=none")
     whole = run_train(*words)
@@ -163,6 +165,7 @@ def test_a_failed_run_says_why(run_train, monkeypatch, tmp_path):
     assert "the disk is on fire" in result["error"]
 
 
+@pytest.mark.short
 def test_checkpoints_load_with_weights_only(run_train):
     done = run_train(*TINY, "transfer=frozen")
 
@@ -314,6 +317,7 @@ def test_a_running_run_has_a_heartbeat(run_train, monkeypatch, tmp_path):
     assert datetime.fromisoformat(seen[0]["heartbeat"]).tzinfo is not None
 
 
+@pytest.mark.short
 @pytest.mark.parametrize(
     "precision", ["bf16-mixed", *(pytest.param(each, marks=pytest.mark.slow) for each in ("bf16-true", "64-true"))]
 )

@@ -256,6 +256,7 @@ def run_report(monkeypatch, capsys):
     return call
 
 
+@pytest.mark.short
 def test_the_command_takes_a_sweep_a_store_or_filters_and_names_the_page_last(tmp_path, run_report):
     store = tmp_path / "outputs"
     sweep = make_sweep(store, [make_run(store, BASE, "transfer=scratch", seed=seed) for seed in (0, 1)])

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,12 @@ def listening(here: Place | None) -> Store:
             f"Port {here.port}, where the processes of this run would meet, is taken ({error.strerror}): set "
             "MASTER_PORT to one that is free."
         ) from error
-    port = listening.getsockname()[1]
-    return TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False, master_listen_fd=listening.detach())
+    port, descriptor = listening.getsockname()[1], listening.detach()
+    store = partial(TCPStore, "127.0.0.1", port, is_master=True, wait_for_workers=False, master_listen_fd=descriptor)
+    try:
+        return store()
+    except NotImplementedError:  # the libuv backend of torch 2.6 takes no socket that listens already
+        return store(use_libuv=False)
 
 
 def connected(host: str, port: int, prefix: str | None) -> Store:
