@@ -22,9 +22,8 @@ def run(finished, tmp_path):
     return shutil.copytree(finished, tmp_path / "run")
 
 
-@pytest.mark.short
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["conv4 for colour", "conv for grey"])
+@pytest.mark.parametrize("kind", [pytest.param("conv4 for colour", marks=pytest.mark.short), "conv for grey"])
 def test_exported_encoders_give_the_same_codes_for_any_number_of_images(run_train, run_export, run, kind):
     onnxruntime = pytest.importorskip("onnxruntime")
     if kind == "conv for grey":  # a few steps give its normalisation statistics
