@@ -16,7 +16,7 @@ from aetransfer.assemble import make_encoder
 from aetransfer.config.schema import GivenEncoder
 from aetransfer.errors import UserError
 from aetransfer.runs.identity import config_digest
-from aetransfer.transfer.beginning import begin_
+from aetransfer.transfer.beginning import begin_, make_arm
 from aetransfer.transfer.foreign import take_
 from tests.integration.conftest import assert_is_one_sentence, assert_refused, job_of
 from tests.integration.test_bad_encoder import Intruder
@@ -249,7 +249,7 @@ def test_the_arms_that_take_something_away_do_so(tmp_path, arm):
     more = ["transfer.transplanted=2"] if arm == "transplant" else []
     job = job_of(*RESNET, "pretrain=given", f"pretrain.path={path}", *IMAGENET, f"transfer={arm}", *more)
     encoder = encoder_of()
-    begun = begin_(encoder, str(path), job.transfer, 0, job.pretrain)
+    begun = begin_(encoder, str(path), make_arm(job.transfer, []), 0, job.pretrain)
     stem, last = encoder.net.conv1.weight, encoder.net.layer4[1].conv2.weight
     theirs, fresh = weights(), encoder_of().net.layer4[1].conv2.weight
 
