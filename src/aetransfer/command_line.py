@@ -115,8 +115,12 @@ def _answer(command: Command, line: list[str], submit: bool) -> None:
             os._exit(followed)
         if not words.multirun:
             run_single(command, asked)
-        elif any(job.error for job in read_jobs(run_sweep(command, asked, checked, submit))):
-            sys.exit(1)
+        else:
+            directory = run_sweep(command, asked, checked, submit)
+            # What is queued is done: why other jobs have ended is in the sweep's status.
+            queued = submit and read_queued(directory) is not None
+            if not queued and any(job.error for job in read_jobs(directory)):
+                sys.exit(1)
 
 
 def _check_launcher(here: Place, config: DictConfig) -> None:

@@ -101,7 +101,7 @@ def test_pretexts_train_a_backbone_whose_bottleneck_is_none():
     encoder = built()
     assert AutoEncoder(encoder).reconstruct(torch.rand(2, 3, 32, 32)).shape == (2, 3, 32, 32)
     assert Contrastive(built(), [Flip()]).untrained == ()
-    assert Contrastive(built(latent_dim=6)).untrained == ("bottleneck",)
+    assert Contrastive(built(latent_dim=6), [Flip()]).untrained == ("bottleneck",)
     with pytest.raises(ValueError, match=r"its posterior needs a bottleneck: set encoder\.latent_dim"):
         VAE(encoder)
     assert VAE(built(latent_dim=6)).posterior(torch.rand(2, 3, 32, 32))[0].shape == (2, 6)

@@ -116,7 +116,7 @@ def test_an_arm_draws_the_same_numbers_again_and_leaves_the_heads_alone():
     for arm, seed in ((Drawn(), 0), (Drawn(), 0), (Drawn(), 1), (Arm(), 0)):
         torch.manual_seed(7)
         encoder = Conv4(input_shape=(1, 16, 16), latent_dim=6, widths=[4, 8])
-        assert begin_(encoder, None, arm, seed) == ()
+        assert begin_(encoder, None, arm, seed).untrained == ()
         made.append((encoder.bottleneck.weight, Head(6, 3).layers[0].weight))
     (first, head), (same, _), (other, _), (_, plain) = made
 
