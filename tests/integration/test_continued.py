@@ -1,6 +1,7 @@
 """A pretraining that goes on from a finished run: what it begins with, what it is called, and what it says."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -117,8 +118,12 @@ def test_a_sweep_continues_one_run_with_several_seeds_and_reports_it_beside_othe
     shown = command(report.main, str(tmp_path / "runs"))
     assert shown.code == 0
     rows = [line for line in shown.out.splitlines() if vae.name in line]
-    assert len(rows) == 2 and "/encoder." in rows[1]
+    assert len(rows) == 2
     assert all(row.rstrip(" │").endswith(" 2") for row in rows)  # seeds
+    # A terminal cuts long paths.
+    table = next(line for line in shown.out.splitlines() if line.startswith("report: ")).removeprefix("report: ")
+    text = (Path(table).parent / "results.csv").read_text()
+    assert f"{vae}/encoder.safetensors," in text and f"{vae}," in text
 
 
 def test_one_that_is_cut_off_goes_on_to_the_same_weights(go_on, vae, run_train, tmp_path, interrupted_at):
