@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor, nn
 
 from aetransfer.data.augmentation import Augmentation, Crop, Flip
 from aetransfer.data.draws import Draws
 from aetransfer.data.mixing import Mix
-from aetransfer.data.own_module import seed_all
 from aetransfer.data.seeds import mixed_seed
 from aetransfer.errors import UserError
 
@@ -61,6 +59,11 @@ def view_of(inputs: Tensor, transforms: Sequence[Transform], draws: Draws) -> Te
 
 @contextmanager
 def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    # A program that only loads an encoder comes by here, and Lightning takes seconds to import.
+    from pytorch_lightning.utilities.seed import isolate_rng
+
+    from aetransfer.data.own_module import seed_all
+
     with isolate_rng(include_cuda=device.type == "cuda"):
         seed_all(seed)
         yield
