@@ -24,6 +24,10 @@ class Earlier:
 class Narrow(Net):
     pass
 
+class Limited:
+    def __init__(self, *, input_shape, latent_dim, width: Annotated[int, Field(le=WIDEST)] = 8, mode: Literal["a", B] = "a"):
+        pass
+
 class Foreign(Base):
     pass
 
@@ -50,7 +54,7 @@ def my_lab(request, tmp_path, monkeypatch):
     else:
         (tmp_path / "my_lab").mkdir()
         (tmp_path / "my_lab" / "__init__.py").write_text(
-            "from .nets import Decorated, Earlier, Foreign, Look, Narrow, Net, read\n"
+            "from .nets import Decorated, Earlier, Foreign, Limited, Look, Narrow, Net, read\n"
         )
         (tmp_path / "my_lab" / "nets.py").write_text(MY_LAB)
     monkeypatch.syspath_prepend(tmp_path)
@@ -68,6 +72,7 @@ def my_lab(request, tmp_path, monkeypatch):
         ([*NET, "encoder.input_shap=3"], "encoder.input_shap is no config key or group (encoder takes latent_dim, width, depth)."),
         ([*NET, "encoder.width=3"], "encoder.width is in no file, but its class takes it: write +encoder.width=VALUE."),
         (["encoder._target_=my_lab.Narrow", "allow=[my_lab]", "encoder.wdith=3"], "encoder.wdith is no config key or group (did you mean encoder.width)."),
+        (["encoder._target_=my_lab.Limited", "allow=[my_lab]", "encoder.wdith=3"], "encoder.wdith is no config key or group (did you mean encoder.width)."),
         (["encoder._target_=my_lab.Foreign", "allow=[my_lab]", "encoder.wdith=3"], "encoder.wdith is no config key or group."),
         (["encoder._target_=my_lab.Decorated", "allow=[my_lab]", "encoder.wdith=3"], "encoder.wdith is no config key or group."),
         (["encoder._target_=not_there.Net", "allow=[not_there]", "encoder.wdith=3"], "encoder.wdith is no config key or group."),

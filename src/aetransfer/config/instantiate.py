@@ -249,7 +249,7 @@ def _fitted(
     # Only our own annotations are known to be right; but a text, a list or a mapping is no number to anybody, and who
     # lists the values means them.
     if not _below(name, ["aetransfer"]):
-        for key in keys.keys() & parameters.keys():
+        for key in (key for key in keys if key in parameters):
             annotation = parameters[key].annotation
             no_number = annotation in (int, float, bool) and isinstance(keys[key], str | list | dict)
             if no_number or get_origin(annotation) is Literal:

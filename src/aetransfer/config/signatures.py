@@ -239,6 +239,13 @@ def _parameter(argument: ast.arg, optional: bool, kind: Any = Parameter.POSITION
 
 def _understood(annotation: ast.expr | None) -> Any:
     """Return an annotation of plain types, literals, sequences and limits; Parameter.empty for any other."""
+    # A limit may be a name, which only importing would tell, or a keyword that pydantic does not know.
+    with suppress(ValueError, TypeError):
+        return _read(annotation)
+    return Parameter.empty
+
+
+def _read(annotation: ast.expr | None) -> Any:
     match annotation:
         case ast.Constant(value=None):
             return None
