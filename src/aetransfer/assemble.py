@@ -23,9 +23,10 @@ from aetransfer.config.instantiate import Role, bind, build, class_of_model
 from aetransfer.config.nodes import Target
 from aetransfer.config.schema import Data, Job, Stage
 from aetransfer.data.augmented import Augment
-from aetransfer.data.module import ImageDataModule
+from aetransfer.data.module import DataModule
 from aetransfer.data.own_batches import OwnDataModule
 from aetransfer.data.reader import makes_module
+from aetransfer.data.targets import Targets
 from aetransfer.errors import UserError
 from aetransfer.models.base import Model, Pretext, Task
 from aetransfer.models.further import further
@@ -46,12 +47,12 @@ OWN_SETTINGS = {
 }
 
 
-def make_data(data: Data, seed: int, allow: list[str], stage: Stage = "transfer") -> ImageDataModule:
+def make_data(data: Data, seed: int, allow: list[str], stage: Stage = "transfer") -> DataModule:
     """Build the data module; no file is opened before its `setup`. stage: a transfer asks more of its data."""
     settings = data.model_dump(exclude=OF_THE_READER | {"name", "digest", "classes", "augment"})
     augment = Augment.of([build(node, "augmentation", allow) for node in data.augment.values() if node is not None])
     reader = bind(data.reader, "reader", allow)
-    kind = OwnDataModule if makes_module(reader) else ImageDataModule
+    kind = OwnDataModule if makes_module(reader) else DataModule
     if stage == "pretrain" and reader.keywords.get("labels", "classes") is None:
         # A source may have none; a reader whose config leaves that open is told so.
         reader = partial(reader, labels="inferred")
@@ -69,10 +70,10 @@ def make_encoder(job: Job) -> Encoder:
     return build_encoder(architecture_of(job), job.allow)
 
 
-def outputs_of(job: Job, class_names: tuple[str, ...]) -> int:
+def outputs_of(job: Job, targets: Targets) -> int:
     """Return how many numbers the job's head gives, 0 where it has none. Raises UserError for data it can't learn."""
     kind = class_of_model(job.model.target, job.allow)
-    return kind.outputs_for(class_names, job.data.name) if issubclass(kind, Task) else 0
+    return kind.outputs_for(targets, job.data.name) if issubclass(kind, Task) else 0
 
 
 def make_head(job: Job, in_features: int, outputs: int) -> nn.Module:

@@ -12,7 +12,7 @@ from aetransfer.config.batches import limited
 from aetransfer.config.schema import Job
 from aetransfer.data.batches import Batch
 from aetransfer.data.draws import Draws, Share
-from aetransfer.data.module import ImageDataModule
+from aetransfer.data.module import DataModule
 from aetransfer.errors import UserError
 from aetransfer.models.base import Model
 
@@ -34,7 +34,7 @@ def shares_statistics(job: Job, model: Model, processes: int) -> bool:
     return False
 
 
-def check_smallest_batch(job: Job, model: Model, data: ImageDataModule, processes: int) -> None:
+def check_smallest_batch(job: Job, model: Model, data: DataModule, processes: int) -> None:
     """Raise UserError where a training batch leaves batch normalisation one value a channel, which torch refuses.
 
     A convolution's maps have more than one even of a single image, unless they are of a single pixel.
@@ -61,7 +61,7 @@ def _can_share(job: Job) -> bool:
     return job.trainer.accelerator != "cpu" and torch.cuda.is_available()
 
 
-def _layer_that_needs_two(model: Model, data: ImageDataModule) -> str | None:
+def _layer_that_needs_two(model: Model, data: DataModule) -> str | None:
     """Return the name of a layer that normalises a single value a channel where one image is trained on."""
     found: list[str] = []
     tried = copy.deepcopy(model)

@@ -30,7 +30,7 @@ def largest_batch(job: Job, most: int) -> int:
     if isinstance(data, OwnDataModule):
         raise UserError(f"{job.data.name} makes its own batches, which can't be made larger from here.")
     data.setup("fit")
-    model = make_model(job, make_encoder(job), outputs_of(job, data.class_names))
+    model = make_model(job, make_encoder(job), outputs_of(job, data.targets))
     most = min(most, data.count("train"))
     with tempfile.TemporaryDirectory() as folder:
         trainer = make_trainer(job, RunDirectory(Path(folder)), model, Throughput())

@@ -11,8 +11,9 @@ from aetransfer.callbacks.progress import Throughput
 from aetransfer.config.nodes import Target
 from aetransfer.config.schema import Data, EvaluationRequest, Head, HeadNode, Job
 from aetransfer.data.class_names import listed, places_of
-from aetransfer.data.module import ImageDataModule
+from aetransfer.data.module import DataModule
 from aetransfer.data.reading import other_range
+from aetransfer.data.targets import Targets
 from aetransfer.errors import UserError
 from aetransfer.evaluation.measures import check_measures, measures_of, take
 from aetransfer.evaluation.subject import Subject
@@ -84,7 +85,7 @@ def measure(request: EvaluationRequest) -> None:
     leave_page(directory)
 
 
-def _warn_of_another_range(directory: RunDirectory, data: ImageDataModule) -> None:
+def _warn_of_another_range(directory: RunDirectory, data: DataModule) -> None:
     trained = preprocessing_beside(directory.best)
     if trained is not None and (said := other_range(data.reading, trained.reading)):
         log.warning("%s.", said)
@@ -126,7 +127,7 @@ def _model_to_evaluate(
     request: EvaluationRequest,
     directory: RunDirectory,
     job: Job,
-    data: ImageDataModule,
+    data: DataModule,
     content: dict[str, Any],
     reads_classes: bool = True,
 ) -> Model:
@@ -145,17 +146,17 @@ def _model_to_evaluate(
 
 
 def _match_classes(
-    request: EvaluationRequest, directory: RunDirectory, job: Job, data: ImageDataModule, outputs: int
+    request: EvaluationRequest, directory: RunDirectory, job: Job, data: DataModule, outputs: int
 ) -> None:
     names, known = data.class_names, read_class_names(directory.path) or ()
     if not known:
-        if outputs_of(job, names) != outputs:
+        if outputs_of(job, Targets("classes", names)) != outputs:
             raise UserError(
                 f"The run tells {outputs} classes apart, but {job.data.name} has {len(names)}: choose other data."
             )
         log.warning("The run does not say what its classes are called: %s's are taken in their order.", job.data.name)
         return
-    if outputs_of(job, known) != outputs:
+    if outputs_of(job, Targets("classes", known)) != outputs:
         raise UserError(f"{directory.encoder_card} and {directory.best} are not of one run: their classes differ.")
     places = places_of(names, known, request.classes or {}, job.data.name)
     data.take_classes(known, places)

@@ -17,7 +17,7 @@ from aetransfer.callbacks.no_training import NoTraining
 from aetransfer.callbacks.progress import Throughput
 from aetransfer.config.batches import LengthError, check_length, epochs_of
 from aetransfer.config.schema import Data, GivenEncoder, Job
-from aetransfer.data.module import ImageDataModule, Part
+from aetransfer.data.module import DataModule, Part
 from aetransfer.data.reading import UNSTATED
 from aetransfer.errors import UserError
 from aetransfer.evaluation.measures import check_measures, measures_of
@@ -162,7 +162,7 @@ def execute(
     # Asking for the times of 60,000 files takes a second, which the processor has for other things.
     unchanged = ThreadPoolExecutor(1).submit(check_unchanged, directory, job) if member.rank == 0 else None
     classes = check_classes(job.data, data)
-    outputs = outputs_of(job, data.class_names)
+    outputs = outputs_of(job, data.targets)
     encoder, continued = make_encoder(job), dict[str, str]()
     given = job.pretrain if isinstance(job.pretrain, GivenEncoder) else None
     arm = None if job.transfer is None else make_arm(job.transfer, job.allow)
@@ -248,7 +248,7 @@ def execute(
     return facts
 
 
-def _check_training(job: Job, model: Model, data: ImageDataModule, processes: int) -> None:
+def _check_training(job: Job, model: Model, data: DataModule, processes: int) -> None:
     """Raise UserError for what would go wrong only after a while."""
     batches = data.batches("train")
     check_length(job.trainer, batches)
@@ -295,14 +295,14 @@ def _rehearse(job: Job) -> None:
     data = make_data(job.data, job.seed, job.allow, job.stage)
     data.setup("fit")
     classes = check_classes(job.data, data)
-    model = make_model(job, encoder, outputs_of(job, data.class_names), arm)
+    model = make_model(job, encoder, outputs_of(job, data.targets), arm)
     about = model.facts(job.model.name)
     check_measures(measures_of(job.evaluation, job.allow), about, job.data.name, classes)
     _check_training(job, model, data, processes=1)
     make_trainer(job, RunDirectory.of(job), model, Throughput())
 
 
-def check_classes(config: Data, data: ImageDataModule) -> int:
+def check_classes(config: Data, data: DataModule) -> int:
     """Return the number of classes, 0 without labels. Raises UserError where the config says another."""
     classes = len(data.class_names)
     if classes and config.classes not in (None, classes):
@@ -315,7 +315,7 @@ def metrics_of(logged: dict[str, Any]) -> dict[str, float]:
     return {name: value.item() for name, value in logged.items() if name.startswith(("val/", "test/"))}
 
 
-def _counts(job: Job, data: ImageDataModule, model: Model) -> dict[str, float]:
+def _counts(job: Job, data: DataModule, model: Model) -> dict[str, float]:
     parameters = list(model.parameters())
     left_out = job.test == "left_out" and data.has_test
     parts: tuple[Part, ...] = ("train", "val") if left_out else ("train", "val", "test")

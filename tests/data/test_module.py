@@ -15,7 +15,7 @@ from torch import Tensor
 
 from aetransfer.data.augmented import Augment
 from aetransfer.data.examples import Examples
-from aetransfer.data.module import ImageDataModule, Loader
+from aetransfer.data.module import DataModule, Loader
 from aetransfer.data.readers.cifar import read_cifar10
 from aetransfer.data.split import cut
 from aetransfer.errors import UserError
@@ -37,7 +37,7 @@ class Recorder:
         return self.splits[split]
 
 
-def make_module(reader: Recorder | None = None, **changes: Any) -> ImageDataModule:
+def make_module(reader: Recorder | None = None, **changes: Any) -> DataModule:
     settings: dict[str, Any] = {
         "image_size": 8,
         "channels": 1,
@@ -52,7 +52,7 @@ def make_module(reader: Recorder | None = None, **changes: Any) -> ImageDataModu
         "workers": 1,
         "seed": 0,
     }
-    module = ImageDataModule(reader or Recorder(), **settings | changes)
+    module = DataModule(reader or Recorder(), **settings | changes)
     cpu = SimpleNamespace(root_device=torch.device("cpu"))
     module.trainer = SimpleNamespace(
         global_rank=0, world_size=1, current_epoch=0, strategy=cpu, fit_loop=SimpleNamespace(batch_idx=-1),
@@ -61,7 +61,7 @@ def make_module(reader: Recorder | None = None, **changes: Any) -> ImageDataModu
     return module
 
 
-def fitted(**changes: Any) -> ImageDataModule:
+def fitted(**changes: Any) -> DataModule:
     module = make_module(**changes)
     module.setup("fit")
     return module
@@ -72,7 +72,7 @@ def everything(loader: Loader) -> tuple[Tensor, Tensor]:
     return torch.cat(images), torch.cat(labels)
 
 
-def loaders(module: ImageDataModule) -> dict[str, Loader]:
+def loaders(module: DataModule) -> dict[str, Loader]:
     module.setup("fit")
     module.setup("test")
     return {"train": module.train_dataloader(), "val": module.val_dataloader(), "test": module.test_dataloader()}

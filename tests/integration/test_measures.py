@@ -44,11 +44,11 @@ def test_probes_have_a_row_for_each_layer_and_each_baseline(run_train, run_evalu
 
 def test_what_is_measured_on_validation_never_opens_the_test_split(run_train, run_evaluate, monkeypatch):
     done = run_train(*QUIET, "model=ae")
-    from aetransfer.data.module import ImageDataModule
+    from aetransfer.data.module import DataModule
 
     opened = []
-    original = ImageDataModule._open
-    monkeypatch.setattr(ImageDataModule, "_open", lambda self, split: (opened.append(split), original(self, split))[1])
+    original = DataModule._open
+    monkeypatch.setattr(DataModule, "_open", lambda self, split: (opened.append(split), original(self, split))[1])
     words = (
         f"run={done.run}",
         "evaluation=probes",

@@ -10,7 +10,7 @@ import torch
 
 from aetransfer import stages
 from aetransfer.callbacks import resume
-from aetransfer.data.module import ImageDataModule
+from aetransfer.data.module import DataModule
 from aetransfer.models.autoencoder import AutoEncoder
 from aetransfer.runs import stopping
 from tests.faults import PRETRAINING_STEP, Fault
@@ -102,7 +102,7 @@ def test_gradients_that_are_being_collected_are_stepped_on_first(run_train, monk
     [
         (AutoEncoder, "training_step", 4, 4),
         (AutoEncoder, "validation_step", 1, 4),
-        (ImageDataModule, "pixel_statistics", 1, None),
+        (DataModule, "pixel_statistics", 1, None),
         (AutoEncoder, "test_step", 1, 8),
         (stages, "write_encoder", 1, 8),
     ],

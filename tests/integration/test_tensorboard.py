@@ -17,7 +17,7 @@ from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 
 from aetransfer import predict, stages
-from aetransfer.data.module import ImageDataModule
+from aetransfer.data.module import DataModule
 from tests.integration.conftest import TINY, TINY_PRETRAINING, job_of
 
 SHOWN = ("logger=tensorboard", "callbacks=default", "trainer.log_every_n_steps=1")
@@ -137,9 +137,9 @@ def test_the_run_directory_holds_the_last_of_each_picture(vae, name, tag):
 
 def test_test_images_are_first_read_when_all_is_chosen(run_train, monkeypatch):
     order = []
-    opened, validated = ImageDataModule._open, ImageDataModule.val_dataloader
-    monkeypatch.setattr(ImageDataModule, "_open", lambda self, split: (order.append(split), opened(self, split))[1])
-    monkeypatch.setattr(ImageDataModule, "val_dataloader", lambda self: (order.append("val"), validated(self))[1])
+    opened, validated = DataModule._open, DataModule.val_dataloader
+    monkeypatch.setattr(DataModule, "_open", lambda self, split: (order.append(split), opened(self, split))[1])
+    monkeypatch.setattr(DataModule, "val_dataloader", lambda self: (order.append("val"), validated(self))[1])
     done = run_train(*PRETRAINING, "model=vae")
 
     assert (done.run / "reconstructions_test.png").is_file()

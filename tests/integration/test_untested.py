@@ -6,7 +6,7 @@ import pytest
 from pytorch_lightning import Trainer
 
 from aetransfer import report, stages
-from aetransfer.data.module import ImageDataModule
+from aetransfer.data.module import DataModule
 from aetransfer.models.autoencoder import AutoEncoder
 from aetransfer.models.classifier import Classifier
 from aetransfer.runs import __main__ as runs
@@ -21,13 +21,13 @@ PRETRAINING = (*TINY_PRETRAINING, "model=ae", "trainer.limit_train_batches=3", "
 @pytest.fixture
 def no_test_split(monkeypatch):
     """Let a command fail that so much as opens the test split."""
-    original = ImageDataModule.setup
+    original = DataModule.setup
 
     def setup(self, stage):
         assert stage != "test", "the test split was opened"
         original(self, stage)
 
-    monkeypatch.setattr(ImageDataModule, "setup", setup)
+    monkeypatch.setattr(DataModule, "setup", setup)
 
 
 @pytest.fixture

@@ -48,6 +48,8 @@ from aetransfer.config.old_names import todays_augment
 from aetransfer.errors import UserError
 
 Stage = Literal["pretrain", "transfer"]
+# Of a signal, in samples.
+Length = Annotated[int, BeforeValidator(no_bool), Field(gt=0, le=2**22)]
 
 
 def _all(value: Any) -> Any:
@@ -74,6 +76,11 @@ def _get(node: Any, key: str, field: str) -> Any:
 class Data(Node):
     """`digest`: of what the data are; filled in once they were looked at, and demanded of them where it is given.
     augment: what training images go through, in this order, by names that mean nothing.
+
+    channels, image_size: of images with 8 bits, of which 1 and 3 channels are converted to each other. Where neither is
+    said, inputs are what the reader gives: `shape`, of one without padding, and `floats`, whether they are no pixels of
+    8 bits, are filled in then like the digest. folds, fold: that part of the training examples is tested on in place of
+    the test split. test_fraction: of data without a test split, cut out for it, the same for every seed.
     """
 
     name: Name
@@ -85,13 +92,29 @@ class Data(Node):
     value_range: ValueRange | None = None
     frame: NonNegativeInt | None = None
     classes: PositiveInt | None = None
-    channels: Annotated[Literal[1, 3], BeforeValidator(no_bool)]
-    image_size: Side
+    table: str | None = None
+    inputs: str | list[str] | None = None
+    targets: str | list[str] | None = None
+    kind: Literal["classes", "values", "labels"] | None = None
+    groups: str | None = None
+    where: dict[str, str | int | float | bool] | None = None
+    axes: str | None = None
+    length: Length | None = None
+    fit: Literal["crop_or_pad", "resample"] | None = None
+    window: Length | None = None
+    stride: Length | None = None
+    channels: Width | None = None
+    image_size: Side | Annotated[list[Side], Field(min_length=2, max_length=2)] | None = None
+    shape: list[PositiveInt] | None = None
+    floats: bool | None = None
     pad: Margin = 0
     batch_size: PositiveInt = 128
     val_fraction: Fraction = 0.1
     labels_per_class: Annotated[PositiveInt | None, BeforeValidator(_all)] = None
     train_fraction: Annotated[float, BeforeValidator(no_bool), Field(gt=0, le=1)] | None = None
+    test_fraction: Fraction | None = None
+    folds: Annotated[int, BeforeValidator(no_bool), Field(ge=2, le=1000)] | None = None
+    fold: NonNegativeInt | None = None
     epoch_images: PositiveInt | None = None
     augment: Annotated[dict[str, Target | None], BeforeValidator(todays_augment)] = {}
     max_memory_gb: NonNegativeFloat = 8.0

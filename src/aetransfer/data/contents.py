@@ -116,7 +116,7 @@ def checksum_of(examples: "Examples", most_bytes: int | None = None) -> str:
     """
     inputs = examples.inputs
     step = 1 if most_bytes is None else max(1, inputs.numel() // most_bytes)
-    checksum = zlib.crc32(examples.labels.contiguous().numpy().data)
+    checksum = zlib.crc32(examples.labels.contiguous().numpy().data)  # int64, or float32 of values and labels
     for first in range(0, len(inputs), 4096 * step):
         checksum = zlib.crc32(inputs[first : first + 4096 * step : step].contiguous().numpy().data, checksum)
     return f"{checksum:08x}"

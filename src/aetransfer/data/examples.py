@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from aetransfer.data.reading import Reading
+from aetransfer.data.targets import Targets
 from aetransfer.errors import UserError
 from aetransfer.printable import in_utf8
 
@@ -21,12 +22,13 @@ class Examples:
     """A split, undecorated: no normalisation, no padding, no augmentation.
 
     inputs: (N, *shape), N of 1 or more: uint8 images (N, C, H, W), or finite float32 arrays; may be a memory map.
-    targets: (N,) int64 classes in [0, len(names)); float32 values (N,) or (N, T); None where there are none. groups:
-    (N,) int64, what belongs together, such as the images of one patient; None where each stands for itself. names: of
-    the classes, or of the T values, in UTF-8, whatever the names of folders are, for they are written into many a
-    file. reading: how files became these bytes, of a reader that decodes image files; an encoder that is trained on
-    them reads the images it is shown later likewise. notes: what is left out and why, and what else a reader of the
-    results must know of the data, a sentence each.
+    targets: (N,) int64 classes in [0, len(names)); float32 values (N,) or (N, T) in units of their own; bool (N, T) of
+    many labels, each there or not; None where there are none. names: of the classes, of the T values or labels, in
+    UTF-8, whatever the names of folders are, for they are written into many a file. groups: (N,) int64, what belongs
+    together, such as the images of one patient, by one numbering in all splits; None where each stands for itself.
+    grouped_by: what a group is, in a word, such as `subject`. reading: how files became these bytes, of a reader that
+    decodes image files; an encoder that is trained on them reads the images it is shown later likewise. notes: what is
+    left out and why, and what else a reader of the results must know of the data, a sentence each.
 
     Of the training split alone: validation, the positions (V,) int64 of the data's own validation examples among these,
     None to have the program cut some out; has_test, whether there is a test split.
@@ -38,6 +40,7 @@ class Examples:
     targets: Tensor | None = None
     groups: Tensor | None = None
     names: tuple[str, ...] = ()
+    grouped_by: str = "group"
     reading: Reading | None = None
     notes: tuple[str, ...] = ()
     validation: Tensor | None = None
@@ -60,9 +63,23 @@ class Examples:
         return len(self.inputs)
 
     @property
+    def learnt(self) -> Targets:
+        """What there is to learn; values and labels without a name are called by their numbers."""
+        if self.targets is None:
+            return Targets()
+        if self.targets.dtype == torch.int64:
+            return Targets("classes", self.names)
+        names = self.names or tuple(map(str, range(self.targets[0].numel())))
+        return Targets("values" if self.targets.is_floating_point() else "labels", names)
+
+    @property
     def labels(self) -> Tensor:
-        """The classes (N,) int64, all 0 where there are no targets."""
-        return torch.zeros(len(self), dtype=torch.int64) if self.targets is None else self.targets
+        """What a batch has as targets: classes (N,) int64, all 0 where there are none; else (N, T) float32."""
+        if self.targets is None:
+            return torch.zeros(len(self), dtype=torch.int64)
+        if self.targets.dtype == torch.int64:
+            return self.targets
+        return self.targets.float().reshape(len(self), -1)
 
 
 def _wrong_inputs(inputs: Any) -> str | None:
@@ -84,10 +101,15 @@ def _wrong_targets(targets: Any, count: int) -> str | None:
     if not isinstance(targets, Tensor):
         return f"targets are {_kind(targets)}: give a torch tensor, torch.tensor(targets) of a list"
     shape = tuple(targets.shape)
-    if targets.dtype not in (torch.int64, torch.float32):
-        return f"targets are {targets.dtype}: give torch.int64, targets.long(), of classes, or torch.float32 of values"
+    if targets.dtype not in (torch.int64, torch.float32, torch.bool):
+        return (
+            f"targets are {targets.dtype}: give torch.int64, targets.long(), of classes, torch.float32 of values, or "
+            "torch.bool of many labels"
+        )
     if targets.dtype == torch.int64 and shape != (count,):
         return f"targets are {shape} for {count} inputs: give one class for each, ({count},)"
+    if targets.dtype == torch.bool and len(shape) != 2:
+        return f"targets are {shape} of torch.bool: give ({count}, T), whether each of T labels is there"
     if len(shape) not in (1, 2) or len(targets) != count or not targets.numel():
         return f"targets are {shape} for {count} inputs: give values for each, ({count},) or ({count}, T)"
     return _not_finite("targets", targets)
@@ -115,10 +137,11 @@ def _unfit(names: tuple[str, ...], targets: Tensor | None) -> str | None:
     """Say where names are not those of the targets."""
     if targets is None:
         return f"names are {names!r:.80}, but it has no targets: give targets, or no names" if names else None
-    if targets.is_floating_point():
+    if targets.dtype != torch.int64:
         values = 1 if targets.ndim == 1 else targets.shape[1]
         fits = len(names) in (0, values)
-        return None if fits else f"targets have {values} values each, but it has {len(names)} names: give one for each"
+        what = "values" if targets.is_floating_point() else "labels"
+        return None if fits else f"targets have {values} {what} each, but it has {len(names)} names: give one for each"
     low, high = int(targets.min()), int(targets.max())
     if not names:
         return f"targets go from {low} to {high}, but it has no names: name the classes, or give no targets"
@@ -160,7 +183,7 @@ def check_images(examples: Examples, split: Split) -> None:
             f"The {split} inputs are {tuple(inputs.shape)} of {inputs.dtype}: this version trains on images of 1 or 3 "
             "channels, (N, 1, height, width) of torch.uint8."
         )
-    if targets is not None and targets.is_floating_point():
+    if targets is not None and targets.dtype != torch.int64:
         raise UserError(
             f"The {split} targets are {targets.dtype}: this version learns classes, (N,) of torch.int64; "
             "data.labels=none forgets them."

@@ -16,6 +16,7 @@ from aetransfer.data.examples import Examples, Split, check_images, sameness
 from aetransfer.data.reader import read_split
 from aetransfer.data.reading import Reading
 from aetransfer.data.split import cut, more_than_asked
+from aetransfer.data.targets import Targets
 from aetransfer.errors import UserError
 from aetransfer.printable import printable
 
@@ -32,14 +33,14 @@ def _relabelled(images: Examples, names: tuple[str, ...], places: Sequence[int])
     return replace(images, targets=torch.tensor(places)[images.labels], names=names)
 
 
-def data_of(trainer: Trainer) -> "ImageDataModule":
+def data_of(trainer: Trainer) -> "DataModule":
     """Return the data module that a Trainer is fitting or evaluating."""
     module = getattr(trainer, "datamodule", None)
-    assert isinstance(module, ImageDataModule), module
+    assert isinstance(module, DataModule), module
     return module
 
 
-class ImageDataModule(LightningDataModule):
+class DataModule(LightningDataModule):
     """Batches of (B, channels, S, S) float32 in [0, 1] and (B,) int64 labels, with S = image_size + 2 pad.
 
     batch_size: images of a batch over all processes, of which each has its share.
@@ -216,8 +217,14 @@ class ImageDataModule(LightningDataModule):
         return next(iter(self._read.values())).reading
 
     @property
+    def targets(self) -> Targets:
+        """What there is to learn of them."""
+        return next(iter(self._read.values())).learnt
+
+    @property
     def class_names(self) -> tuple[str, ...]:
-        return next(iter(self._read.values())).names
+        """Empty where there are no classes."""
+        return self.targets.names if self.targets.kind == "classes" else ()
 
     def count(self, part: Part) -> int:
         """Images that `part` really uses, after the validation cut and the label subset; 0 for a test split that is

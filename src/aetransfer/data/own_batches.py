@@ -12,7 +12,7 @@ from pytorch_lightning.utilities.seed import isolate_rng
 from aetransfer.data.augmented import Augment
 from aetransfer.data.batches import Batch
 from aetransfer.data.draws import Share
-from aetransfer.data.module import ImageDataModule
+from aetransfer.data.module import DataModule
 from aetransfer.data.own_module import batches_of, examples_of_module, seed_all
 from aetransfer.data.seeds import mixed_seed
 from aetransfer.errors import UserError
@@ -23,13 +23,13 @@ log = logging.getLogger(__name__)
 NOT_APPLIED = {"labels_per_class": None, "train_fraction": None, "epoch_images": None, "augment": Augment()}
 
 
-class OwnDataModule(ImageDataModule):
+class OwnDataModule(DataModule):
     """Trains on the batches of a module's train loader as they come. What is validated, tested and measured is of one
     pass through its loaders.
     """
 
     def __init__(self, module: Callable[[], Any], **settings: Any) -> None:
-        """module: its class with its keys. settings: as of ImageDataModule. Raises UserError for what can't apply."""
+        """module: its class with its keys. settings: as of DataModule. Raises UserError for what can't apply."""
         self.module = module()
         self.whose = type(self.module).__name__
         for key, nothing in NOT_APPLIED.items():

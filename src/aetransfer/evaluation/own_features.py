@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aetransfer.data.module import ImageDataModule, Labelled
+from aetransfer.data.module import DataModule, Labelled
 from aetransfer.networks.conv4 import Conv4
 from aetransfer.networks.head import Head
 
@@ -33,7 +33,7 @@ class FeatureNet(torch.nn.Module):
         return torch.cat(hits).cpu().double().mean().item()
 
 
-def train_feature_net(data: ImageDataModule, device: torch.device, *, epochs: int, seed: int) -> FeatureNet:
+def train_feature_net(data: DataModule, device: torch.device, *, epochs: int, seed: int) -> FeatureNet:
     """Train on the data's training split, unaugmented. Global random state stays."""
     images, labels = (torch.cat(parts) for parts in zip(*data.in_order("train", 1000, device), strict=True))
     with torch.random.fork_rng(devices=[]):

@@ -8,7 +8,7 @@ import torch
 from pytorch_lightning import LightningModule
 
 from aetransfer.config.schema import Job
-from aetransfer.data.module import ImageDataModule, Part
+from aetransfer.data.module import DataModule, Part
 from aetransfer.errors import UserError
 from aetransfer.models.facts import ModelFacts
 from aetransfer.networks.encoder import Encoder
@@ -29,7 +29,7 @@ class Subject:
     directory: RunDirectory
     job: Job
     model: LightningModule
-    data: ImageDataModule
+    data: DataModule
     part: Part
     device: torch.device
     architecture: dict[str, Any]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from aetransfer.assemble import make_model, outputs_of
+from aetransfer.data.targets import Targets
 from aetransfer.errors import UserError
 from aetransfer.measuring import outputs_of_head
 from aetransfer.models.base import Model
@@ -34,7 +35,7 @@ class Probabilities(nn.Module):
         assert job.head is not None, "a transfer has a head"
         content = read_checkpoint(directory.best)
         outputs = outputs_of_head(job.head, content)
-        if outputs != outputs_of(job, tuple(classes)):
+        if outputs != outputs_of(job, Targets("classes", tuple(classes))):
             raise UserError(
                 f"The head in {directory.best} is another than the one that {directory.config} and "
                 f"{directory.encoder_card} describe, with {len(classes)} classes: they are not of one run."

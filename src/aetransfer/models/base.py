@@ -16,6 +16,7 @@ from torchmetrics import Metric
 
 from aetransfer.data.batches import Batch
 from aetransfer.data.draws import Draws
+from aetransfer.data.targets import Targets
 from aetransfer.errors import UserError
 from aetransfer.models.capabilities import capabilities_of
 from aetransfer.models.curve import log_step
@@ -294,10 +295,16 @@ class Task(Model):
 
     @classmethod
     @abstractmethod
-    def outputs_for(cls, names: tuple[str, ...], data: str) -> int:
-        """Return how many numbers the head has to give. names: of the data's classes. data: what the data are called.
+    def outputs_for(cls, targets: Targets, data: str) -> int:
+        """Return how many numbers the head has to give. data: what the data are called.
 
-        Raises UserError for data that the task can't learn.
+        Raises UserError for targets that the task can't learn.
+        """
+
+    def learn_from(self, targets: Tensor) -> None:
+        """Take what a task needs to know of all training targets before it is trained, into buffers.
+
+        targets: (N,) int64 of classes, (N, T) float32 of values or labels. Raises UserError for such as teach nothing.
         """
 
     def follow(self, arm: Arm) -> None:

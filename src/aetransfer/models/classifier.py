@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from torchmetrics import Metric
 
 from aetransfer.data.batches import Batch
+from aetransfer.data.targets import Targets
 from aetransfer.errors import UserError
 from aetransfer.models.base import Outputs, Task
 from aetransfer.models.calibration import CalibrationError
@@ -35,7 +36,11 @@ class Classifier(Task):
         return "An encoder and a head that learnt to tell classes apart"
 
     @classmethod
-    def outputs_for(cls, names: tuple[str, ...], data: str) -> int:
+    def outputs_for(cls, targets: Targets, data: str) -> int:
+        names = targets.names
+        if targets.kind not in ("classes", "none"):
+            model = "regressor" if targets.kind == "values" else "multilabel"
+            raise UserError(f"{data} has {targets}, and a classifier tells classes apart: choose model={model}.")
         if len(names) < 2:
             what = f"one class, {names[0]!r}" if names else "no labels"
             raise UserError(f"{data} has {what}, and a classifier tells two classes or more apart: choose other data.")

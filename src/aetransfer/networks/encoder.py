@@ -37,6 +37,10 @@ class Normalise(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         return (inputs - self.mean) / self.deviation
 
+    def undone(self, standardised: Tensor) -> Tensor:
+        """Return what was standardised, (N, *input_shape)."""
+        return standardised * self.deviation + self.mean
+
 
 class Encoder(nn.Module, ABC):
     """Inputs (N, *input_shape), of images floats in [0, 1], to codes (N, latent_dim)."""
@@ -45,6 +49,9 @@ class Encoder(nn.Module, ABC):
     preprocess: Callable[..., Tensor]
     # It sets this as well: names of submodules that training left as they began.
     untrained: tuple[str, ...] = ()
+    # Whether inputs are pixels in [0, 1], which a decoder gives by a sigmoid. Others are of any range and unit: losses
+    # are of standardised inputs, so that no channel's unit decides.
+    takes_pixels: bool = True
 
     def __init__(self, *, input_shape: Sequence[int], latent_dim: int | None, num_features: int) -> None:
         """input_shape: of one input; of images (channels, height, width).
@@ -147,6 +154,14 @@ class Encoder(nn.Module, ABC):
             for hook in hooks:
                 hook.remove()
         return outputs
+
+    def from_logits(self, logits: Tensor) -> Tensor:
+        """Return the inputs (N, *input_shape) that a decoder's logits stand for: pixels, or others in their units."""
+        return logits.sigmoid() if self.takes_pixels else self.normalise.undone(logits)
+
+    def in_loss_units(self, difference: Tensor) -> Tensor:
+        """Return a difference of inputs (N, *input_shape) as a loss has it: of pixels as it is, else standardised."""
+        return difference if self.takes_pixels else difference / self.normalise.deviation
 
     def features(self, inputs: Tensor) -> Tensor:
         """Return what the bottleneck reads, (N, num_features). Raises ValueError for another shape or dtype."""

@@ -29,6 +29,8 @@ FORMAT = "aetransfer-encoder-1"
 # Keys of the header beside those of the architecture; a file may lack them. The second one is a checkpoint's, too.
 PREPROCESSING = "preprocessing"
 UNTRAINED = "untrained"
+# In an architecture: its inputs are no pixels in [0, 1] but of any range and unit. Without it they are pixels.
+FLOATS = "floats"
 # Of the header's other keys: tensors belie a wrong architecture, and nothing else would a wrong preprocessing.
 CHECKSUM = "checksum"
 

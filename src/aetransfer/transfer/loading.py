@@ -11,7 +11,7 @@ from aetransfer.data.preprocess import Preprocess
 from aetransfer.errors import UserError
 from aetransfer.networks.encoder import Encoder
 from aetransfer.transfer.carry import carry
-from aetransfer.transfer.exported import check_there_is, read_description, read_state
+from aetransfer.transfer.exported import FLOATS, check_there_is, read_description, read_state
 from aetransfer.transfer.preprocessing import Preprocessing
 
 
@@ -21,9 +21,11 @@ def build_encoder(architecture: dict[str, Any], allow: Sequence[str]) -> Encoder
     Raises UserError where `_target_` may not be called, is no Encoder, or does not list its layers as it should.
     """
     shape = tuple(architecture["input_shape"])
-    encoder = build({**architecture, "input_shape": shape}, "encoder", allow)
+    keys = {key: value for key, value in architecture.items() if key != FLOATS}
+    encoder = build({**keys, "input_shape": shape}, "encoder", allow)
     if not isinstance(encoder, Encoder):
         raise UserError(f"_target_: {architecture['_target_']} is no aetransfer.networks.encoder.Encoder: subclass it.")
+    encoder.takes_pixels = not architecture.get(FLOATS, False)
     try:
         encoder.modules_of_layers()
     except ValueError as error:
