@@ -23,7 +23,7 @@ def start(job: Job) -> tuple[float, float]:
     identified(job, again=True)
     module = make_data(job.data, seed=0, allow=[])
     module.setup("fit")
-    module.pixel_statistics()
+    module.statistics()
     return time.perf_counter() - began, time.process_time() - used
 
 

@@ -43,8 +43,8 @@ CASES = {
 
 def random_images(job: Job) -> Examples:
     """Make a training set of the job's shape; what is in the pixels makes no difference to speed."""
-    shape = (IMAGES, job.data.channels, job.data.image_size, job.data.image_size)
-    images = torch.randint(0, 256, shape, dtype=torch.uint8)
+    assert job.data.stated is not None
+    images = torch.randint(0, 256, (IMAGES, *job.data.stated), dtype=torch.uint8)
     return Examples(images, torch.arange(IMAGES) % 10, names=tuple("abcdefghij"))
 
 
@@ -108,7 +108,7 @@ def main() -> None:
         data.reader = lambda split, source=source: source
         data.setup("fit")
         rows = data.count("train")
-        ready, labels = data.first_images("train", rows), source.labels[:rows]
+        ready, labels = data.first_inputs("train", rows), source.labels[:rows]
         turns = TakingTurns(bare_loop(job, ready, labels))
         model = fresh_model(job)
         with tempfile.TemporaryDirectory() as directory:

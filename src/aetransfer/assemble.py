@@ -37,10 +37,16 @@ from aetransfer.runs.member import ALONE, Member
 from aetransfer.sharded import Sharded
 from aetransfer.transfer.arms import Arm
 from aetransfer.transfer.beginning import make_arm
+from aetransfer.transfer.exported import FLOATS
 from aetransfer.transfer.loading import build_encoder
 
 # What a data set's reader gets where its node passes it on, and nobody else.
-OF_THE_READER = {"reader", "root", "background", "value_range", "frame"}
+OF_THE_READER = {
+    *("reader", "root", "background", "value_range", "frame", "table", "inputs", "targets", "kind", "groups", "where"),
+    *("axes", "length", "fit", "window", "stride"),
+}
+# What the data module is given otherwise, or never.
+ELSEWHERE = {"name", "digest", "classes", "augment", "channels", "image_size", "shape", "floats"}
 # What Lightning's Trainer doesn't know, or calls otherwise.
 OWN_SETTINGS = {
     *("compile", "progress", "profiler", "strategy", "max_epochs", "max_steps", "check_val_every_n_epoch"),
@@ -49,20 +55,23 @@ OWN_SETTINGS = {
 
 def make_data(data: Data, seed: int, allow: list[str], stage: Stage = "transfer") -> DataModule:
     """Build the data module; no file is opened before its `setup`. stage: a transfer asks more of its data."""
-    settings = data.model_dump(exclude=OF_THE_READER | {"name", "digest", "classes", "augment"})
+    settings = data.model_dump(exclude=OF_THE_READER | ELSEWHERE)
     augment = Augment.of([build(node, "augmentation", allow) for node in data.augment.values() if node is not None])
     reader = bind(data.reader, "reader", allow)
     kind = OwnDataModule if makes_module(reader) else DataModule
     if stage == "pretrain" and reader.keywords.get("labels", "classes") is None:
         # A source may have none; a reader whose config leaves that open is told so.
         reader = partial(reader, labels="inferred")
-    return kind(reader, augment=augment, seed=seed, classifies=stage == "transfer", **settings)
+    return kind(
+        reader, shape=data.unpadded_shape, augment=augment, seed=seed, classifies=stage == "transfer", **settings
+    )
 
 
 def architecture_of(job: Job) -> dict[str, Any]:
     """Return what `build` needs to make this job's encoder again: plain data that a checkpoint can carry."""
     node = job.encoder.model_dump(mode="json", by_alias=True)
-    return {**node, "input_shape": list(job.data.input_shape)}
+    assert job.data.input_shape is not None, "the data were looked at"
+    return {**node, "input_shape": list(job.data.input_shape), **({FLOATS: True} if job.data.floats else {})}
 
 
 def make_encoder(job: Job) -> Encoder:
@@ -138,8 +147,9 @@ def make_model(
     if isinstance(model, Task):
         hyperparameters["outputs"] = outputs
     model.save_hyperparameters(hyperparameters, logger=False)
-    # Convolutions run faster channels-last on CPUs and on tensor cores; the weights' layout decides for all of them.
-    model.to(memory_format=torch.channels_last)
+    if len(encoder.input_shape) == 3:
+        # Convolutions run faster channels-last on CPUs and on tensor cores; the weights' layout decides.
+        model.to(memory_format=torch.channels_last)
     if job.trainer.compile:
         for part in model.children():
             if any(True for _ in part.parameters()):

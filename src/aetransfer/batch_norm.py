@@ -71,7 +71,7 @@ def _layer_that_needs_two(model: Model, data: DataModule) -> str | None:
             # What is found is said here, not by torch.
             module.eval()
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        images, share = data.first_images("train", 1), Share(1)
+        images, share = data.first_inputs("train", 1), Share(1)
         draws = Draws("train", 0, 0, share, images.device)
         tried.step(Batch(images, torch.zeros(1, dtype=torch.int64), share, data.prepare.pad, draws))
     return found[0] if found else None

@@ -20,7 +20,7 @@ def main() -> None:
 
 def _request(config: DictConfig, overrides: list[str]) -> EmbedRequest:
     request = checked_request(config, overrides, EmbedRequest)
-    check_size(request, described_at(request.run, request.allow).image[1])
+    check_size(request, described_at(request.run, request.allow).architecture["input_shape"])
     return request
 
 

@@ -10,6 +10,7 @@ from aetransfer.assemble import architecture_of, make_data, make_encoder, make_m
 from aetransfer.callbacks.progress import Throughput
 from aetransfer.config.nodes import Target
 from aetransfer.config.schema import Data, EvaluationRequest, Head, HeadNode, Job
+from aetransfer.config.shapes import of_shape
 from aetransfer.data.class_names import listed, places_of
 from aetransfer.data.module import DataModule
 from aetransfer.data.reading import other_range
@@ -23,7 +24,7 @@ from aetransfer.runs import mishaps
 from aetransfer.runs.checkpoints import check_best
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.finished import is_finished
-from aetransfer.runs.identity import at_root, contents_of_data
+from aetransfer.runs.identity import at_root, contents_of_data, with_shape
 from aetransfer.runs.trained_on import changes_since
 from aetransfer.stages import check_classes, metrics_of
 from aetransfer.transfer.card import read_class_names
@@ -173,12 +174,7 @@ def _to_evaluate(job: Job, request: EvaluationRequest) -> Job:
     """Return the job on one device of this machine, with this machine's paths, watched by nobody."""
     data = job.data
     if request.data is not None:
-        data = request.data.model_copy(update={"channels": job.data.channels})
-        if data.input_size != job.data.input_size:
-            raise UserError(
-                f"The run takes {job.data.input_size}x{job.data.input_size} images, but {data.name} gives "
-                f"{data.input_size}x{data.input_size}: set data.pad or data.image_size to fit."
-            )
+        data = _of_the_runs_shape(request.data, job, request)
     elsewhere = {str(job.paths.data_dir): request.paths.data_dir, str(job.paths.cache_dir): request.paths.cache_dir}
     reader = {
         key: str(elsewhere.get(value, value)) if isinstance(value, str) else value
@@ -200,6 +196,24 @@ def _to_evaluate(job: Job, request: EvaluationRequest) -> Job:
             "logger": {},
         }
     )
+
+
+def _of_the_runs_shape(data: Data, job: Job, request: EvaluationRequest) -> Data:
+    """Return other data with what one input is. Raises UserError for inputs unlike those that the run takes."""
+    own = job.data.input_shape
+    assert own is not None, "a run's config says it"
+    if data.stated is not None and len(own) == 3:
+        data = data.model_copy(update={"channels": own[0]})
+    else:
+        digest = contents_of_data(data, request.paths, request.allow).digest
+        data = with_shape(data.model_copy(update={"digest": digest}), request.paths, request.allow)
+    if (given := data.input_shape) != own or bool(data.floats) != bool(job.data.floats):
+        kinds = [" of floats" if each else "" for each in (job.data.floats, data.floats)]
+        raise UserError(
+            f"The run takes {of_shape(own)}{kinds[0]}, but {data.name} gives {of_shape(given or ())}{kinds[1]}: set "
+            "data.pad or data.image_size to fit, or choose other data."
+        )
+    return data
 
 
 def outputs_of_head(head: HeadNode, content: dict[str, Any]) -> int:

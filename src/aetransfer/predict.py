@@ -11,7 +11,7 @@ from aetransfer import command_line
 from aetransfer.config.requests import PredictRequest
 from aetransfer.data.class_names import listed
 from aetransfer.errors import UserError
-from aetransfer.inference.request import check_size, checked_request
+from aetransfer.inference.request import check_size, checked_request, described_at
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.finished import is_finished
 from aetransfer.transfer.card import read_class_names
@@ -34,7 +34,7 @@ def _request(config: DictConfig, overrides: list[str]) -> PredictRequest:
     if not directory.best.is_file():
         raise UserError(f"{directory.best} does not exist: nothing can be predicted without the run's weights.")
     _class_names(directory)
-    check_size(request, job.data.input_size)
+    check_size(request, described_at(request.run, request.allow).architecture["input_shape"])
     return request
 
 

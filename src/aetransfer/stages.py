@@ -167,12 +167,14 @@ def execute(
     given = job.pretrain if isinstance(job.pretrain, GivenEncoder) else None
     arm = None if job.transfer is None else make_arm(job.transfer, job.allow)
     if source is None:
-        encoder.normalise.set_statistics(*data.pixel_statistics())
+        encoder.normalise.set_statistics(*data.statistics())
     if arm is not None:
         begun = begin_(encoder, source, arm, job.seed, given)
     else:
         begun = Begun() if source is None else carry_(encoder, source, given)
     model = make_model(job, encoder, outputs, arm, () if arm is None else begun.untrained)
+    if isinstance(model, Task):
+        model.learn_from(data.training_targets())
     if source is not None and arm is not None:
         log.info("Carried the encoder of %s", source)
     elif source is not None:
@@ -189,10 +191,11 @@ def execute(
 
     steps = job.trainer.max_steps
     length = f"{steps} steps" if steps is not None else f"{job.trainer.max_epochs} epochs"
-    log.info("%s: %d images, %s", directory.path.name, data.count("train"), length)
+    log.info("%s: %d %s, %s", directory.path.name, data.count("train"), data.noun, length)
     log.info(
-        "%d images an epoch in batches of %d over %d process%s",
+        "%d %s an epoch in batches of %d over %d process%s",
         job.data.epoch_images or data.count("train"),
+        data.noun,
         job.data.batch_size,
         member.size,
         "es" if member.size > 1 else "",
@@ -296,6 +299,8 @@ def _rehearse(job: Job) -> None:
     data.setup("fit")
     classes = check_classes(job.data, data)
     model = make_model(job, encoder, outputs_of(job, data.targets), arm)
+    if isinstance(model, Task):
+        model.learn_from(data.training_targets())
     about = model.facts(job.model.name)
     check_measures(measures_of(job.evaluation, job.allow), about, job.data.name, classes)
     _check_training(job, model, data, processes=1)

@@ -15,7 +15,7 @@ from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.finished import Run, finished_run
 from aetransfer.runs.identity import config_digest, identified, identity, run_name
 from aetransfer.runs.store import read
-from aetransfer.transfer.settle import pretraining_of, settle
+from aetransfer.transfer.settle import check_found, pretraining_of, settle
 
 
 def main(submit: bool = False) -> None:
@@ -30,6 +30,13 @@ def command() -> command_line.Command:
 
 def settled(config: DictConfig, overrides: list[str]) -> Job:
     return settle(checked(config, Job), overrides)
+
+
+def _found(job: Job, *, fetch: bool = True) -> Job:
+    """Return a settled job with what its data say, which is checked. Raises UserError."""
+    job = identified(job, fetch=fetch)
+    check_found(job)
+    return job
 
 
 def _look_at_data(job: Job) -> None:
@@ -47,7 +54,7 @@ def _describe(config: DictConfig, overrides: list[str]) -> None:
         described.append(("pretraining", pretraining_of(job)))
     for role, each in described:
         try:
-            each = identified(each, fetch=False)
+            each = _found(each, fetch=False)
         except UserError as error:
             digest = config_digest(each)
             print(f"{role}: {digest}-? open {each.paths.output_dir / 'runs' / run_name(each, f'{digest}-*')}")
@@ -59,11 +66,11 @@ def _describe(config: DictConfig, overrides: list[str]) -> None:
 
 
 def _train(config: DictConfig, overrides: list[str]) -> Path:
-    return _done(identified(settled(config, overrides)), overrides)
+    return _done(_found(settled(config, overrides)), overrides)
 
 
 def _trial(config: DictConfig, overrides: list[str]) -> Path:
-    job = identified(settled(config, overrides))
+    job = _found(settled(config, overrides))
     return _done(job.model_copy(update={"test": "left_out"}), overrides)
 
 

@@ -52,7 +52,9 @@ def make_module(reader: Recorder | None = None, **changes: Any) -> DataModule:
         "workers": 1,
         "seed": 0,
     }
-    module = DataModule(reader or Recorder(), **settings | changes)
+    settings |= changes
+    channels, size = settings.pop("channels"), settings.pop("image_size")
+    module = DataModule(reader or Recorder(), shape=(channels, size, size), **settings)
     cpu = SimpleNamespace(root_device=torch.device("cpu"))
     module.trainer = SimpleNamespace(
         global_rank=0, world_size=1, current_epoch=0, strategy=cpu, fit_loop=SimpleNamespace(batch_idx=-1),
@@ -91,7 +93,7 @@ def test_the_test_split_is_not_read_before_it_is_tested_on() -> None:
         module.setup(stage)
     everything(module.train_dataloader())
     everything(module.val_dataloader())
-    module.pixel_statistics()
+    module.statistics()
     assert reader.asked == ["train"]
     module.setup("test")
     module.setup("test")
@@ -144,7 +146,7 @@ def test_pixel_statistics_are_those_of_the_padded_training_images(
     if channels == 1 and present == 3:
         pixels = np.round(np.einsum("nchw,c->nhw", pixels, [0.299, 0.587, 0.114]))[:, None]
     pixels = np.pad(np.broadcast_to(pixels, (len(rows), channels, 4, 4)), ((0, 0), (0, 0), (pad, pad), (pad, pad)))
-    mean, deviation = module.pixel_statistics()
+    mean, deviation = module.statistics()
     np.testing.assert_allclose(mean.numpy(), pixels.mean((0, 2, 3)) / 255, rtol=1e-4)
     np.testing.assert_allclose(deviation.numpy(), pixels.std((0, 2, 3)) / 255, rtol=1e-4)
 
@@ -154,7 +156,7 @@ def test_pixel_statistics_cover_more_images_than_one_chunk() -> None:
     images.inputs[2500:] //= 4
     module = fitted(reader=Recorder(images), image_size=4, val_fraction=0.01)
     pixels = everything(module.train_dataloader())[0].double()
-    mean, deviation = module.pixel_statistics()
+    mean, deviation = module.statistics()
     torch.testing.assert_close(mean.double(), pixels.mean((0, 2, 3)), rtol=1e-5, atol=0)
     torch.testing.assert_close(deviation.double(), pixels.std((0, 2, 3), correction=0), rtol=1e-5, atol=0)
 
@@ -166,15 +168,15 @@ def test_pixel_statistics_are_those_of_float64_to_the_last_digit_of_float32(
     noise = make_images(4999, channels=3, size=4)
     images = Examples(shade(noise.inputs), noise.targets, names=noise.names)
     module = fitted(reader=Recorder(images), image_size=4, channels=3, pad=1)
-    pixels = module.images_at("train", torch.arange(module.count("train"))).mul(255).round().double() / 255
-    mean, deviation = module.pixel_statistics()
+    pixels = module.inputs_at("train", torch.arange(module.count("train"))).mul(255).round().double() / 255
+    mean, deviation = module.statistics()
     torch.testing.assert_close(mean, pixels.mean((0, 2, 3)).float(), rtol=2**-23, atol=0)
     torch.testing.assert_close(deviation, pixels.std((0, 2, 3), correction=0).float(), rtol=2**-23, atol=0)
 
 
 def test_images_without_any_contrast_have_a_deviation_that_can_be_divided_by() -> None:
     flat = Examples(torch.full_like(TRAIN.inputs, 128), TRAIN.targets, names=TRAIN.names)
-    _, deviation = fitted(reader=Recorder(flat)).pixel_statistics()
+    _, deviation = fitted(reader=Recorder(flat)).statistics()
     assert deviation.item() > 0
 
 
@@ -189,9 +191,9 @@ def test_first_images_are_the_front_of_a_part_as_the_encoder_sees_them() -> None
     module = make_module(pad=2, channels=3, augment=Augment(2, True))
     for part in ("val", "test"):
         expected = everything(loaders(module)[part])[0]
-        assert torch.equal(module.first_images(part, 7), expected[:7])
-        assert torch.equal(module.first_images(part, 1000), expected)
-    assert module.first_images("train", 3).shape == (3, 3, 12, 12)
+        assert torch.equal(module.first_inputs(part, 7), expected[:7])
+        assert torch.equal(module.first_inputs(part, 1000), expected)
+    assert module.first_inputs("train", 3).shape == (3, 3, 12, 12)
 
 
 @pytest.mark.parametrize("stage", ["fit", "test"])
@@ -259,7 +261,7 @@ def test_two_processes_divide_the_images_between_them() -> None:
 
 def test_another_seed_trains_on_other_images_in_another_order() -> None:
     first, second = (fitted(seed=seed, labels_per_class=10) for seed in (0, 1))
-    assert not torch.equal(first.first_images("train", 40), second.first_images("train", 40))
+    assert not torch.equal(first.first_inputs("train", 40), second.first_inputs("train", 40))
     assert not torch.equal(everything(first.train_dataloader())[0], everything(second.train_dataloader())[0])
 
 
@@ -275,7 +277,7 @@ def test_a_reader_hands_over_its_own_validation_and_no_seed_changes_it(caplog: p
         modules = [fitted(reader=reader, seed=seed) for seed in (0, 1)]
     for module in modules:
         assert (module.count("train"), module.count("val")) == (150, 50)
-        assert torch.equal(module.images_at("val", torch.arange(50)), TRAIN.inputs[150:].float() / 255)
+        assert torch.equal(module.inputs_at("val", torch.arange(50)), TRAIN.inputs[150:].float() / 255)
     assert caplog.messages[:3] == [
         "Fifty of them were drawn by hand.",
         "Validation: the data's own 50 images for every seed; data.val_fraction does not apply.",
@@ -325,10 +327,10 @@ def test_a_second_start_on_the_60_000_images_of_cifar10_decodes_none_and_measure
     # Official batches beside the folders would be read in their place.
     (tmp_path / "cifar10").symlink_to(Path(root, "cifar10").resolve())
     reader = partial(read_cifar10, str(tmp_path), cache_dir=str(tmp_path / "cache"))
-    first = fitted(reader=reader, image_size=32, channels=3).pixel_statistics()
+    first = fitted(reader=reader, image_size=32, channels=3).statistics()
     forbid_decoding(monkeypatch)
     module = fitted(reader=reader, image_size=32, channels=3)
-    again = module.pixel_statistics()
+    again = module.statistics()
     module.setup("test")
 
     assert (module.count("train"), module.count("val"), module.count("test")) == (45_000, 5_000, 10_000)

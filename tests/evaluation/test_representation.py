@@ -111,7 +111,7 @@ def subject_of(images, directory):
     data.setup("fit")
     torch.manual_seed(job.seed)
     encoder = make_encoder(job)
-    encoder.normalise.set_statistics(*data.pixel_statistics())
+    encoder.normalise.set_statistics(*data.statistics())
     model = make_model(job, encoder, 4).eval()
     return Subject(RunDirectory(directory), job, model, data, "test", torch.device("cpu"), architecture_of(job))
 

@@ -195,7 +195,7 @@ def test_a_thumbnail_is_the_image_whose_code_stands_in_its_row(vae):
     job = job_of(*PRETRAINING, "model=vae")
     data = stages.make_data(job.data, job.seed, [])
     data.setup("test")
-    images = data.first_images("test", 360)
+    images = data.first_inputs("test", 360)
 
     encoder = stages.make_encoder(job)
     encoder.load_state_dict(stages.read_state(str(vae)))

@@ -41,7 +41,7 @@ class DeadDecoder(Callback):
         data = data_of(trainer)
         # No more than a training step has memory for, but two can differ.
         count = max(2, min(IMAGES, data.batch_size // trainer.world_size))
-        images = as_taken(data.first_images("val", count), pl_module)
+        images = as_taken(data.first_inputs("val", count), pl_module)
         if len(images) < 2:
             return
         with uncompiled(pl_module):

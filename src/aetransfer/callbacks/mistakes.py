@@ -62,7 +62,7 @@ class Mistakes(LookAtTheTest):
         rows = [asdict(each) | {"label": names[each.label], "taken_for": names[each.taken_for]} for each in mistakes]
         replace_file(self.board.directory / "mistakes.json", json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
         if mistakes:
-            images = data.images_at("test", torch.tensor([each.image for each in mistakes]))
+            images = data.inputs_at("test", torch.tensor([each.image for each in mistakes]))
             captions = [f"{row['label']}\n→ {row['taken_for']}\n{row['confidence']:.1%}" for row in rows]
             picture = sheet(images, min(COLUMNS, len(rows)), captions=captions)
             self.board.show(self.what, picture, trainer.global_step, "mistakes")

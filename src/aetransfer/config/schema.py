@@ -126,14 +126,40 @@ class Data(Node):
         return self.model_copy(update={"augment": {}})
 
     @property
-    def input_size(self) -> int:
-        """Height and width of what the encoder sees, in pixels."""
-        return self.image_size + 2 * self.pad
+    def stated(self) -> tuple[int, ...] | None:
+        """The shape (channels, height, width) of one image without padding, None where the config leaves it open."""
+        if self.channels is None or self.image_size is None:
+            return None
+        size = self.image_size
+        return (self.channels, size, size) if isinstance(size, int) else (self.channels, *size)
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """What the encoder takes: (channels, height, width)."""
-        return self.channels, self.input_size, self.input_size
+    def unpadded_shape(self) -> tuple[int, ...] | None:
+        """The shape of one input, None as long as nobody has looked at the data."""
+        return self.stated or (None if self.shape is None else tuple(self.shape))
+
+    @property
+    def input_shape(self) -> tuple[int, ...] | None:
+        """What the encoder takes, padding included; None as long as nobody has looked at the data."""
+        shape = self.unpadded_shape
+        if shape is None or not self.pad:
+            return shape
+        return (shape[0], *(side + 2 * self.pad for side in shape[1:]))
+
+    @model_validator(mode="after")
+    def _has_a_shape_or_finds_one(self) -> Self:
+        if (self.channels is None) != (self.image_size is None):
+            given, lacks = ("image_size", "channels") if self.channels is None else ("channels", "image_size")
+            raise ValueError(f"has {given}, but no {lacks}: give both, or neither, and the data say what they are")
+        return self
+
+    @model_validator(mode="after")
+    def _has_one_fold(self) -> Self:
+        if (self.folds is None) != (self.fold is None):
+            raise ValueError("has one of folds and fold: data.folds=5 data.fold=0 tests on the first of five parts")
+        if self.folds is not None and self.fold is not None and self.fold >= self.folds:
+            raise ValueError(f"has fold={self.fold} of folds={self.folds}: they are called 0 to {self.folds - 1}")
+        return self
 
     @model_validator(mode="after")
     def _one_subset(self) -> Self:
@@ -159,9 +185,9 @@ class Conv4Encoder(Node):
         """Number of `Encoder.layers_from_input`: the convolutions, what is fully connected, the bottleneck."""
         return len(self.widths) + len(self.hidden) + 1
 
-    def check_image_size(self, size: int, data: str) -> None:
-        """`data`: the key whose images have that size."""
-        smallest = 2 ** len(self.widths)
+    def check_shape(self, shape: tuple[int, ...], data: str) -> None:
+        """Raise UserError for inputs of a shape that it does not take. data: the key whose inputs they are."""
+        smallest, size = 2 ** len(self.widths), min(shape[1:], default=1)
         if size < smallest:
             raise UserError(
                 f"encoder conv4 halves its input {len(self.widths)} times and takes images of {smallest} pixels or "
@@ -174,7 +200,7 @@ class CustomEncoder(Target):
 
     latent_dim: Width | None
 
-    def check_image_size(self, size: int, data: str) -> None:
+    def check_shape(self, shape: tuple[int, ...], data: str) -> None:
         """Only the encoder itself can know; it raises when it is built or first called."""
 
 

@@ -1,4 +1,4 @@
-"""From uint8 images to augmented float batches: the hot path, without per-image Python.
+"""From uint8 images, or arrays of floats, to augmented float batches: the hot path, without per-image Python.
 
 What an epoch draws (order, crop offsets, flips, the numbers of other augmentations) is a pure function of seed and
 epoch, made at once for the whole epoch on the CPU. So batches don't depend on the device or on whether they stream, and
@@ -13,7 +13,7 @@ begins where its first pixel is. So a batch of crops is one copy of stretches, w
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -32,9 +32,10 @@ from aetransfer.data.seeds import mixed_seed
 class Batch(NamedTuple):
     """What one process sees in a step.
 
-    inputs (B, *shape): images are float32 in [0, 1], (B, C, H, W). targets (B,) int64, zeros where there are none.
-    margin: pixels of padding on each side of an image. draws: the batch's random numbers, see `Draws`; a model's
-    `step` has them. mixed: with what each example was mixed, None where it was not; its loss is `over_targets`.
+    inputs (B, *shape) float32: images of 8 bits are in [0, 1], (B, C, H, W). targets: classes (B,) int64, zeros where
+    there are none; values or labels (B, T) float32. margin: pixels of padding on each side of an image. draws: the
+    batch's random numbers, see `Draws`; a model's `step` has them. mixed: with what each example was mixed, None where
+    it was not; its loss is `over_targets`.
     """
 
     inputs: Tensor
@@ -72,16 +73,24 @@ def content(images: Tensor, margin: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Preparation:
-    """What happens to every image alike: conversion to `channels`, zero padding by `pad` pixels."""
+    """What happens to every input alike: grey and colour become each other, images are zero padded by `pad` pixels."""
 
     channels: int
     pad: int
 
-    def __call__(self, images: Tensor, extra_pad: int = 0) -> Tensor:
-        """Map (N, 1 or 3, H, W) uint8 to (N, channels, H', W'), contiguous; both pads are added on all sides."""
+    def __call__(self, inputs: Tensor, extra_pad: int = 0) -> Tensor:
+        """Map (N, C, H, W) to (N, channels, H', W'), both pads added on all sides; other inputs stay as they are.
+
+        What it returns is contiguous.
+        """
         margin = self.pad + extra_pad
-        converted = to_channels(images, self.channels)
+        converted = to_channels(inputs, self.channels)
         return (F.pad(converted, (margin,) * 4) if margin else converted).contiguous()
+
+
+def as_floats(inputs: Tensor) -> Tensor:
+    """Return what an encoder takes: bytes in [0, 1], floats as they are."""
+    return inputs if inputs.is_floating_point() else inputs.float() / 255
 
 
 @dataclass(frozen=True)
@@ -194,31 +203,32 @@ class Shares:
         return whole.at(torch.cat([own, partners_of(whole.order)[own]]))
 
 
-def take(padded: Tensor, chosen: Plan, size: int) -> Tensor:
-    """Cut each chosen row's window out of padded images and flip it.
+def take(padded: Tensor, chosen: Plan, shape: Sequence[int]) -> Tensor:
+    """Take the chosen rows; of images cut each row's window out of the padded ones, and flip it.
 
-    padded: (N, C, H, W) uint8, contiguous, padded by the crop padding. Returns (B, C, size, size) float32 in [0, 1].
+    padded: (N, *shape) of uint8 or float32, contiguous, images padded by the crop padding. shape: of an input without
+    that padding. Returns (B, *shape) float32, of bytes in [0, 1].
     """
     # index_select copies whole rows: on a CPU three times as fast as padded[rows].
-    windows = padded.index_select(0, chosen.rows) if chosen.crop is None else _windows(padded, chosen, size)
-    assert windows.shape[1:] == (padded.shape[1], size, size), (windows.shape, size)
-    images = windows.float()
+    windows = padded.index_select(0, chosen.rows) if chosen.crop is None else _windows(padded, chosen, *shape[1:])
+    assert windows.shape[1:] == tuple(shape), (windows.shape, shape)
+    inputs = windows.float()
     if chosen.flip is not None:
-        flipped = chosen.flip.nonzero().squeeze(1).to(images.device, non_blocking=True)
-        images.index_copy_(0, flipped, images.index_select(0, flipped).flip(3))
-    return images.div_(255)
+        flipped = chosen.flip.nonzero().squeeze(1).to(inputs.device, non_blocking=True)
+        inputs.index_copy_(0, flipped, inputs.index_select(0, flipped).flip(3))
+    return inputs.div_(255) if padded.dtype == torch.uint8 else inputs
 
 
-def _windows(padded: Tensor, chosen: Plan, size: int) -> Tensor:
-    """Return each chosen row's window of padded (N, C, H, W) as a view (B, C, size, size) of a copy."""
+def _windows(padded: Tensor, chosen: Plan, high: int, wide: int) -> Tensor:
+    """Return each chosen row's window of padded (N, C, H, W) as a view (B, C, high, wide) of a copy."""
     assert chosen.crop is not None and padded.is_contiguous(), padded.stride()
     _, channels, height, width = padded.shape
     plane = height * width
-    length = (channels - 1) * plane + (size - 1) * width + size
+    length = (channels - 1) * plane + (high - 1) * width + wide
     stretches = padded.as_strided((padded.numel() - length + 1, length), (1, 1))  # of every beginning, no copy
     beginnings = (chosen.rows * channels * height + chosen.crop[:, 0]) * width + chosen.crop[:, 1]
     copied = stretches.index_select(0, beginnings)
-    return copied.as_strided((len(copied), channels, size, size), (length, plane, width, 1))
+    return copied.as_strided((len(copied), channels, high, wide), (length, plane, width, 1))
 
 
 def _from_the_start() -> int:
@@ -229,7 +239,7 @@ def _each_its_own() -> tuple[int, int]:
     return 1, sys.maxsize
 
 
-Gathered = tuple[Tensor, Tensor, Plan]  # (B, C, S, S) float32 in [0, 1]; (B,) int64; what was chosen of an epoch
+Gathered = tuple[Tensor, Tensor, Plan]  # inputs and targets of a Batch; what was chosen of an epoch
 
 
 class Batches(ABC):
@@ -292,34 +302,34 @@ class Batches(ABC):
 
 
 class ResidentBatches(Batches):
-    """Batches gathered from images that lie, padded, on the training device."""
+    """Batches gathered from inputs that lie, padded, on the training device."""
 
-    def __init__(self, images: Tensor, labels: Tensor, **common: Any) -> None:
-        """images: (N, C, H, W) uint8; labels: (N,) int64. common: see `Batches`."""
+    def __init__(self, inputs: Tensor, targets: Tensor, **common: Any) -> None:
+        """inputs: (N, *shape) of uint8 or float32; targets: (N, ...). common: see `Batches`."""
         super().__init__(**common)
-        assert self.epochs.count == len(images) == len(labels), (self.epochs.count, len(images), len(labels))
-        self.size = images.shape[-1] + 2 * self.prepare.pad
-        self.padded = self.prepare(images, self.epochs.augment.crop_padding).to(self.device)
-        self.labels = labels.to(self.device)
+        assert self.epochs.count == len(inputs) == len(targets), (self.epochs.count, len(inputs), len(targets))
+        self.shape = self.prepare(inputs[:1]).shape[1:]
+        self.padded = self.prepare(inputs, self.epochs.augment.crop_padding).to(self.device)
+        self.targets = targets.to(self.device)
 
     def gathered(self, plan: Plan, numbers: range) -> Iterator[Gathered]:
         for number in numbers:
             chosen = self.shares.part(plan, number).to(self.device)
-            yield take(self.padded, chosen, self.size), self.labels[chosen.rows], chosen
+            yield take(self.padded, chosen, self.shape), self.targets[chosen.rows], chosen
 
 
 class StreamedBatches(Batches):
-    """The same batches for images that don't fit: worker processes read rows, the training device pads and cuts."""
+    """The same batches for inputs that don't fit: worker processes read rows, the training device pads and cuts."""
 
-    def __init__(self, images: Tensor, labels: Tensor, *, positions: Tensor, workers: int, **common: Any) -> None:
-        """As ResidentBatches, but `images` is memory-mapped and only its rows at `positions` (N,) int64 are used."""
+    def __init__(self, inputs: Tensor, targets: Tensor, *, positions: Tensor, workers: int, **common: Any) -> None:
+        """As ResidentBatches, but `inputs` is memory-mapped and only its rows at `positions` (N,) int64 are used."""
         super().__init__(**common)
         assert self.epochs.count == len(positions), (self.epochs.count, len(positions))
-        self.images, self.labels, self.positions, self.workers = images, labels, positions, workers
-        self.size = images.shape[-1] + 2 * self.prepare.pad
+        self.inputs, self.targets, self.positions, self.workers = inputs, targets, positions, workers
+        self.shape = self.prepare(inputs[:1]).shape[1:]
 
     def gathered(self, plan: Plan, numbers: range) -> Iterator[Gathered]:
-        reader = _RowReader(self.images, self.labels, self.positions, plan, self.shares)
+        reader = _RowReader(self.inputs, self.targets, self.positions, plan, self.shares)
         loader = DataLoader(
             reader,
             batch_size=None,
@@ -329,21 +339,21 @@ class StreamedBatches(Batches):
             # Else it would draw from the global generator, once more after a resume.
             generator=torch.Generator(),
         )
-        for number, (raw, labels) in zip(numbers, loader, strict=True):
+        for number, (raw, targets) in zip(numbers, loader, strict=True):
             chosen = self.shares.part(plan, number)
-            within = Plan(torch.arange(len(labels)), chosen.crop, chosen.flip).to(self.device)
+            within = Plan(torch.arange(len(targets)), chosen.crop, chosen.flip).to(self.device)
             padded = self.prepare(raw.to(self.device, non_blocking=True), self.epochs.augment.crop_padding)
-            labels = labels.to(self.device, non_blocking=True)
-            yield take(padded, within, self.size), labels, chosen
+            targets = targets.to(self.device, non_blocking=True)
+            yield take(padded, within, self.shape), targets, chosen
 
 
 class _RowReader(Dataset[tuple[Tensor, Tensor]]):
-    """Item n is what a process needs of the n-th batch of a plan, as the raw uint8 rows."""
+    """Item n is what a process needs of the n-th batch of a plan, as the raw rows."""
 
-    def __init__(self, images: Tensor, labels: Tensor, positions: Tensor, plan: Plan, shares: Shares) -> None:
-        self.images, self.labels, self.positions = images, labels, positions
+    def __init__(self, inputs: Tensor, targets: Tensor, positions: Tensor, plan: Plan, shares: Shares) -> None:
+        self.inputs, self.targets, self.positions = inputs, targets, positions
         self.plan, self.shares = plan, shares
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
         rows = self.positions[self.shares.part(self.plan, number).rows]
-        return self.images[rows], self.labels[rows]
+        return self.inputs[rows], self.targets[rows]

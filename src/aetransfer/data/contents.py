@@ -6,6 +6,7 @@ stored: names, sizes and times of the files say whether they still hold, so 60,0
 
 import gzip
 import hashlib
+import importlib.util
 import json
 import logging
 import os
@@ -39,6 +40,7 @@ Read = Callable[["Split"], "Examples"]
 
 # A command of many jobs looks at its data once; `again` looks once more.
 _known: dict[str, "Contents"] = {}
+_forms: dict[str, tuple[tuple[int, ...], bool]] = {}
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,41 @@ def contents_of(
             return None
         _known[key] = found
     return _known[key]
+
+
+def form_of(reader: Mapping[str, Any], digest: str | None, read: Read, cache_dir: Path) -> tuple[tuple[int, ...], bool]:
+    """Return the shape of one input, and whether inputs are floats, no pixels of 8 bits; it is read once and stored.
+
+    digest: of the data's contents, with which what is stored holds. What a reader of somebody's own gives may change
+    with its code, and is read by each command.
+    """
+    key = json.dumps([dict(reader), digest], sort_keys=True, default=str)
+    if key in _forms:
+        return _forms[key]
+    source = _source_of(str(reader["_target_"])) if is_ours(reader) else None
+    digits = hashlib.sha256(f"{key}{source}".encode()).hexdigest()[:DIGITS]
+    stored = cache_dir / f"form-{digits}.json"
+    found = None
+    if source is not None:
+        with suppress(OSError, ValueError, LookupError, TypeError):
+            plain = json.loads(stored.read_bytes())
+            found = tuple(int(side) for side in plain["shape"]), bool(plain["floats"])
+    if found is None:
+        inputs = read("train").inputs
+        found = tuple(inputs.shape[1:]), inputs.is_floating_point()
+        with suppress(OSError, UserError):
+            stored.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(stored, json.dumps({"shape": found[0], "floats": found[1]}))
+    _forms[key] = found
+    return found
+
+
+def _source_of(target: str) -> str | None:
+    """Return a digest of the source that a reader of ours is in."""
+    spec = importlib.util.find_spec(target.rpartition(".")[0])
+    if spec is None or spec.origin is None:
+        return None
+    return hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()[:DIGITS]
 
 
 def files_of_reader(reader: Mapping[str, Any], data_dir: Path) -> ImageFiles | None:

@@ -175,46 +175,30 @@ def _kind(value: Any) -> str:
     return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
 
 
-def check_images(examples: Examples, split: Split) -> None:
-    """Raise UserError for anything but images, with classes or without targets."""
-    inputs, targets = examples.inputs, examples.targets
-    if inputs.dtype != torch.uint8 or inputs.ndim != 4 or inputs.shape[1] not in (1, 3):
-        raise UserError(
-            f"The {split} inputs are {tuple(inputs.shape)} of {inputs.dtype}: this version trains on images of 1 or 3 "
-            "channels, (N, 1, height, width) of torch.uint8."
-        )
-    if targets is not None and targets.dtype != torch.int64:
-        raise UserError(
-            f"The {split} targets are {targets.dtype}: this version learns classes, (N,) of torch.int64; "
-            "data.labels=none forgets them."
-        )
-    if examples.groups is not None:
-        raise UserError(
-            f"The {split} inputs have groups, which this version does not keep together when it cuts validation out: "
-            "leave them out, or give a validation split of your own."
-        )
+def sameness(inputs: Tensor, rows: Tensor, noun: str = "images") -> str | None:
+    """Say in which way the inputs at `rows` (M,) int64 hold nothing to learn, None where they differ.
 
-
-def sameness(images: Tensor, rows: Tensor) -> str | None:
-    """Say in which way the images at `rows` (M,) int64 hold nothing to learn, None where they differ.
-
-    images: (N, C, H, W) uint8. Of a usual set a few hundred are looked at.
+    inputs: (N, *shape), of which the first axis of the shape is the channels. noun: what they are. Of a usual set a few
+    hundred are looked at.
     """
-    first = images[rows[0]]
-    same, flat = len(rows) > 1, True
+    first = inputs[rows[0]]
+    same, flat = len(rows) > 1, inputs.ndim > 2
     for part in rows.split(256):
-        chosen = images[part]
+        chosen = inputs[part]
         same = same and bool((chosen == first).all())
-        flat = flat and bool((chosen == chosen[:, :, :1, :1]).all())
+        flat = flat and bool((chosen.flatten(2) == chosen.flatten(2)[..., :1]).all())
         if not same and not flat:
             return None
     if same:
-        return f"All {len(rows):,} training images are the same{', and of one value' if flat else ''}"
-    return f"Each of the {len(rows):,} training images is of one value"
+        return f"All {len(rows):,} training {noun} are the same{', and of one value' if flat else ''}"
+    return f"Each of the {len(rows):,} training {noun} is of one value"
 
 
 def to_channels(images: Tensor, channels: int) -> Tensor:
-    """Convert (N, 1 or 3, H, W) uint8 images to `channels`: grey is repeated, colour becomes luma."""
+    """Convert (N, 1 or 3, H, W) uint8 images to `channels`: grey is repeated, colour becomes luma.
+
+    Inputs that have as many channels stay as they are.
+    """
     present = images.shape[1]
     if present == channels:
         return images

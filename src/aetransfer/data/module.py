@@ -1,6 +1,7 @@
-"""The LightningDataModule of every data set: a reader's images, cut, padded and batched on the training device."""
+"""The LightningDataModule of every data set: a reader's examples, cut, padded and batched on the training device."""
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -9,10 +10,11 @@ import torch
 from pytorch_lightning import LightningDataModule, Trainer
 from torch import Tensor
 
+from aetransfer.config.shapes import noun_of, of_shape
 from aetransfer.data.augmented import Augment, is_foreign
-from aetransfer.data.batches import Batch, Epochs, Preparation, ResidentBatches, StreamedBatches
+from aetransfer.data.batches import Batch, Epochs, Preparation, ResidentBatches, StreamedBatches, as_floats
 from aetransfer.data.class_names import listed
-from aetransfer.data.examples import Examples, Split, check_images, sameness
+from aetransfer.data.examples import Examples, Split, sameness
 from aetransfer.data.reader import read_split
 from aetransfer.data.reading import Reading
 from aetransfer.data.split import cut, more_than_asked
@@ -23,7 +25,7 @@ from aetransfer.printable import printable
 log = logging.getLogger(__name__)
 
 Part = Literal["train", "val", "test"]
-Labelled = tuple[Tensor, Tensor]  # (B, C, S, S) float32 in [0, 1]; (B,) int64
+Labelled = tuple[Tensor, Tensor]  # inputs and targets of a Batch
 Loader = ResidentBatches | StreamedBatches
 NO_AUGMENT = Augment()
 
@@ -41,17 +43,16 @@ def data_of(trainer: Trainer) -> "DataModule":
 
 
 class DataModule(LightningDataModule):
-    """Batches of (B, channels, S, S) float32 in [0, 1] and (B,) int64 labels, with S = image_size + 2 pad.
+    """Batches as `aetransfer.data.batches.Batch` has them; images are padded by `pad` pixels on each side.
 
-    batch_size: images of a batch over all processes, of which each has its share.
+    batch_size: examples of a batch over all processes, of which each has its share.
     """
 
     def __init__(
         self,
         reader: Callable[..., Any],
         *,
-        image_size: int,
-        channels: int,
+        shape: Sequence[int] | None,
         pad: int,
         batch_size: int,
         val_fraction: float,
@@ -64,15 +65,19 @@ class DataModule(LightningDataModule):
         seed: int,
         labels: Literal["none"] | None = None,
         classifies: bool = False,
+        test_fraction: float | None = None,
+        folds: int | None = None,
+        fold: int | None = None,
     ) -> None:
         """reader: see `aetransfer.data.reader.read_split`. For the fractions see `aetransfer.data.split.cut`.
 
-        labels: none to forget those that there are. classifies: whether classes are learnt, so that each must be there
-        to train on and to validate by.
+        shape: of an input without padding; 8-bit images of 1 and 3 channels are converted to each other's. None for
+        that of the first split that is read. labels: none to forget those that there are. classifies: whether classes
+        are learnt, so that each must be there to train on and to validate by.
         """
         super().__init__()
-        self.reader, self.image_size, self.batch_size = reader, image_size, batch_size
-        self.prepare = Preparation(channels, pad)
+        self.reader, self.batch_size, self.pad = reader, batch_size, pad
+        self.unpadded_shape = None if shape is None else tuple(shape)
         self.val_fraction, self.labels_per_class, self.train_fraction = val_fraction, labels_per_class, train_fraction
         self.epoch_images = epoch_images
         self.augment, self.max_bytes, self.workers, self.seed = augment, max_memory_gb * 1e9, workers, seed
@@ -117,7 +122,7 @@ class DataModule(LightningDataModule):
             self._note(f"Validation: the data's own {count:,} images for every seed; data.val_fraction does not apply.")
         elif why := more_than_asked(count, self.val_fraction, len(images)):
             self._note(f"Validation: {count:,} of {len(images):,} images ({why}).")
-        if said := sameness(images.inputs, self._positions["train"]):
+        if said := sameness(images.inputs, self._positions["train"], self.noun):
             log.warning("%s: look at the files, and at how they are read.", said)
 
     def _open(self, split: Split) -> None:
@@ -128,12 +133,7 @@ class DataModule(LightningDataModule):
         images = read_split(self.reader, split)
         if self.labels == "none":
             images = replace(images, targets=None, names=())
-        check_images(images, split)
-        if images.inputs.shape[2:] != (self.image_size, self.image_size):
-            height, width = images.inputs.shape[2:]
-            raise UserError(
-                f"The {split} images are {height}x{width}, but data.image_size={self.image_size}: correct it."
-            )
+        self._check_form(images.inputs, split)
         own = self._names = self._names or images.names
         if images.names != own:
             # A class is told by its name in every split.
@@ -147,6 +147,54 @@ class DataModule(LightningDataModule):
             for note in images.notes:
                 self._note(note)
         self._read[split] = images if self._taken_as is None else _relabelled(images, *self._taken_as)
+
+    def _check_form(self, inputs: Tensor, split: Split) -> None:
+        """Raise UserError for inputs of another shape than asked, or unlike those of the other split."""
+        given = tuple(inputs.shape[1:])
+        shape = self.unpadded_shape = self.unpadded_shape or given
+        first = next((each.inputs.dtype for each in self._read.values()), inputs.dtype)
+        if inputs.dtype != first:
+            raise UserError(f"The {split} inputs are {inputs.dtype}, but the other split's {first}: give both alike.")
+        converts = inputs.dtype == torch.uint8 and len(given) == 3 and {given[0], shape[0]} <= {1, 3}
+        if given[1:] != shape[1:] or len(given) != len(shape):
+            if len(given) == len(shape) == 3:
+                asked = shape[1] if shape[1] == shape[2] else f"[{shape[1]},{shape[2]}]"
+                raise UserError(
+                    f"The {split} images are {given[1]}x{given[2]}, but data.image_size={asked}: correct it."
+                )
+            raise UserError(
+                f"The {split} inputs are {of_shape(given)}, but {of_shape(shape)} were found: begin afresh."
+            )
+        if given != shape and not converts:
+            raise UserError(
+                f"The {split} {noun_of(given)} have {given[0]} channels of {inputs.dtype}, not {shape[0]} as asked: "
+                "only images of 8 bits with 1 or 3 are converted."
+            )
+        if self.pad and len(shape) != 3:
+            raise UserError(f"data.pad={self.pad} pads images, and these are {noun_of(shape)}: leave it out.")
+
+    @property
+    def prepare(self) -> Preparation:
+        """What happens to each input alike."""
+        assert self.unpadded_shape is not None, "a split is read before"
+        return Preparation(self.unpadded_shape[0], self.pad)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one input as the encoder sees it, padding included."""
+        assert self.unpadded_shape is not None, "a split is read before"
+        channels, *sides = self.unpadded_shape
+        return channels, *(side + 2 * self.pad for side in sides)
+
+    @property
+    def takes_pixels(self) -> bool:
+        """Whether inputs are pixels in [0, 1], of bytes; others are floats of any range and unit."""
+        return next(iter(self._read.values())).inputs.dtype == torch.uint8
+
+    @property
+    def noun(self) -> str:
+        """What inputs are: images, signals, vectors, or else examples."""
+        return noun_of(self.shape)
 
     def take_classes(self, names: tuple[str, ...], places: Sequence[int]) -> None:
         """Take the images of class n for those of class `places[n]` of `names`, in each split from here on.
@@ -187,9 +235,8 @@ class DataModule(LightningDataModule):
     def used(self) -> str:
         """Say which images are used: to train on, to validate, and to test on once they are opened."""
         parts = [f"{self.count(part):,} {part}" for part in ("train", "val", "test") if part in self._positions]
-        classes = f"{len(self.class_names):,} {'class' if len(self.class_names) == 1 else 'classes'}"
-        of = f"of {classes}" if self.class_names else "without labels"
-        return f"Used: {', '.join(parts)} images {of}{'' if self.has_test else ', no test split'}."
+        of = f"{'of' if self.class_names else 'with'} {self.targets}" if self.targets.names else "without labels"
+        return f"Used: {', '.join(parts)} {self.noun} {of}{'' if self.has_test else ', no test split'}."
 
     def account(self) -> dict[str, Any]:
         """Return what a run's result.json says of its data, after the fit."""
@@ -204,7 +251,7 @@ class DataModule(LightningDataModule):
     @property
     def margin(self) -> int:
         """Pixels of padding on each side of an image, which no reconstruction is held to."""
-        return self.prepare.pad
+        return self.pad
 
     @property
     def training_split(self) -> Examples:
@@ -231,33 +278,33 @@ class DataModule(LightningDataModule):
         not there."""
         return 0 if part == "test" and not self.has_test else len(self._positions[part])
 
-    def pixel_statistics(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of the training images as the encoder sees them: two (channels,) float32."""
-        # A start computes this: counting how often each of a byte's values occurs is exact, and as floats CIFAR-10's
-        # training images took four seconds.
-        counts = torch.zeros(self.prepare.channels, 256, dtype=torch.int64)
-        for rows in self._positions["train"].split(2048):
-            batch = self.prepare(self._read["train"].inputs[rows])
-            counts += torch.stack([channel.flatten().bincount(minlength=256) for channel in batch.unbind(1)])
-        shares = counts.double() / counts.sum(1, keepdim=True)
-        values = torch.arange(256, dtype=torch.float64) / 255
-        mean = shares @ values
-        deviation = (shares * (values - mean[:, None]).square()).sum(1).sqrt()
-        return mean.float(), deviation.float().clamp_min(1e-3)
+    def statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the training inputs as the encoder sees them, by the first axis of an input:
+        two (channels,) float32. What never varies has the deviation 1, of pixels .001.
+        """
+        inputs, rows = self._read["train"].inputs, self._positions["train"]
+        mean, variance = (_of_bytes if self.takes_pixels else _of_floats)(self.prepare, inputs, rows)
+        deviation = variance.sqrt().float()
+        smallest = deviation.clamp_min(1e-3) if self.takes_pixels else deviation.where(deviation > 0, 1.0)
+        return mean.float(), smallest
 
-    def first_images(self, part: Part, count: int) -> Tensor:
-        """Return the first images of a part, (count or fewer, channels, S, S) float32 in [0, 1]."""
-        return self.images_at(part, torch.arange(min(count, self.count(part))))
+    def training_targets(self) -> Tensor:
+        """Return the targets of all training examples, as a batch has them."""
+        return self._read["train"].labels[self._positions["train"]]
+
+    def first_inputs(self, part: Part, count: int) -> Tensor:
+        """Return the first inputs of a part, (count or fewer, *shape) as a batch has them."""
+        return self.inputs_at(part, torch.arange(min(count, self.count(part))))
 
     def batches(self, part: Part) -> int:
         """Return how many batches an epoch of a part has."""
         images = self.epoch_images if part == "train" and self.epoch_images else self.count(part)
         return -(-images // self.batch_size)
 
-    def images_at(self, part: Part, places: Tensor) -> Tensor:
-        """Return a part's images by their places in it (N,) int64, (N, channels, S, S) float32 in [0, 1]."""
-        images = self._read["test" if part == "test" else "train"].inputs[self._positions[part][places]]
-        return self.prepare(images).float() / 255
+    def inputs_at(self, part: Part, places: Tensor) -> Tensor:
+        """Return a part's inputs by their places in it (N,) int64, (N, *shape) as a batch has them."""
+        inputs = self._read["test" if part == "test" else "train"].inputs[self._positions[part][places]]
+        return as_floats(self.prepare(inputs))
 
     def in_order(
         self,
@@ -267,7 +314,7 @@ class DataModule(LightningDataModule):
         most: int | None = None,
         shuffled_by: torch.Generator | None = None,
     ) -> Iterator[Labelled]:
-        """Yield a part's images once, untouched and in order, and their labels; it needs no Trainer.
+        """Yield a part's inputs once, untouched and in order, and their targets; it needs no Trainer.
 
         most: of a larger part so many, evenly spaced, as a folder's images come class by class. shuffled_by: draws
         another order, for what needs batches of all classes.
@@ -279,8 +326,7 @@ class DataModule(LightningDataModule):
         if shuffled_by is not None:
             positions = positions[torch.randperm(len(positions), generator=shuffled_by)]
         for rows in positions.split(batch_size):
-            images = self.prepare(source.inputs[rows].to(device)).float() / 255
-            yield images, source.labels[rows].to(device)
+            yield as_floats(self.prepare(source.inputs[rows].to(device))), source.labels[rows].to(device)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Leave a batch where it is: it was made there."""
@@ -322,9 +368,39 @@ class DataModule(LightningDataModule):
             common["steps"] = lambda: (trainer.accumulate_grad_batches, int(trainer.num_training_batches))
         if self._resident_bytes(epochs) <= self.max_bytes:
             return ResidentBatches(source.inputs[positions], source.labels[positions], **common)
-        log.info("%s: %d images exceed data.max_memory_gb and are streamed.", part, len(positions))
+        log.info("%s: %d %s exceed data.max_memory_gb and are streamed.", part, len(positions), self.noun)
         return StreamedBatches(source.inputs, source.labels, positions=positions, workers=self.workers, **common)
 
     def _resident_bytes(self, epochs: Epochs) -> int:
-        side = self.image_size + 2 * (self.prepare.pad + epochs.augment.crop_padding)
-        return epochs.count * self.prepare.channels * side * side
+        channels, *sides = self.shape
+        values = channels * math.prod(side + 2 * epochs.augment.crop_padding for side in sides)
+        return epochs.count * values * (1 if self.takes_pixels else 4)
+
+
+def _of_bytes(prepare: Preparation, images: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and variance of each channel of prepared uint8 images as pixels in [0, 1], (channels,) float64."""
+    # A start computes this: counting how often each of a byte's values occurs is exact, and as floats CIFAR-10's
+    # training images took four seconds.
+    counts = torch.zeros(prepare.channels, 256, dtype=torch.int64)
+    for part in rows.split(2048):
+        batch = prepare(images[part])
+        counts += torch.stack([channel.flatten().bincount(minlength=256) for channel in batch.unbind(1)])
+    shares = counts.double() / counts.sum(1, keepdim=True)
+    values = torch.arange(256, dtype=torch.float64) / 255
+    mean = shares @ values
+    return mean, (shares * (values - mean[:, None]).square()).sum(1)
+
+
+def _of_floats(prepare: Preparation, inputs: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and variance of each channel of prepared float inputs, (channels,) float64.
+
+    In two passes: the square of a large mean leaves nothing of a small variance.
+    """
+
+    def mean_of(part_of: Callable[[Tensor], Tensor]) -> Tensor:
+        sums = [part_of(prepare(inputs[part]).double().movedim(1, 0).flatten(1)).sum(1) for part in rows.split(2048)]
+        return torch.stack(sums).sum(0) / (len(rows) * values)
+
+    values = prepare(inputs[rows[:1]])[0, 0].numel()
+    mean = mean_of(lambda part: part)
+    return mean, mean_of(lambda part: (part - mean[:, None]).square())

@@ -86,10 +86,10 @@ class OwnBatches:
             for _ in range(first):
                 next(batches)
         for number, (images, labels) in enumerate(batches, first):
-            if images.shape[2:] != (data.image_size, data.image_size):
+            if images.shape[2:] != (asked := data.training_split.inputs.shape[2:]):
                 raise UserError(
-                    f"Batch {number} of {data.whose} has images {tuple(images.shape)}, but data.image_size="
-                    f"{data.image_size}: give all of them this size."
+                    f"Batch {number} of {data.whose} has images {tuple(images.shape)}, but the others are "
+                    f"{asked[0]}x{asked[1]}: give all of them this size."
                 )
             if labels is None or not data.class_names:
                 labels = torch.zeros(len(images), dtype=torch.int64)

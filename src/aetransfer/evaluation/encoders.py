@@ -5,6 +5,7 @@ from pathlib import Path
 from torch import Tensor
 
 from aetransfer.config.schema import GivenEncoder
+from aetransfer.config.shapes import of_shape
 from aetransfer.errors import UserError
 from aetransfer.evaluation.subject import Subject
 from aetransfer.networks.encoder import Encoder
@@ -15,10 +16,10 @@ from aetransfer.transfer.loading import load_encoder
 
 def load(path: str, subject: Subject) -> Encoder:
     """Build and load an encoder. Raises UserError for a file that holds none, or one for images of another size."""
-    _, size = read_description(path).image
-    _, own, _ = subject.job.data.input_shape
-    if size != own:
-        raise UserError(f"{path} takes {size}x{size} images, but the run's encoder takes {own}x{own}: choose another.")
+    shape = tuple(read_description(path).architecture["input_shape"])
+    own = subject.data.shape
+    if shape[1:] != own[1:] or len(shape) != len(own):
+        raise UserError(f"{path} takes {of_shape(shape)}, but the run's encoder takes {of_shape(own)}: choose another.")
     return load_encoder(path, allow=subject.job.allow).to(subject.device)
 
 

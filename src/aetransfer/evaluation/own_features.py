@@ -39,7 +39,7 @@ def train_feature_net(data: DataModule, device: torch.device, *, epochs: int, se
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = FeatureNet(images.shape[1:], len(data.class_names))
-        net.encoder.normalise.set_statistics(*data.pixel_statistics())
+        net.encoder.normalise.set_statistics(*data.statistics())
         net.to(device)
         optimizer = torch.optim.Adam(net.parameters(), lr=LEARNING_RATE)
         for _ in range(epochs):

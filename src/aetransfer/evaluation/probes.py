@@ -119,7 +119,7 @@ def _called(name: str, untrained: Sequence[str], own: bool) -> str:
 
 
 def _of_large_images(subject: Subject, settings: Probes) -> list[str]:
-    image = subject.data.first_images("train", 1)
+    image = subject.data.first_inputs("train", 1)
     side = shrunk(image, MOST_PIXELS).shape[2]
     if side == image.shape[2] or not {"pixels", "pca"} & set(settings.baselines):
         return []
@@ -127,7 +127,7 @@ def _of_large_images(subject: Subject, settings: Probes) -> list[str]:
 
 
 def _layers(subject: Subject, encoder: Encoder, settings: Probes) -> Sequence[str]:
-    image = subject.data.first_images("train", 1).to(subject.device)
+    image = subject.data.first_inputs("train", 1).to(subject.device)
     with torch.no_grad():
         known = list(encoder.layer_outputs(image))
     for name in settings.layers or ():

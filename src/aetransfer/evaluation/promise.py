@@ -45,7 +45,7 @@ class Transferability(Measure):
         rows: list[dict[str, Cell]] = []
         for name, encoder in encoders.items():
             with torch.no_grad():
-                image = fitted(subject.data.first_images("train", 1).to(subject.device), encoder)
+                image = fitted(subject.data.first_inputs("train", 1).to(subject.device), encoder)
                 layers = list(encoder.layer_outputs(image))
             rows += [{"encoder": name, "layer": each, **_scores(subject, encoder, each, self)} for each in layers]
         (bottleneck,) = [row for row in rows if (row["encoder"], row["layer"]) == ("carried", "bottleneck")]

@@ -46,7 +46,7 @@ class Reconstruction(Measure):
         batches = subject.data.in_order("train", BATCH, subject.device)
         pixels = (crop(images).flatten(1).cpu() for images, _ in batches)
         pca, word = fit_pca(pixels, subject.data.count("train"), subject.encoder.latent_dim)
-        shape = crop(subject.data.first_images("train", 1)).shape[1:]
+        shape = crop(subject.data.first_inputs("train", 1)).shape[1:]
 
         def linear(images: Tensor) -> Tensor:
             return pca.inverse(pca(crop(images).flatten(1).cpu())).view(-1, *shape)

@@ -106,7 +106,7 @@ def _others(subject: Subject, settings: Representation) -> dict[str, Encoder]:
 
 def _names(subject: Subject, encoder: Encoder) -> list[str]:
     with torch.no_grad():
-        return list(encoder.layer_outputs(subject.data.first_images(subject.part, 1).to(subject.device)))
+        return list(encoder.layer_outputs(subject.data.first_inputs(subject.part, 1).to(subject.device)))
 
 
 @torch.no_grad()

@@ -75,5 +75,5 @@ class Subject:
             torch.manual_seed(seed)
             encoder = build_encoder(self.architecture, self.job.allow)
         self.open("train")
-        encoder.normalise.set_statistics(*self.data.pixel_statistics())
+        encoder.normalise.set_statistics(*self.data.statistics())
         return encoder.eval().to(self.device)

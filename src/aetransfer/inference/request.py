@@ -1,6 +1,7 @@
 """What can be said of a command line that uses a finished run, before torch is imported."""
 
 import os
+from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import TypeVar
 
@@ -9,6 +10,7 @@ from omegaconf import DictConfig
 from aetransfer.config.compose import checked
 from aetransfer.config.instantiate import check_allow, check_allowed, check_node
 from aetransfer.config.requests import ImagesRequest
+from aetransfer.config.shapes import of_shape
 from aetransfer.errors import UserError
 from aetransfer.transfer.exported import Description, check_there_is, read_description
 
@@ -35,17 +37,17 @@ def checked_request(config: DictConfig, overrides: list[str], schema: type[Reque
     return request.model_copy(update={"images": images, "out": out})
 
 
-def check_size(request: ImagesRequest, taken: int) -> None:
-    """Raise UserError where images can't be had of the size that the encoder takes."""
+def check_size(request: ImagesRequest, taken: Sequence[int]) -> None:
+    """Raise UserError where inputs can't be had of the shape that the encoder takes, as far as the config says."""
     if request.data is None:
-        if request.pad is not None and 2 * request.pad >= taken:
-            raise UserError(f"pad={request.pad} leaves nothing of the {taken}x{taken} pixels that the encoder takes.")
+        if request.pad is not None and 2 * request.pad >= min(taken[1:]):
+            raise UserError(f"pad={request.pad} leaves nothing of the {of_shape(taken)} that the encoder takes.")
         return
-    size = request.data.input_size
-    if size != taken:
+    given = request.data.input_shape
+    if given is not None and given[1:] != tuple(taken[1:]):
         raise UserError(
-            f"The encoder takes {taken}x{taken} images, but {request.data.name} gives {size}x{size}: set "
-            "data.pad or data.image_size to fit."
+            f"The encoder takes {of_shape(taken)}, but {request.data.name} gives {of_shape(given)}: set data.pad or "
+            "data.image_size to fit."
         )
 
 

@@ -12,7 +12,6 @@ from torch import Tensor
 from aetransfer.config.instantiate import bind
 from aetransfer.config.requests import ImagesRequest
 from aetransfer.config.schema import Data
-from aetransfer.data.examples import check_images
 from aetransfer.data.loose import LooseImages
 from aetransfer.data.preprocess import ASSUMED, Preprocess
 from aetransfer.data.reader import read_split
@@ -95,7 +94,6 @@ def _of_loose(loose: LooseImages, preprocess: Preprocess, batch_size: int) -> It
 def _of_data(data: Data, request: ImagesRequest, preprocess: Preprocess) -> Source:
     warn_of_changes(Path(request.run).expanduser(), data, request.paths, request.allow)
     split = read_split(bind(data.reader, "reader", request.allow), request.split)
-    check_images(split, request.split)
     if said := other_range(split.reading, preprocess.reading):
         log.warning("%s.", said)
     for note in split.notes:

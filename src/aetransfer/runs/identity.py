@@ -26,7 +26,7 @@ from aetransfer.config.schema import (
     Transfer,
     TransferNode,
 )
-from aetransfer.data.contents import Contents, contents_of, is_ours, is_place
+from aetransfer.data.contents import Contents, contents_of, form_of, is_ours, is_place
 from aetransfer.errors import UserError
 
 if TYPE_CHECKING:
@@ -67,7 +67,17 @@ def _with_digest(data: Data, job: Job, key: str, again: bool, fetch: bool) -> Da
         raise UserError(
             f"{key}.digest={data.digest}, but {data.name}{at_root(data)} has the digest {found}: these are other data."
         )
-    return data.model_copy(update={"digest": found})
+    data = data.model_copy(update={"digest": found})
+    return with_shape(data, job.paths, job.allow)
+
+
+def with_shape(data: Data, paths: Paths, allow: Sequence[str]) -> Data:
+    """Fill in what one input of data is that were looked at, where their config doesn't state it."""
+    if data.stated is not None:
+        return data
+    reader, read = data.reader.model_dump(by_alias=True), partial(_read, data, allow)
+    shape, floats = form_of(reader, data.digest, read, paths.cache_dir)
+    return data.model_copy(update={"shape": list(shape), "floats": floats})
 
 
 def contents_of_data(
@@ -219,7 +229,9 @@ def images_identity(data: Data) -> str:
 
 
 def _data(data: Data) -> dict[str, Any]:
-    kept = data.model_dump(by_alias=True, exclude={"workers", "max_memory_gb", "root", "digest", "augment"})
+    kept = data.model_dump(
+        by_alias=True, exclude={"workers", "max_memory_gb", "root", "digest", "shape", "floats", "augment"}
+    )
     kept["augment"] = oldest_augment(_in_order(data.augment) or [])
     kept["reader"] = {key: value for key, value in kept["reader"].items() if not is_place(key, value)}
     return kept

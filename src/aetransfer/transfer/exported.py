@@ -50,20 +50,20 @@ class Description:
 
     @property
     def takes_images(self) -> bool:
-        """Whether its inputs are square images, grey or in colour."""
+        """Whether its inputs are images with 8 bits, grey or in colour, which files can give."""
         shape = self.architecture["input_shape"]
-        return len(shape) == 3 and shape[0] in (1, 3) and shape[1] == shape[2]
+        return len(shape) == 3 and shape[0] in (1, 3) and not self.architecture.get(FLOATS)
 
     @property
-    def image(self) -> tuple[int, int]:
-        """Channels and size of the images that the encoder takes. Raises UserError for one of other inputs."""
-        shape = tuple(self.architecture["input_shape"])
+    def image(self) -> tuple[int, int, int]:
+        """Channels, height and width of the images that it takes. Raises UserError for one of other inputs."""
+        channels, *size = self.architecture["input_shape"]
         if not self.takes_images:
             raise UserError(
-                f"The encoder in {self.file} takes inputs of {shape}, not square images, grey or in colour: choose "
-                "another."
+                f"The encoder in {self.file} takes inputs of {(channels, *size)}, not images of 8 bits, grey or in "
+                "colour: choose another."
             )
-        return shape[0], shape[1]
+        return channels, size[0], size[1]
 
 
 def write_encoder(

@@ -57,8 +57,8 @@ def load_encoder(path: str | Path, *, allow: Sequence[str] = ()) -> Encoder:
         encoder = build_encoder(described.architecture, allow)
     carry(read_state(str(path)), encoder, path)
     encoder.untrained = described.untrained
-    if described.takes_images:
-        channels, size = described.image
+    if described.takes_images and len({*described.image[1:]}) == 1:
+        channels, size, _ = described.image
         stored = described.preprocessing or Preprocessing()
         encoder.preprocess = Preprocess(
             channels=channels,

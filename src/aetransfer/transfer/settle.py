@@ -12,6 +12,7 @@ from aetransfer.config.nodes import ModelNode, Node
 from aetransfer.config.schema import (
     WEIGHTS_OF_TIMM,
     Conv4Encoder,
+    Data,
     GivenEncoder,
     Head,
     Job,
@@ -20,12 +21,15 @@ from aetransfer.config.schema import (
     Training,
     Transfer,
 )
+from aetransfer.config.shapes import of_shape
 from aetransfer.config.signatures import GIVEN_LATER, parameters_of
 from aetransfer.errors import UserError
 from aetransfer.models.facts import capabilities_in
-from aetransfer.transfer.exported import Description, digest_of, read_description, whole_model
+from aetransfer.transfer.exported import FLOATS, Description, digest_of, read_description, whole_model
 from aetransfer.transfer.foreign import check_ending, is_foreign, settled
 
+SIZES_OF_BOTH = "set pretrain.data.pad or data.pad so that both agree"
+SIZE_OF_DATA = "set data.pad or data.image_size to fit"
 ONLY_TRANSFER = ("transfer", "head", "pretrain", "metrics")
 # As configs/transfer/scratch.yaml has it.
 SCRATCH = Transfer(name="scratch", weights="fresh", encoder="trained")
@@ -57,7 +61,7 @@ def settle(job: Job, overrides: list[str]) -> Job:
 
 def _settle(job: Job, overrides: list[str]) -> Job:
     name = job.model.name
-    job.encoder.check_image_size(job.data.input_size, "data")
+    _check_taken(job, job.data, "data")
     job = job.model_copy(update={"trainer": _with_one_end(job.trainer, "trainer", overrides)})
     if isinstance(job.pretrain, Pretraining):
         trainer = _with_one_end(job.pretrain.trainer, "pretrain.trainer", overrides)
@@ -228,23 +232,60 @@ def _settle_declared(job: Job, source: Pretraining, overrides: list[str]) -> Job
     source = source.model_copy(update={"encoder": job.encoder})
     if carries:
         source = _with_head_of_task(source, job, overrides)
-        job.encoder.check_image_size(source.data.input_size, "pretrain.data")
-    if source.data.channels != job.data.channels:
+        _check_taken(job, source.data, "pretrain.data")
+    if (stated := source.data.stated) and job.data.stated and stated[0] != job.data.stated[0]:
         match job.transfer.channels:
             case "repeat_source":
                 source = source.model_copy(
                     update={"data": source.data.model_copy(update={"channels": job.data.channels})}
                 )
             case "grey":
-                job = _grey_target(job, source.data.channels)
+                job = _grey_target(job, stated[0])
             case "inflate":
-                _check_inflates(source.data.channels, job)
+                _check_inflates(stated[0], job)
     if carries and source.rerun:
         # What starts from a pretraining that is done afresh is no longer what it was.
         job = job.model_copy(update={"rerun": True})
-    if carries:
-        _check_size(source.data.input_size, job, hint="set pretrain.data.pad or data.pad so that both agree")
+    if carries and (shape := source.data.input_shape):
+        _check_size(shape, job, SIZES_OF_BOTH)
     return job.model_copy(update={"pretrain": source})
+
+
+def _check_taken(job: Job, data: Data, key: str) -> None:
+    """Raise UserError for inputs that the encoder does not take, where it is known what they are."""
+    if data.input_shape is not None:
+        job.encoder.check_shape(data.input_shape, key)
+
+
+def check_found(job: Job) -> None:
+    """Check of a settled job what only the data say, once they were looked at. Raises UserError as `settle`."""
+    described = None
+    if isinstance(job.pretrain, GivenEncoder) and not is_foreign(job.pretrain.path):
+        described = None if job.pretrain.path == WEIGHTS_OF_TIMM else read_description(job.pretrain.path)
+    source = job.pretrain.data if isinstance(job.pretrain, Pretraining) else None
+    if job.data.stated and (source is None or source.stated) and (described is None or described.takes_images):
+        return
+    for data, key in ((job.data, "data"), *([] if source is None else [(source, "pretrain.data")])):
+        _check_taken(job, data, key)
+    carries = job.transfer is None or job.transfer.carries
+    given = source.input_shape if source is not None else described and tuple(described.architecture["input_shape"])
+    if not carries or not given:
+        return
+    floats = source.floats if source is not None else described and described.architecture.get(FLOATS)
+    _check_size(given, job, "set pretrain.data.length and data.length, or what else makes them agree")
+    assert job.data.input_shape is not None
+    if bool(floats) != bool(job.data.floats):
+        kinds = [("values of their own units" if each else "pixels in [0, 1]") for each in (floats, job.data.floats)]
+        raise UserError(
+            f"The source's encoder takes {kinds[0]}, but {job.data.name} gives {kinds[1]}: choose other data."
+        )
+    if given[0] != job.data.input_shape[0]:
+        how = None if job.transfer is None else job.transfer.channels
+        if how != "inflate" or (given[0], job.data.input_shape[0]) != (1, 3) or len(given) != 3:
+            raise UserError(
+                f"The source has {given[0]} channels and {job.data.name} has {job.data.input_shape[0]}: choose data of "
+                "as many (8-bit images of 1 or 3 are converted where data.channels and data.image_size say so)."
+            )
 
 
 def _with_head_of_task(source: Pretraining, job: Job, overrides: list[str]) -> Pretraining:
@@ -265,13 +306,14 @@ def _settle_continued(job: Job, given: GivenEncoder, overrides: list[str]) -> Jo
     if _checked_foreign(given):
         return _settle_foreign(job, given, overrides)
     job, described = _with_given(job, given, overrides)
-    channels, size = described.image
-    if channels != job.data.channels:
-        raise UserError(
-            f"{given.path} was trained on {channels}-channel images, but {job.data.name} gives {job.data.channels} "
-            f"channels: set data.channels={channels}."
-        )
-    _check_size(size, job, hint="set data.pad or data.image_size to fit")
+    if job.data.stated:
+        channels = described.image[0]
+        if channels != job.data.channels:
+            raise UserError(
+                f"{given.path} was trained on {channels}-channel images, but {job.data.name} gives {job.data.channels} "
+                f"channels: set data.channels={channels}."
+            )
+        _check_size(described.image, job, SIZE_OF_DATA)
     # Beside the encoder, a checkpoint gives the rest of its model.
     whole = whole_model(given.path)
     digest = described.digest if whole is None else digest_of(whole)
@@ -294,7 +336,9 @@ def _settle_given(job: Job, given: GivenEncoder, overrides: list[str]) -> Job:
         return _settle_foreign(job, given, overrides)
     job, described = _with_given(job, given, overrides)
     assert job.transfer is not None
-    channels, size = described.image
+    if not job.data.stated:
+        return job
+    channels = described.image[0]
     if channels != job.data.channels:
         match job.transfer.channels:
             case "repeat_source":
@@ -306,7 +350,7 @@ def _settle_given(job: Job, given: GivenEncoder, overrides: list[str]) -> Job:
                 job = _grey_target(job, channels)
             case "inflate":
                 _check_inflates(channels, job)
-    _check_size(size, job, hint="set data.pad or data.image_size to fit")
+    _check_size(described.image, job, SIZE_OF_DATA)
     return job
 
 
@@ -356,9 +400,10 @@ def _check_inflates(source_channels: int, job: Job) -> None:
         )
 
 
-def _check_size(source_size: int, job: Job, hint: str) -> None:
-    if source_size != job.data.input_size:
+def _check_size(source: tuple[int, ...], job: Job, hint: str) -> None:
+    """Raise UserError where inputs of source and target differ in more than their channels. source: what it takes."""
+    own = job.data.input_shape
+    if own is not None and (source[1:] != own[1:] or (len(own) == 1 and source != own)):
         raise UserError(
-            f"The source's encoder takes {source_size}x{source_size} images, but {job.data.name} gives "
-            f"{job.data.input_size}x{job.data.input_size}: {hint}."
+            f"The source's encoder takes {of_shape(source)}, but {job.data.name} gives {of_shape(own)}: {hint}."
         )
