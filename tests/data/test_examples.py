@@ -134,11 +134,11 @@ def test_it_is_said_where_python_skips_asserts_too() -> None:
 
 
 NO_IMAGES = {
-    "floats": (Examples(PIXELS / 255, LABELS, names=NAMES), "The train inputs are (4, 1, 8, 8) of torch.float32: this"),
-    "no channels": (Examples(PIXELS[:, 0], LABELS, names=NAMES), "The train inputs are (4, 8, 8) of torch.uint8: this"),
-    "channels last": (Examples(PIXELS.permute(0, 2, 3, 1)), "The train inputs are (4, 8, 8, 1) of torch.uint8: this"),
-    "values": (Examples(PIXELS, VALUES), "The train targets are torch.float32: this version learns classes"),
-    "groups": (Examples(PIXELS, LABELS, LABELS, NAMES), "The train inputs have groups, which this version does not"),
+    "no channels": (Examples(PIXELS[:, 0], LABELS, names=NAMES), "The train inputs are (4, 8, 8) of torch.uint8: give"),
+    "channels last": (Examples(PIXELS.permute(0, 2, 3, 1)), "The train inputs are (4, 8, 8, 1) of torch.uint8: give"),
+    "another size": (Examples(PIXELS[..., 1:]), "The train images are 8x7, but data.image_size=8: correct it."),
+    "signals": (Examples(PIXELS[:, 0] / 255), "The train inputs are signals of length 8, but 8x8 images were"),
+    "bands": (Examples(PIXELS.repeat(1, 4, 1, 1)), "The train images have 4 channels of torch.uint8, not 1 as asked"),
 }
 
 

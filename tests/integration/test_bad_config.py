@@ -158,7 +158,7 @@ WRONG_VALUES = [
     (["encoder.init=xavier"], "encoder.init=xavier should be 'he' or 'torch'."),
     (["data.val_fraction=1.5"], "data.val_fraction=1.5 should be less than 1."),
     (["data.val_fraction=0"], "data.val_fraction=0 should be greater than 0."),
-    (["data.channels=2"], "data.channels=2 should be 1 or 3."),
+    (["data.channels=0"], "data.channels=0 should be greater than 0."),
     (["data.channels=true"], "data.channels=true should be a number."),
     (["data.batch_size=0"], "data.batch_size=0 should be greater than 0."),
     (["data.name=a/b"], r"data.name=a/b should match pattern '^\w[\w.-]*$'."),

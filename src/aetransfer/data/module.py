@@ -151,6 +151,11 @@ class DataModule(LightningDataModule):
     def _check_form(self, inputs: Tensor, split: Split) -> None:
         """Raise UserError for inputs of another shape than asked, or unlike those of the other split."""
         given = tuple(inputs.shape[1:])
+        if inputs.dtype == torch.uint8 and (len(given) != 3 or _has_channels_last(given)):
+            raise UserError(
+                f"The {split} inputs are {tuple(inputs.shape)} of {inputs.dtype}: give images (N, channels, height, "
+                "width), or floats."
+            )
         shape = self.unpadded_shape = self.unpadded_shape or given
         first = next((each.inputs.dtype for each in self._read.values()), inputs.dtype)
         if inputs.dtype != first:
@@ -375,6 +380,11 @@ class DataModule(LightningDataModule):
         channels, *sides = self.shape
         values = channels * math.prod(side + 2 * epochs.augment.crop_padding for side in sides)
         return epochs.count * values * (1 if self.takes_pixels else 4)
+
+
+def _has_channels_last(shape: tuple[int, ...]) -> bool:
+    """Tell whether an image is (height, width, channels), as far as one can: no image is one to four pixels wide."""
+    return shape[2] <= 4 < min(shape[:2])
 
 
 def _of_bytes(prepare: Preparation, images: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
