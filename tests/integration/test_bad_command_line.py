@@ -46,7 +46,7 @@ SWEEPS = [
     (["seed=0,1,-1", "encoder.latent_dim=32,64"], "seed=-1 should be greater than or equal to 0."),
     (["seed=range(-1,2)"], "seed=-1 should be greater than or equal to 0."),
     (["transfer=scratch,froze"], "transfer=froze is no choice of transfer (did you mean frozen): there are finetune, finetune_layerwise, frozen, gradual, linear_probe, moments, random_frozen, random_linear_probe, scratch, shuffled, transplant, transplant_frozen."),
-    (["data=digits,cifar10", "data@pretrain.data=digits", "pretrain.data.pad=2"], "The source's encoder takes 36x36 images, but digits gives 32x32: set pretrain.data.pad or data.pad so that both agree."),
+    (["data=digits,cifar10", "data@pretrain.data=digits", "pretrain.data.pad=2"], "The source's encoder takes 36x36 images, but digits gives 32x32 images: set pretrain.data.pad or data.pad so that both agree."),
     (["model=classifier,ae", "transfer=frozen"], "model=ae is a pretraining, so transfer=frozen has no meaning: leave it out."),
     (["experiment=glob(nothing*)"], "experiment=glob(nothing*) gives no value to run."),
     (["experiment=glob(*_ae)", "sed=1"], "sed is no config key or group (did you mean seed)."),

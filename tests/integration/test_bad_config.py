@@ -208,7 +208,7 @@ CONTRADICTIONS = [
     ),
     (  # both flatten to 1024, so nothing later would notice
         ["data=cifar10", "data@pretrain.data=mnist", "pretrain.data.pad=0"],
-        "The source's encoder takes 28x28 images, but cifar10 gives 32x32: "
+        "The source's encoder takes 28x28 images, but cifar10 gives 32x32 images: "
         "set pretrain.data.pad or data.pad so that both agree.",
     ),
     (

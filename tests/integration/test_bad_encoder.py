@@ -107,7 +107,7 @@ def test_a_damaged_or_foreign_encoder_is_refused_unread(torchless, encoder, spoi
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["data.pad=2"], "The source's encoder takes 32x32 images, but cifar10 gives 36x36: set data.pad or data.image_size to fit."),
+        (["data.pad=2"], "The source's encoder takes 32x32 images, but cifar10 gives 36x36 images: set data.pad or data.image_size to fit."),
         (["encoder.latent_dim=64"], "{} holds an encoder with latent_dim=8, but encoder.latent_dim=64 was asked for: leave that out, or pretrain such an encoder."),
         (["transfer.channels=repeat_source"], "{} was trained on 1-channel images, so transfer.channels=repeat_source comes too late: choose inflate or grey."),
     ],

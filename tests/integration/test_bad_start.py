@@ -22,7 +22,7 @@ UNREACHABLE = "http://127.0.0.1:9/"
     [
         ("+callbacks.mine={_target_: aetransfer.callbacks.mine.Mine}", "_target_: aetransfer.callbacks.mine.Mine can't be imported (No module named 'aetransfer.callbacks.mine'): correct its name."),
         ("data.classes=12", "photo_digits has 10 classes, but data.classes=12: correct it."),
-        ("data.image_size=16", "The source's encoder takes 32x32 images, but photo_digits gives 16x16: set pretrain.data.pad or data.pad so that both agree."),
+        ("data.image_size=16", "The source's encoder takes 32x32 images, but photo_digits gives 16x16 images: set pretrain.data.pad or data.pad so that both agree."),
         ("data.labels_per_class=4000", "data.labels_per_class=4000, but class '0' has 128 training images beside 14 for validation: lower it or data.val_fraction."),
     ],
 )  # fmt: skip
@@ -59,7 +59,7 @@ def test_a_run_that_does_not_exist_or_has_not_finished_is_not_evaluated(run_eval
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["data=digits", "data.pad=2"], "The run takes 32x32 images, but digits gives 36x36: set data.pad or data.image_size to fit."),
+        (["data=digits", "data.pad=2"], "The run takes 32x32 images, but digits gives 36x36 images: set data.pad or data.image_size to fit."),
         (["data=image_folder", "data.root={}"], "The run's classes are 0, 1, 2, 3, 4, 5, ... (10 classes), those of image_folder cat, dog, emu: choose other data, or say which of the run's classes each one is with 'classes={cat: ..., dog: ..., emu: ...}'."),
     ],
 )  # fmt: skip

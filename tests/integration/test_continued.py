@@ -155,7 +155,7 @@ def test_the_inputs_statistics_stay_those_that_the_encoder_was_trained_with(go_o
             ["data=photo_digits"],
             "was trained on 1-channel images, but photo_digits gives 3 channels: set data.channels=1.",
         ),
-        (["data.pad=2"], "takes 32x32 images, but digits gives 36x36: set data.pad or data.image_size to fit."),
+        (["data.pad=2"], "takes 32x32 images, but digits gives 36x36 images: set data.pad or data.image_size to fit."),
         (
             ["encoder.latent_dim=9"],
             "holds an encoder with latent_dim=8, but encoder.latent_dim=9 was asked for: leave that out, or pretrain such an encoder.",
