@@ -211,7 +211,7 @@ def _of_the_runs_shape(data: Data, job: Job, request: EvaluationRequest) -> Data
         kinds = [" of floats" if each else "" for each in (job.data.floats, data.floats)]
         raise UserError(
             f"The run takes {of_shape(own)}{kinds[0]}, but {data.name} gives {of_shape(given or ())}{kinds[1]}: set "
-            "data.pad or data.image_size to fit, or choose other data."
+            "data.pad or data.image_size to fit."
         )
     return data
 

@@ -294,7 +294,9 @@ def test_crops_and_flips_are_what_a_loop_over_the_images_makes_of_them(
     images = make_images(count, channels=channels, size=size, seed=seed).inputs
     plan = Epochs(count, True, Augment(crop_padding, flip), seed).plan(data.draw(epoch_numbers))
     padded = Preparation(channels, pad=0)(images, crop_padding)
-    np.testing.assert_array_equal(take(padded, plan, (channels, size, size)).numpy(), slow_take(images, plan, crop_padding))
+    np.testing.assert_array_equal(
+        take(padded, plan, (channels, size, size)).numpy(), slow_take(images, plan, crop_padding)
+    )
 
 
 def test_every_image_has_a_crop_and_a_flip_of_its_own() -> None:

@@ -290,7 +290,7 @@ def test_a_training_step_sees_floats_of_the_modules_own_images(train, monkeypatc
 
 def test_the_padding_of_a_modules_images_is_no_part_of_what_is_reconstructed():
     module = importlib.import_module("bars_lab").BarsModule
-    settings = {"image_size": 16, "channels": 1, "pad": 2, "batch_size": 8, "val_fraction": 0.1, "max_memory_gb": 1.0}
+    settings = {"shape": (1, 16, 16), "pad": 2, "batch_size": 8, "val_fraction": 0.1, "max_memory_gb": 1.0}
     settings |= {"labels_per_class": None, "train_fraction": None, "epoch_images": None, "workers": 1, "seed": 0}
     data = OwnDataModule(partial(module, 8), augment=Augment(), **settings)
     data.setup("fit")
