@@ -68,6 +68,23 @@ def test_there_may_be_no_labels(item: Callable[[Tensor], Any]) -> None:
     assert (examples.targets, examples.names, len(examples)) == (None, (), 6)
 
 
+@pytest.mark.parametrize(
+    ("item", "kind", "shape"),
+    [
+        ((torch.randn(6, 20), 0.5), "values", (6, 20)),
+        ((torch.randn(30), torch.rand(2)), "values", (30,)),
+        ((np.random.default_rng(0).normal(size=7), np.array([True, False, True])), "labels", (7,)),
+        ((torch.randn(12, 8, 9).double(), np.float64(3)), "values", (12, 8, 9)),
+        ((torch.zeros(5, 8, 9, dtype=torch.uint8), 0), "classes", (5, 8, 9)),
+    ],
+)
+def test_inputs_of_any_shape_and_any_target_are_kept(item: Any, kind: str, shape: tuple[int, ...]) -> None:
+    examples = examples_of(Items(item, item))
+    assert (examples.learnt.kind, tuple(examples.inputs.shape)) == (kind, (2, *shape))
+    assert torch.equal(examples.inputs[0], torch.as_tensor(item[0]).to(examples.inputs.dtype))
+    assert examples.labels[1].tolist() == np.atleast_1d(np.float32(item[1])).tolist() or examples.labels[1] == item[1]
+
+
 class Anew(Items):
     def __getitem__(self, number: int) -> Any:
         return torch.rand(1, 8, 8), 0
@@ -90,35 +107,42 @@ WRONG: dict[str, tuple[Dataset[Any], str]] = {
     "without a length": (NoLength(), "NoLength has no length and no order: give a map-style Dataset"),
     "two sizes": (
         Items((IMAGE, 0), (IMAGE[:, :4], 0)),
-        "Item 1 of Items is 1x4x8, but the first is 1x8x8: give all one size",
+        "Item 1 of Items is 1x4x8 of torch.uint8, but the first is 1x8x8 of torch.uint8: give all one size",
     ),
-    "grey and colour": (Items((IMAGE, 0), (COLOUR[0], 0)), "Item 1 of Items is 3x8x8, but the first is 1x8x8"),
+    "grey and colour": (Items((IMAGE, 0), (COLOUR[0], 0)), "Item 1 of Items is 3x8x8 of torch.uint8, but the first"),
     "normalised": (
         Items((IMAGE / 255 - 1.5, 0)),
         "Item 0 of Items holds values from -1.",
     ),
     "NaN": (Items((IMAGE * torch.nan, 0)), "Item 0 of Items holds values from nan to nan: give floats in [0, 1]"),
     "whole numbers": (Items((IMAGE.int(), 0)), "Item 0 of Items is of torch.int32: give torch.uint8, or floats"),
-    "two channels": (Items((COLOUR[0, :2], 0)), "Item 0 of Items is 2x8x8: give 1 or 3 channels"),
-    "no channels": (Items((IMAGE[0], 0)), "Item 0 of Items is a tensor (8, 8): give (C, H, W)"),
-    "channels first": (Items((COLOUR[0].numpy(), 0)), "Item 0 of Items is 8x3x8: give 1 or 3 channels"),
-    "an array of floats": (
-        Items((np.zeros((8, 8)), 0)),
-        "Item 0 of Items is an array (8, 8) of float64: give (H, W) or (H, W, 3) of uint8",
+    "no channels": (Items((IMAGE[0], 0)), "Item 0 of Items is 8x8 of bytes: give an image (C, H, W), or floats"),
+    "channels first": (Items((COLOUR[0].numpy(), 0)), "Item 0 of Items is an array (3, 8, 8) of uint8: give (H, W)"),
+    "an array of whole numbers": (
+        Items((np.zeros((8, 8), np.int64), 0)),
+        "Item 0 of Items is an array (8, 8) of int64: give (H, W) or (H, W, C) of uint8, or floats",
+    ),
+    "a number": (Items((torch.tensor(1.0), 0)), "Item 0 of Items is a tensor (): give (C, H, W), (C, L) or (D,)"),
+    "bytes and floats": (
+        Items((IMAGE, 0), (torch.zeros(4, 8, 8), 0)),
+        "Item 1 of Items is 4x8x8 of torch.float32, but",
     ),
     "a palette": (
         Items((Image.new("P", (8, 8)), 0)),
         "Item 0 of Items is an image of mode P: give L or RGB, image.convert('RGB')",
     ),
     "a mapping": (Items({"image": IMAGE}), "Item 0 of Items is of dict: give an image of PIL, a tensor or an array"),
-    "three parts": (Items((IMAGE, 0, 0)), "Item 0 of Items has 3 parts: give (image, label)"),
-    "a box": (Items((IMAGE, 0.5)), "Item 0 of Items has the label 0.5: give an int, or None"),
-    "a label lacks": (Items((IMAGE, 0), (IMAGE, None)), "Item 1 of Items has a label, or has none, unlike the first"),
+    "three parts": (Items((IMAGE, 0, 0)), "Item 0 of Items has 3 parts: give (input, target)"),
+    "boxes": (Items((IMAGE, torch.rand(2, 4))), "Item 0 of Items has the target tensor("),
+    "a text": (Items((IMAGE, "cat")), "Item 0 of Items has the target 'cat': give an int, floats, bools, or None"),
+    "a label lacks": (Items((IMAGE, 0), (IMAGE, None)), "Item 1 of Items has another kind of target than the first"),
+    "a class and a value": (Items((IMAGE, 0), (IMAGE, 0.5)), "Item 1 of Items has another kind of target than the"),
+    "NaN as a value": (Items((IMAGE, float("nan"))), "A reader's targets have NaN or infinite values"),
     "labels from 1": (
         Items((IMAGE, 1), (IMAGE, 2), classes=["a", "b"]),
         "A reader's targets go from 1 to 2, but it has 2 names: give 0 to 1",
     ),
-    "random ones": (Anew(0, 0), "Item 0 of Anew is another image when it is asked for again: leave what is random to"),
+    "random ones": (Anew(0, 0), "Item 0 of Anew is another one when it is asked for again: leave what is random to"),
 }
 
 

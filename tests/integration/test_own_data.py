@@ -145,7 +145,7 @@ def test_a_dataset_is_trained_on_as_any_other_data(train, run_evaluate):
         ),
         (
             "{_target_: bars_lab.Bars, flips: true}",
-            "is another image when it is asked for again: leave what is random to data.augment.",
+            "is another one when it is asked for again: leave what is random to data.augment.",
         ),
         ("{_target_: bars_lab.Bars, cuont: 8}", "bars_lab.Bars takes no cuont (did you mean count)."),
         (

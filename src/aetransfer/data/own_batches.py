@@ -10,7 +10,7 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.utilities.seed import isolate_rng
 
 from aetransfer.data.augmented import Augment
-from aetransfer.data.batches import Batch
+from aetransfer.data.batches import Batch, as_floats
 from aetransfer.data.draws import Share
 from aetransfer.data.module import DataModule
 from aetransfer.data.own_module import batches_of, examples_of_module, seed_all
@@ -85,17 +85,20 @@ class OwnBatches:
                 log.info("%s makes the batches of this epoch again, up to number %d.", data.whose, first)
             for _ in range(first):
                 next(batches)
-        for number, (images, labels) in enumerate(batches, first):
-            if images.shape[2:] != (asked := data.training_split.inputs.shape[2:]):
+        for number, (inputs, targets) in enumerate(batches, first):
+            asked = data.training_split.inputs
+            if inputs.shape[1:] != asked.shape[1:] or inputs.dtype != asked.dtype:
                 raise UserError(
-                    f"Batch {number} of {data.whose} has images {tuple(images.shape)}, but the others are "
-                    f"{asked[0]}x{asked[1]}: give all of them this size."
+                    f"Batch {number} of {data.whose} has inputs {tuple(inputs.shape)} of {inputs.dtype}, but the first "
+                    f"pass had (B, {', '.join(map(str, asked.shape[1:]))}) of {asked.dtype}: give all alike."
                 )
-            if labels is None or not data.class_names:
-                labels = torch.zeros(len(images), dtype=torch.int64)
+            if targets is None or data.targets.kind == "none":
+                targets = torch.zeros(len(inputs), dtype=torch.int64)
+            elif data.targets.kind != "classes":
+                targets = targets.float().reshape(len(targets), -1)
             device = self.trainer.strategy.root_device
-            inputs = data.prepare(images.to(device)).float() / 255
-            yield Batch(inputs, labels.to(device), Share(len(images), weight=self._weight(number)), data.margin)
+            prepared = as_floats(data.prepare(inputs.to(device)))
+            yield Batch(prepared, targets.to(device), Share(len(inputs), weight=self._weight(number)), data.margin)
 
     def _weight(self, number: int) -> float:
         """Return what a batch's loss counts: to Lightning it is 1 / accumulated of its step, however many that has."""

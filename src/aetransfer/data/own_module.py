@@ -9,7 +9,7 @@ import torch
 from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor
 
-from aetransfer.data.dataset import WrongError, as_bytes, names_of
+from aetransfer.data.dataset import WrongError, as_input, names_of
 from aetransfer.data.examples import Examples, Split
 from aetransfer.errors import UserError
 
@@ -18,7 +18,7 @@ SEED = 0
 LIGHTNINGS = ("pytorch_lightning.", "lightning.")
 NOT_CALLED = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
 
-Labelled = tuple[Tensor, Tensor | None]  # (B, 1 or 3, H, W) uint8; (B,) int64
+Batch = tuple[Tensor, Tensor | None]  # inputs (B, *shape) and targets (B, ...), as `Examples` has them
 
 
 def examples_of_module(module: Any, split: Split) -> Examples:
@@ -49,7 +49,7 @@ def examples_of_module(module: Any, split: Split) -> Examples:
             )
         val_images, val_targets = _read(name, "val", module.val_dataloader)
     if val_images.shape[1:] != images.shape[1:] or (targets is None) != (val_targets is None):
-        raise UserError(f"{name} gives other images to validate than to train: give both one size, and both labels.")
+        raise UserError(f"{name} gives other inputs to validate than to train: give both one size, and both targets.")
     if targets is not None and val_targets is not None:
         targets = torch.cat([targets, val_targets])
     return Examples(
@@ -62,8 +62,8 @@ def examples_of_module(module: Any, split: Split) -> Examples:
     )
 
 
-def batches_of(name: str, loader: Any) -> Iterator[Labelled]:
-    """Yield a loader's batches. Raises UserError for one that is not (images, labels) or images alone."""
+def batches_of(name: str, loader: Any) -> Iterator[Batch]:
+    """Yield a loader's batches. Raises UserError for one that is not (inputs, targets) or inputs alone."""
     for number, given in enumerate(loader):
         try:
             yield _batch(given)
@@ -82,7 +82,7 @@ def _defines(module: Any, method: str) -> bool:
     return not getattr(type(module), method).__module__.startswith(LIGHTNINGS)
 
 
-def _read(name: str, part: str, loader_of: Callable[[], Any]) -> Labelled:
+def _read(name: str, part: str, loader_of: Callable[[], Any]) -> Batch:
     """Return all that a loader gives in one pass."""
     seed_all(SEED)
     loader = loader_of()
@@ -102,15 +102,21 @@ def _first(name: str, module: Any) -> Tensor:
     return next(batches_of(name, module.train_dataloader()))[0]
 
 
-def _batch(given: Any) -> Labelled:
+def _batch(given: Any) -> Batch:
     parts = tuple(given) if isinstance(given, tuple | list) else (given,)
     if len(parts) not in (1, 2) or not isinstance(parts[0], Tensor):
-        raise WrongError(f"is {type(given).__name__} of {len(parts)}: give (images, labels), both tensors")
-    images, labels = (*parts, None)[:2]
-    if images.ndim != 4 or images.shape[1] not in (1, 3):
-        raise WrongError(f"has images {tuple(images.shape)}: give (B, 1 or 3, H, W)")
-    if labels is None:
-        return as_bytes(images), None
-    if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.shape != (len(images),):
-        raise WrongError("has labels that are no tensor (B,) of whole numbers")
-    return as_bytes(images), labels.long()
+        raise WrongError(f"is {type(given).__name__} of {len(parts)}: give (inputs, targets), both tensors")
+    inputs, targets = (*parts, None)[:2]
+    if inputs.ndim < 2 or (inputs.dtype == torch.uint8 and inputs.ndim != 4):
+        raise WrongError(
+            f"has inputs {tuple(inputs.shape)}: give images (B, C, H, W), signals (B, C, L) or vectors (B, D)"
+        )
+    if targets is None:
+        return as_input(inputs), None
+    if not isinstance(targets, Tensor) or targets.ndim not in (1, 2) or len(targets) != len(inputs):
+        raise WrongError("has targets that are no tensor (B,) or (B, T)")
+    if targets.is_floating_point():
+        return as_input(inputs), targets.float()
+    if targets.ndim == 2 and targets.dtype != torch.bool:
+        raise WrongError("has targets (B, T) of whole numbers: give classes (B,), bools of many labels, or floats")
+    return as_input(inputs), targets if targets.ndim == 2 else targets.long()
