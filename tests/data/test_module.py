@@ -139,7 +139,7 @@ def test_pixel_statistics_are_those_of_the_padded_training_images(
     images = make_images(count, channels=present, size=4)
     images.inputs[:, 0] //= 2
     module = fitted(reader=Recorder(images), image_size=4, channels=channels, pad=pad, labels_per_class=40)
-    rows, _ = cut(images.targets, images.names, val_fraction=0.1, labels_per_class=40, train_fraction=None, seed=0)
+    rows, _ = cut(images, val_fraction=0.1, labels_per_class=40, train_fraction=None, seed=0)
     assert module.count("train") == len(rows)
 
     pixels = images.inputs[rows].numpy()

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from aetransfer.data.examples import Examples
 from aetransfer.data.split import cut
 from aetransfer.errors import UserError
 
@@ -14,6 +15,11 @@ NAMES = ("cat", "dog", "emu", "fox")
 counts_of_classes = st.lists(st.integers(2, 40), min_size=1, max_size=4)
 fractions = st.floats(0.01, 0.99)
 seeds = st.integers(0, 2**24 - 1)
+
+
+def of(labels: Tensor, **parts: object) -> Examples:
+    """Examples of these classes, of which nothing else matters."""
+    return Examples(torch.zeros(len(labels), 1), labels, names=NAMES, **parts)
 
 
 @st.composite
@@ -33,8 +39,7 @@ def cut_(
 ) -> tuple[set[int], set[int]]:
     """Training and validation positions, as sets, for it's membership that matters."""
     train, val = cut(
-        labels,
-        NAMES,
+        of(labels),
         val_fraction=val_fraction,
         labels_per_class=labels_per_class,
         train_fraction=train_fraction,
@@ -132,7 +137,7 @@ def test_a_class_of_one_image_is_refused_by_name() -> None:
 def test_positions_come_in_ascending_order_so_that_reading_them_goes_forward_through_the_file(
     labels: Tensor, seed: int
 ) -> None:
-    for part in cut(labels, NAMES, val_fraction=0.3, labels_per_class=None, train_fraction=0.7, seed=seed):
+    for part in cut(of(labels), val_fraction=0.3, labels_per_class=None, train_fraction=0.7, seed=seed):
         assert part.tolist() == sorted(part.tolist())
 
 
@@ -140,10 +145,10 @@ def test_the_datas_own_validation_takes_the_place_of_a_cut_and_the_rest_is_train
     labels, own = torch.arange(40) % 4, torch.arange(30, 40)
     for seed in (0, 1):
         train, val = cut(
-            labels, NAMES, val_fraction=0.5, labels_per_class=None, train_fraction=None, seed=seed, validation=own
+            of(labels, validation=own), val_fraction=0.5, labels_per_class=None, train_fraction=None, seed=seed
         )
         assert (train.tolist(), val.tolist()) == (list(range(30)), list(range(30, 40)))
-    few, _ = cut(labels, NAMES, val_fraction=0.5, labels_per_class=3, train_fraction=None, seed=0, validation=own)
+    few, _ = cut(of(labels, validation=own), val_fraction=0.5, labels_per_class=3, train_fraction=None, seed=0)
     assert per_class(labels, set(few.tolist())) == [3] * 4
     assert few.max() < 30
 
@@ -152,8 +157,8 @@ def test_a_class_that_is_in_the_datas_own_validation_alone_is_refused_where_clas
     common = {"val_fraction": 0.1, "labels_per_class": None, "train_fraction": None, "seed": 0}
     labels, own = torch.tensor([0, 0, 0, 1]), torch.tensor([2, 3])
     with pytest.raises(UserError, match=r"Class 'dog' has no training image: all that it has are in"):
-        cut(labels, NAMES, **common, validation=own)
-    train, _ = cut(labels, NAMES, **common, validation=own, every_class=False)
+        cut(of(labels, validation=own), **common)
+    train, _ = cut(of(labels, validation=own), **common, every_class=False)
     assert train.tolist() == [0, 1]
 
 
@@ -162,7 +167,7 @@ def test_where_no_classes_are_learnt_a_class_of_one_image_is_trained_on(
     labels: list[int], sizes: tuple[int, int]
 ) -> None:
     common = {"val_fraction": 0.1, "labels_per_class": None, "train_fraction": None, "seed": 0}
-    train, val = cut(torch.tensor(labels), NAMES, **common, every_class=False)
+    train, val = cut(of(torch.tensor(labels)), **common, every_class=False)
     assert (len(train), len(val)) == sizes
     assert not {*train.tolist()} & {*val.tolist()}
     if len(labels) == 11:
@@ -171,5 +176,4 @@ def test_where_no_classes_are_learnt_a_class_of_one_image_is_trained_on(
 
 def test_one_image_is_too_few_for_any_training() -> None:
     with pytest.raises(UserError, match=r"There is 1 training image: 2 are needed"):
-        cut(torch.zeros(1, dtype=torch.int64), (), val_fraction=0.1, labels_per_class=None, train_fraction=None, seed=0,
-            every_class=False)  # fmt: skip
+        cut(Examples(torch.zeros(1, 1)), val_fraction=0.1, labels_per_class=None, train_fraction=None, seed=0)

@@ -108,14 +108,12 @@ class DataModule(LightningDataModule):
                 "take data.train_fraction."
             )
         self._positions["train"], self._positions["val"] = cut(
-            images.labels,
-            images.names,
+            images,
             val_fraction=self.val_fraction,
             labels_per_class=self.labels_per_class,
             train_fraction=self.train_fraction,
             seed=self.seed,
-            validation=images.validation,
-            every_class=self.classifies and bool(images.names),
+            every_class=self.classifies,
         )
         count = self.count("val")
         if images.validation is not None:

@@ -1,16 +1,24 @@
-"""Stratified, seeded cuts of a data set: validation out of train, and nested subsets of what remains.
+"""Seeded cuts of a data set: test, folds and validation out of train, and nested subsets of what remains.
 
-Everything follows from one shuffled order per class. Validation takes its head, a subset of n labels per class the n
-that come next: so subsets of one seed are nested, and no subset ever meets the validation split.
+Classes are stratified; values and many labels are cut at random. Everything follows from one shuffled order per class.
+Validation takes its head, a subset of n labels per class the n that come next: so subsets of one seed are nested, and
+no subset ever meets the validation split. Groups are never cut apart: `aetransfer.data.groups` orders them likewise.
 """
 
+import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from aetransfer.data.examples import Examples
+from aetransfer.data.groups import check_apart, order_of_groups
 from aetransfer.errors import UserError
+
+# Of what is the same for every seed of a run: a test part that is cut out, and the folds.
+FIXED_SEED = 0
 
 
 def stratified_order(labels: Tensor, seed: int) -> list[Tensor]:
@@ -34,37 +42,68 @@ def more_than_asked(given: int, fraction: float, count: int) -> str:
 
 
 def cut(
-    labels: Tensor,
-    class_names: Sequence[str],
+    examples: Examples,
     *,
     val_fraction: float,
     labels_per_class: int | None,
     train_fraction: float | None,
     seed: int,
-    validation: Tensor | None = None,
     every_class: bool = True,
+    among: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Cut training labels (N,) int64 into positions for training and for validation, each sorted.
+    """Cut training examples into positions for training and for validation, each sorted.
 
-    Each class gives round(val_fraction * n) images to validation, but at least one, and keeps at least one. Of the
+    Each class gives round(val_fraction * n) examples to validation, but at least one, and keeps at least one. Of the
     rest, `labels_per_class` (or round(train_fraction * rest), at least one) are used for training, all where neither
-    is given. validation: positions (V,) of the data's own validation images, which are used in place of such a cut.
-    every_class: whether each class must be in both parts; else a class of one image stays in training.
+    is given. The data's own validation examples are used in place of such a cut. Of examples with groups, both
+    fractions count groups, of which as many more are taken as it needs to have each class. every_class: whether each
+    class must be in both parts; else a class of one example, or group, stays in training. among: positions (M,) of the
+    examples that may be used at all; None for all.
 
-    Raises UserError for a class with too few images.
+    Raises UserError for a class with too few examples or groups, and for groups that the data's own validation cuts.
     """
-    own = torch.zeros(len(labels), dtype=torch.bool)
-    if validation is not None:
-        own[validation] = True
-    elif not every_class and labels.bincount().max() < 2:
+    usable = _mask(among, len(examples), default=True)
+    own = None if examples.validation is None else _mask(examples.validation, len(examples), default=False)
+    every_class = every_class and examples.learnt.kind == "classes"
+    if examples.groups is None:
+        return _cut_classes(examples, usable, own, val_fraction, labels_per_class, train_fraction, seed, every_class)
+    if labels_per_class is not None:
+        raise UserError(
+            f"data.labels_per_class={labels_per_class} counts examples, and these come in groups "
+            f"({examples.grouped_by}), which are kept whole: take data.train_fraction, which counts groups."
+        )
+    if own is None:
+        val, rest = _head_of_groups(examples, _places(usable), val_fraction, seed, every_class, leaves=True)
+    else:
+        parts = examples.groups[~own], examples.groups[own]
+        check_apart(*parts, examples.grouped_by, "training", "the data's own validation")
+        val, rest = _places(own & usable), _places(usable & ~own)
+    if train_fraction is not None:
+        rest, _ = _head_of_groups(examples, rest, train_fraction, seed, every_class, leaves=False)
+    return rest, val
+
+
+def _cut_classes(
+    examples: Examples,
+    usable: Tensor,
+    own: Tensor | None,
+    val_fraction: float,
+    labels_per_class: int | None,
+    train_fraction: float | None,
+    seed: int,
+    every_class: bool,
+) -> tuple[Tensor, Tensor]:
+    labels, class_names = _classes(examples)
+    if own is None and not every_class and labels.bincount().max() < 2:
         labels = torch.zeros_like(labels)  # each image is a class of its own, and one of them must validate
-    train, val = [], [own.nonzero().squeeze(1)]
+    cuttable = usable if own is None else usable & ~own
+    train, val = [], [] if own is None else [_places(own & usable)]
     for of_class in stratified_order(labels, seed):
-        members = of_class[~own[of_class]]
+        members = of_class[cuttable[of_class]]
         name = class_names[int(labels[of_class[0]])] if class_names else ""
-        if every_class and len(members) < (2 if validation is None else 1):
-            raise UserError(_too_few(name, len(members), validation))
-        n_val = share_of(val_fraction, len(members)) if validation is None else 0
+        if every_class and len(members) < (2 if own is None else 1):
+            raise UserError(_too_few(name, len(members), own is not None))
+        n_val = share_of(val_fraction, len(members)) if own is None and len(members) else 0
         rest = members[n_val:]
         n_train = len(rest)
         if labels_per_class is not None:
@@ -83,7 +122,99 @@ def cut(
     return positions
 
 
-def _too_few(name: str, count: int, validation: Tensor | None) -> str:
-    if validation is not None:
+def cut_test(examples: Examples, fraction: float) -> tuple[Tensor, Tensor]:
+    """Cut a test part out of data that have none: positions of the rest and of the test part, each sorted.
+
+    It is the same for every seed of a run, stratified by class, of whole groups, and none of the data's own validation
+    examples. A class of one example, or group, stays in the rest. Raises UserError for a single example or group.
+    """
+    places = _places(~_mask(examples.validation, len(examples), default=False))
+    if examples.groups is not None:
+        test, _ = _head_of_groups(examples, places, fraction, FIXED_SEED, every_class=False, leaves=True)
+    else:
+        labels = _classes(examples)[0][places]
+        if labels.bincount().max() < 2:
+            labels = torch.zeros_like(labels)
+        if len(labels) < 2:
+            raise UserError("There is 1 example: 2 are needed, one to test on.")
+        orders = stratified_order(labels, FIXED_SEED)
+        test = places[torch.cat([order[: share_of(fraction, len(order))] for order in orders])].sort().values
+    return _places(~_mask(test, len(examples), default=False)), test
+
+
+def fold_of(examples: Examples, folds: int, among: Tensor | None = None) -> Tensor:
+    """Number the fold of each example, (N,) int64; -1 for the data's own validation and what is not `among` (M,).
+
+    It is the same for every seed of a run. Groups are whole, classes stratified: scikit-learn's StratifiedGroupKFold,
+    GroupKFold, StratifiedKFold or KFold. Raises UserError where there are fewer examples or groups than folds.
+    """
+    from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
+
+    usable = _mask(among, len(examples), default=True) & ~_mask(examples.validation, len(examples), default=False)
+    places = _places(usable)
+    labels = _classes(examples)[0][places].numpy()
+    groups = None if examples.groups is None else examples.groups[places].numpy()
+    units = len(places) if groups is None else len(np.unique(groups))
+    if units < folds:
+        what = "examples" if groups is None else f"groups ({examples.grouped_by})"
+        raise UserError(f"There are {units} {what} to train on, fewer than data.folds={folds}: lower it.")
+    # A class that has fewer examples than folds is in some of them alone.
+    stratified = len(np.unique(labels)) > 1 and np.bincount(labels).max() >= folds
+    numbers = torch.full((len(examples),), -1)
+    kinds: list[Any] = [(StratifiedKFold if stratified else KFold)(folds, shuffle=True, random_state=FIXED_SEED)]
+    if groups is not None:
+        # Unshuffled, groups are dealt out by their sizes and classes, which is most even.
+        kinds = [*([StratifiedGroupKFold(folds)] if stratified else []), GroupKFold(folds)]
+    for kind in kinds:
+        with warnings.catch_warnings(action="ignore", category=UserWarning):
+            parts = [torch.from_numpy(part) for _, part in kind.split(labels, labels, groups)]
+        if all(map(len, parts)):
+            break
+    for number, part in enumerate(parts):
+        numbers[places[part]] = number
+    return numbers
+
+
+def _head_of_groups(
+    examples: Examples, places: Tensor, fraction: float, seed: int, every_class: bool, leaves: bool
+) -> tuple[Tensor, Tensor]:
+    """Part the examples at `places` (M,) into those of a fraction of their groups and the others, each sorted.
+
+    leaves: whether another part needs its share, and so a group, and each class.
+    """
+    assert examples.groups is not None
+    groups, (labels, class_names) = examples.groups[places], _classes(examples)
+    needed = [name for number, name in enumerate(class_names) if bool((labels == number).any())] if every_class else []
+    chosen, count = order_of_groups(
+        groups, labels[places], seed, class_names=class_names, needed=needed, leaves=leaves, called=examples.grouped_by
+    )
+    total = len(groups.unique())
+    wanted = share_of(fraction, total) if leaves else min(max(1, round(fraction * total)), total)
+    head = torch.isin(groups, chosen[: max(wanted, count)])
+    return places[head], places[~head]
+
+
+def _classes(examples: Examples) -> tuple[Tensor, Sequence[str]]:
+    """Return what is stratified by, (N,) int64, and its names: classes, or one of all examples without a name."""
+    if examples.learnt.kind == "classes":
+        return examples.labels, examples.names
+    return torch.zeros(len(examples), dtype=torch.int64), ()
+
+
+def _mask(positions: Tensor | None, count: int, default: bool) -> Tensor:
+    if positions is None:
+        return torch.full((count,), default)
+    mask = torch.zeros(count, dtype=torch.bool)
+    mask[positions] = True
+    return mask
+
+
+def _places(mask: Tensor) -> Tensor:
+    return mask.nonzero().squeeze(1)
+
+
+def _too_few(name: str, count: int, has_own: bool) -> str:
+    if has_own:
         return f"Class {name!r} has no training image: all that it has are in the data's own validation split."
-    return f"Class {name!r} has {count} training image: 2 are needed, one for validation."
+    images = "image" if count == 1 else "images"
+    return f"Class {name!r} has {count} training {images}: 2 are needed, one for validation."
