@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from aetransfer.data.augmented import Augment
 from aetransfer.data.examples import Examples
+from aetransfer.data.module import DataModule
 from aetransfer.data.split import cut, cut_test, fold_of
 from aetransfer.errors import UserError
 
@@ -176,3 +178,51 @@ def test_where_no_classes_are_learnt_a_class_of_one_group_is_trained_on() -> Non
         assert {0, 1} <= set(train.tolist())
     each_its_own = of(torch.arange(4), torch.arange(4))
     assert len(cut(each_its_own, **ALL, seed=0, every_class=False)[1]) == 1
+
+
+def module_of(train: Examples, test: Examples | None = None, **settings: object) -> DataModule:
+    splits = {"train": train, "test": test}
+    return DataModule(
+        lambda split: splits[split], shape=None, pad=0, batch_size=8, **ALL | {"epoch_images": None, "augment": Augment()},
+        max_memory_gb=1.0, workers=1, seed=0, **settings,
+    )  # fmt: skip
+
+
+def machines(count: int, first: int = 0, **parts: object) -> Examples:
+    groups = torch.arange(first, first + count).repeat_interleave(4)
+    return of(groups, torch.arange(len(groups)) % 2, **parts)
+
+
+def test_a_fold_is_tested_on_in_place_of_the_test_split_which_stays_unread() -> None:
+    data = module_of(machines(10, has_test=False), folds=5, fold=2)
+    alone = module_of(machines(10), folds=5, fold=2)
+    data.setup("fit")
+    alone.setup("test")
+
+    assert [data.count(part) for part in ("train", "val", "test")] == [24, 8, 8]
+    assert torch.equal(data.inputs_at("test", torch.arange(8)), alone.inputs_at("test", torch.arange(8)))
+    account = data.account()
+    assert account["tested_on"] == "fold 2 of 5"
+    assert account["groups"] == {"train": 6, "val": 2, "test": 2, "called": "subject"}
+    assert account["used"] == (
+        "Used: 24 train, 8 val, 8 test vectors of 4 classes; in whole groups (subject), 6 train, 2 val, 2 test."
+    )
+
+
+def test_the_test_part_that_is_cut_out_is_the_same_for_every_seed() -> None:
+    data = module_of(machines(10, has_test=False), test_fraction=0.3)
+    data.setup("fit")
+    data.setup("test")
+
+    assert data.has_test and data.count("test") == 12
+    assert [targets.bincount().tolist() for _, targets in data.in_order("test", 99, torch.device("cpu"))] == [[6, 6]]
+    with pytest.raises(UserError, match=r"data.test_fraction=0.3 cuts a test part out of data that have none, and"):
+        module_of(machines(10), test_fraction=0.3).setup("fit")
+
+
+def test_a_group_in_the_training_and_the_test_split_is_refused_before_any_training() -> None:
+    with pytest.raises(UserError, match=r"2 groups are in the training split and in the test split \(subject\), of 10"):
+        module_of(machines(10), machines(5, first=8)).setup("fit")
+    data = module_of(machines(10), machines(5, first=10))
+    data.setup("fit")
+    assert data.account()["groups"] == {"train": 8, "val": 2, "test": 5, "called": "subject"}

@@ -15,9 +15,10 @@ from aetransfer.data.augmented import Augment, is_foreign
 from aetransfer.data.batches import Batch, Epochs, Preparation, ResidentBatches, StreamedBatches, as_floats
 from aetransfer.data.class_names import listed
 from aetransfer.data.examples import Examples, Split, sameness
+from aetransfer.data.groups import check_apart
 from aetransfer.data.reader import read_split
 from aetransfer.data.reading import Reading
-from aetransfer.data.split import cut, more_than_asked
+from aetransfer.data.split import cut, cut_test, fold_of, more_than_asked
 from aetransfer.data.targets import Targets
 from aetransfer.errors import UserError
 from aetransfer.printable import printable
@@ -25,6 +26,7 @@ from aetransfer.printable import printable
 log = logging.getLogger(__name__)
 
 Part = Literal["train", "val", "test"]
+PARTS: tuple[Part, ...] = ("train", "val", "test")
 Labelled = tuple[Tensor, Tensor]  # inputs and targets of a Batch
 Loader = ResidentBatches | StreamedBatches
 NO_AUGMENT = Augment()
@@ -73,7 +75,9 @@ class DataModule(LightningDataModule):
 
         shape: of an input without padding; 8-bit images of 1 and 3 channels are converted to each other's. None for
         that of the first split that is read. labels: none to forget those that there are. classifies: whether classes
-        are learnt, so that each must be there to train on and to validate by.
+        are learnt, so that each must be there to train on and to validate by. test_fraction: of data without a test
+        split, what is tested on. fold: which of `folds` parts of the training split is tested on, in place of a test
+        split, which stays unread.
         """
         super().__init__()
         self.reader, self.batch_size, self.pad = reader, batch_size, pad
@@ -82,6 +86,7 @@ class DataModule(LightningDataModule):
         self.epoch_images = epoch_images
         self.augment, self.max_bytes, self.workers, self.seed = augment, max_memory_gb * 1e9, workers, seed
         self.labels, self.classifies = labels, classifies
+        self.test_fraction, self.folds, self.fold = test_fraction, folds, fold
         self.notes: list[str] = []
         self._read: dict[Split, Examples] = {}
         self._names: tuple[str, ...] = ()
@@ -89,22 +94,56 @@ class DataModule(LightningDataModule):
         self._positions: dict[Part, Tensor] = {}
 
     def setup(self, stage: str) -> None:
-        """Read what `stage` needs: the test split is opened by stage "test" alone. Raises UserError for bad data.
+        """Read what `stage` needs: the test split is opened by stage "test" alone, but for its groups, which are none
+        of the training split's. Raises UserError for bad data.
 
         For damaged test files too, before any training: the project's readers check them when they read train.
         """
-        if stage == "test":
+        if stage == "test" and not self.tests_within:
             self._open("test")
             self._positions["test"] = torch.arange(len(self._read["test"]))
-        elif "train" not in self._positions:
-            self._open("train")
-            self._cut(self._read["train"])
+            return
+        if (stage == "test" and "test" in self._positions) or "train" in self._positions:
+            return
+        self._open("train")
+        among = self._hold_out(self._read["train"])
+        if stage != "test":
+            self._cut(self._read["train"], among)
             log.info("%s", self.used)
 
-    def _cut(self, images: Examples) -> None:
-        if self.labels_per_class is not None and not images.names:
+    @property
+    def tests_within(self) -> bool:
+        """Whether what is tested on is a part of the training split."""
+        return self.folds is not None or self.test_fraction is not None
+
+    def _hold_out(self, examples: Examples) -> Tensor | None:
+        """Cut out of the training split what is tested on. Returns the positions of the rest (M,), None for all."""
+        rest = test = None
+        if self.test_fraction is not None:
+            if examples.has_test:
+                raise UserError(
+                    f"data.test_fraction={self.test_fraction:g} cuts a test part out of data that have none, and these "
+                    "have a test split: leave it out."
+                )
+            rest, test = cut_test(examples, self.test_fraction)
+        if self.folds is not None and self.fold is not None:
+            numbers = fold_of(examples, self.folds, rest)
+            test = (numbers == self.fold).nonzero().squeeze(1)
+            others = numbers != self.fold
+            rest = others.nonzero().squeeze(1) if rest is None else rest[others[rest]]
+        if test is not None:
+            self._positions["test"] = test
+        elif examples.groups is not None and examples.has_test:
+            self._open("test")
+            if (groups := self._read["test"].groups) is not None:
+                check_apart(examples.groups, groups, examples.grouped_by, "the training split", "the test split")
+        return rest
+
+    def _cut(self, images: Examples, among: Tensor | None) -> None:
+        if self.labels_per_class is not None and images.learnt.kind != "classes":
+            has = "no labels" if images.targets is None else str(images.learnt)
             raise UserError(
-                f"data.labels_per_class={self.labels_per_class} counts images of a class, and these have no labels: "
+                f"data.labels_per_class={self.labels_per_class} counts {self.noun} of a class, and these have {has}: "
                 "take data.train_fraction."
             )
         self._positions["train"], self._positions["val"] = cut(
@@ -114,12 +153,14 @@ class DataModule(LightningDataModule):
             train_fraction=self.train_fraction,
             seed=self.seed,
             every_class=self.classifies,
+            among=among,
         )
-        count = self.count("val")
+        count, usable, noun = self.count("val"), len(images) if among is None else len(among), self.noun
         if images.validation is not None:
-            self._note(f"Validation: the data's own {count:,} images for every seed; data.val_fraction does not apply.")
-        elif why := more_than_asked(count, self.val_fraction, len(images)):
-            self._note(f"Validation: {count:,} of {len(images):,} images ({why}).")
+            self._note(f"Validation: the data's own {count:,} {noun} for every seed; data.val_fraction does not apply.")
+        elif why := more_than_asked(count, self.val_fraction, usable):
+            why = why if images.groups is None else f"{self.val_fraction:.0%} is of the groups, which are kept whole"
+            self._note(f"Validation: {count:,} of {usable:,} {noun} ({why}).")
         if said := sameness(images.inputs, self._positions["train"], self.noun):
             log.warning("%s: look at the files, and at how they are read.", said)
 
@@ -216,7 +257,7 @@ class DataModule(LightningDataModule):
     @property
     def has_test(self) -> bool:
         """Tell whether there is a test split, as far as is known before one is asked for."""
-        return "train" not in self._read or self._read["train"].has_test
+        return self.tests_within or "train" not in self._read or self._read["train"].has_test
 
     def check_test(self) -> None:
         """Raise UserError where it is known that there is no test split."""
@@ -237,19 +278,44 @@ class DataModule(LightningDataModule):
     @property
     def used(self) -> str:
         """Say which images are used: to train on, to validate, and to test on once they are opened."""
-        parts = [f"{self.count(part):,} {part}" for part in ("train", "val", "test") if part in self._positions]
+        parts = [f"{self.count(part):,} {part}" for part in PARTS if part in self._positions]
         of = f"{'of' if self.class_names else 'with'} {self.targets}" if self.targets.names else "without labels"
-        return f"Used: {', '.join(parts)} {self.noun} {of}{'' if self.has_test else ', no test split'}."
+        whole = ", ".join(f"{count:,} {part}" for part, count in self.groups.items())
+        called = next(iter(self._read.values())).grouped_by
+        kept = f"; in whole groups ({called}), {whole}" if whole else ""
+        return f"Used: {', '.join(parts)} {self.noun} {of}{'' if self.has_test else ', no test split'}{kept}."
+
+    @property
+    def groups(self) -> dict[Part, int]:
+        """Count the groups of each part that was cut, or whose split was read; empty of data without groups."""
+        positions = dict(self._positions)
+        if not self.tests_within and "test" in self._read:
+            positions["test"] = torch.arange(len(self._read["test"]))
+        found = {part: self._examples(part).groups for part in PARTS if part in positions}
+        return {part: len(of[positions[part]].unique()) for part, of in found.items() if of is not None}
+
+    @property
+    def tested_on(self) -> str:
+        """Say which part of the training split is tested on; empty where it is a split of its own."""
+        if self.folds is not None:
+            return f"fold {self.fold} of {self.folds}"
+        return "" if self.test_fraction is None else f"{self.test_fraction:.0%} that were cut out"
 
     def account(self) -> dict[str, Any]:
         """Return what a run's result.json says of its data, after the fit."""
-        own = self._read["train"].validation is not None
+        train = self._read["train"]
         return {
             "used": self.used,
             "notes": self.notes,
             "classes": len(self.class_names),
-            "validation": "own" if own else "cut",
+            "validation": "cut" if train.validation is None else "own",
+            **({"tested_on": self.tested_on} if self.tests_within else {}),
+            **({} if train.groups is None else {"groups": {**self.groups, "called": train.grouped_by}}),
         }
+
+    def _examples(self, part: Part) -> Examples:
+        """Return what a part's positions are of."""
+        return self._read["test" if part == "test" and not self.tests_within else "train"]
 
     @property
     def margin(self) -> int:
@@ -306,7 +372,7 @@ class DataModule(LightningDataModule):
 
     def inputs_at(self, part: Part, places: Tensor) -> Tensor:
         """Return a part's inputs by their places in it (N,) int64, (N, *shape) as a batch has them."""
-        inputs = self._read["test" if part == "test" else "train"].inputs[self._positions[part][places]]
+        inputs = self._examples(part).inputs[self._positions[part][places]]
         return as_floats(self.prepare(inputs))
 
     def in_order(
@@ -322,7 +388,7 @@ class DataModule(LightningDataModule):
         most: of a larger part so many, evenly spaced, as a folder's images come class by class. shuffled_by: draws
         another order, for what needs batches of all classes.
         """
-        source = self._read["test" if part == "test" else "train"]
+        source = self._examples(part)
         positions = self._positions[part]
         if most is not None and most < len(positions):
             positions = positions[torch.arange(most) * len(positions) // most]
@@ -347,7 +413,7 @@ class DataModule(LightningDataModule):
     def _loader(self, part: Part, shuffle: bool) -> Loader:
         trainer = self.trainer
         assert trainer is not None, "loaders belong to a Trainer, whose device and ranks they serve"
-        source = self._read["test" if part == "test" else "train"]
+        source = self._examples(part)
         positions = self._positions[part]
         epochs = Epochs(
             count=len(positions),

@@ -20,7 +20,9 @@ from aetransfer.errors import UserError
 log = logging.getLogger(__name__)
 
 # What changes the batches of other data, and what each is where it changes nothing.
-NOT_APPLIED = {"labels_per_class": None, "train_fraction": None, "epoch_images": None, "augment": Augment()}
+NOT_APPLIED = {"augment": Augment()} | dict.fromkeys(
+    ("labels_per_class", "train_fraction", "epoch_images", "test_fraction", "folds", "fold")
+)
 
 
 class OwnDataModule(DataModule):
@@ -33,7 +35,7 @@ class OwnDataModule(DataModule):
         self.module = module()
         self.whose = type(self.module).__name__
         for key, nothing in NOT_APPLIED.items():
-            if settings[key] != nothing:
+            if settings.get(key, nothing) != nothing:
                 raise UserError(f"data.{key} is set, but {self.whose} makes its own batches: leave it out.")
         super().__init__(lambda split: examples_of_module(self.module, split), **settings)
 
