@@ -13,21 +13,41 @@ from aetransfer.networks.initialisation import he_
 
 @settings(max_examples=25, deadline=None)
 @given(
-    size=st.integers(8, 40),
-    channels=st.sampled_from([1, 3]),
+    size=st.lists(st.integers(8, 40), min_size=1, max_size=2),
+    channels=st.sampled_from([1, 3, 12]),
     widths=st.lists(st.integers(1, 6), min_size=1, max_size=3),
     hidden=st.lists(st.integers(1, 8), max_size=2),
-    kernel_size=st.sampled_from([3, 4]),
+    kernel_size=st.sampled_from([3, 4, 7, 8]),
     batch_norm=st.booleans(),
     full_size_width=st.sampled_from([None, 3]),
 )
 def test_a_decoder_gives_back_the_size_its_encoder_took(size, channels, **layers):
-    encoder = Conv4(input_shape=(channels, size, size), latent_dim=5, **layers)
-    images = torch.rand(2, channels, size, size)
-    codes = encoder(images)
+    encoder = Conv4(input_shape=(channels, *size), latent_dim=5, **layers)
+    inputs = torch.rand(2, channels, *size)
+    codes = encoder(inputs)
 
     assert codes.shape == (2, 5)
-    assert encoder.make_decoder()(codes).shape == images.shape
+    assert encoder.make_decoder()(codes).shape == inputs.shape
+
+
+@settings(max_examples=40, deadline=None)
+@given(length=st.integers(16, 4096), kernel_size=st.integers(3, 16))
+def test_a_signal_of_any_length_comes_back_at_that_length(length, kernel_size):
+    encoder = Conv4(input_shape=(2, length), latent_dim=3, widths=[2, 2, 2, 2], kernel_size=kernel_size)
+
+    assert encoder.make_decoder()(encoder(torch.rand(1, 2, length))).shape == (1, 2, length)
+
+
+@pytest.mark.parametrize("shape", [(5, 24, 40), (3, 100), (1, 16)])
+def test_gradients_reach_every_parameter_of_images_and_signals(shape):
+    torch.manual_seed(0)
+    encoder = Conv4(input_shape=shape, latent_dim=6, hidden=[32], batch_norm=True, full_size_width=4)
+    decoder = encoder.make_decoder()
+    decoder(encoder(torch.randn(8, *shape))).square().mean().backward()
+
+    weights = [*encoder.named_parameters(), *decoder.named_parameters()]
+    assert [name for name, weight in weights if weight.grad is None] == []
+    assert [name for name, weight in weights if name.endswith("weight") and not weight.grad.any()] == []
 
 
 def test_the_articles_network_has_1024_features_at_28_and_at_32_pixels_and_tells_them_apart():
@@ -91,6 +111,13 @@ def test_he_initialisation_counts_the_inputs_of_a_transposed_convolution():
 
     assert layer.weight.std().item() == pytest.approx((2 / (64 * 9 / 4)) ** 0.5, rel=0.02)
     assert not layer.bias.any()
+
+
+def test_he_initialisation_counts_them_in_one_dimension_too():
+    layer = nn.ConvTranspose1d(256, 128, kernel_size=8, stride=2, padding=3)
+    he_(layer)
+
+    assert layer.weight.std().item() == pytest.approx((2 / (256 * 8 / 2)) ** 0.5, rel=0.02)
 
 
 def test_he_initialisation_keeps_the_scale_of_a_signal_through_the_decoder():

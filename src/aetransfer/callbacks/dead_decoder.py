@@ -1,11 +1,12 @@
-"""Notice a decoder whose sigmoid has saturated, instead of training on black images for a hundred epochs.
+"""Notice a decoder that draws the same for every input, instead of training on black images for a hundred epochs.
 
 A sigmoid whose output is p passes p (1 - p) of the gradient back. A decoder that has learnt nothing yet draws the mean
 image, where p (1 - p) averages to at least the pixels' variance: m - m^2 >= E[x^2] - m^2 for x in [0, 1] of mean m. One
 that draws the same for every input and passes a thousandth of that has died, however few steps there were.
 
 Any model that reconstructs is watched. What it draws decides whether that is said of a sigmoid: one that leaves [0, 1]
-has none. A model with a posterior pays for its codes, and may go without them: that is no death.
+has none. Nor has one of inputs that are no pixels, which is dead where nothing of its code reaches it. A model with a
+posterior pays for its codes, and may go without them: that is no death.
 """
 
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -15,6 +16,7 @@ from aetransfer.callbacks.board import as_taken, uncompiled
 from aetransfer.data.batches import content
 from aetransfer.data.module import data_of
 from aetransfer.errors import UserError
+from aetransfer.models.base import Model
 from aetransfer.models.capabilities import HasPosterior, Reconstructs
 from aetransfer.sharded import is_sharded
 
@@ -22,6 +24,8 @@ from aetransfer.sharded import is_sharded
 # and p (1 - p), relative to it, that counts as none. Not zero: a corner pixel, which fewer weights reach, may still
 # move. A living decoder is above 0.5 after one epoch.
 SAME = 1e-3
+# Without a sigmoid: a code that says little of inputs that are hard to tell is no death; a dead ReLU passes nothing.
+NOTHING = 1e-6
 # Before this many steps a healthy decoder may still draw the mean image.
 FIRST_STEP = 200
 IMAGES = 64
@@ -46,13 +50,16 @@ class DeadDecoder(Callback):
             return
         with uncompiled(pl_module):
             outputs = content(pl_module.reconstruct(images), data.margin).float()
-        if outputs.min() < 0 or outputs.max() > 1:
+        pixels, inputs = data.takes_pixels, content(images, data.margin).float()
+        if pixels and (outputs.min() < 0 or outputs.max() > 1):
             return
-        variance = content(images, data.margin).float().var(0).mean()
+        if isinstance(pl_module, Model):
+            outputs, inputs = (pl_module.encoder.in_loss_units(each) for each in (outputs, inputs))
+        variance = inputs.var(0).mean()
         varies = (outputs.var(0).mean() / variance).item()
         passed = ((outputs * (1 - outputs)).mean() / variance).item()
-        saturated = passed < SAME
-        if varies < SAME and (saturated or trainer.global_step >= FIRST_STEP):
+        saturated = pixels and passed < SAME
+        if varies < (SAME if pixels else NOTHING) and (saturated or trainer.global_step >= FIRST_STEP):
             passes_none = "Its sigmoid has saturated and passes no gradient back"
             why = passes_none if saturated else "Nothing of its code reaches it any more"
             raise UserError(

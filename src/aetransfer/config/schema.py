@@ -175,7 +175,7 @@ class Conv4Encoder(Node):
     latent_dim: Width = 128
     widths: Annotated[Widths, Field(min_length=1)] = [32, 64, 128, 256]
     hidden: Widths = []
-    kernel_size: Annotated[Literal[3, 4], BeforeValidator(no_bool)] = 3
+    kernel_size: Annotated[int, BeforeValidator(no_bool), Field(ge=3, le=63)] = 3
     batch_norm: bool = False
     full_size_width: Width | None = None
     init: Literal["he", "torch"] = "he"
@@ -187,11 +187,22 @@ class Conv4Encoder(Node):
 
     def check_shape(self, shape: tuple[int, ...], data: str) -> None:
         """Raise UserError for inputs of a shape that it does not take. data: the key whose inputs they are."""
-        smallest, size = 2 ** len(self.widths), min(shape[1:], default=1)
-        if size < smallest:
+        match shape:
+            case [_, length]:
+                of, where, side, mend = "signals", "samples", length, f"set {data}.length"
+            case [_, height, width]:
+                of, where, side = "images", "pixels", min(height, width)
+                mend = f"raise {data}.image_size or {data}.pad"
+            case _:
+                kind = "vectors" if len(shape) == 1 else f"inputs of {len(shape)} axes"
+                raise UserError(
+                    f"encoder conv4 takes images and signals, and {data} has {kind}, {shape}: they take encoder=mlp."
+                )
+        smallest = 2 ** len(self.widths)
+        if side < smallest:
             raise UserError(
-                f"encoder conv4 halves its input {len(self.widths)} times and takes images of {smallest} pixels or "
-                f"more, not {size}: raise {data}.image_size or {data}.pad, or shorten encoder.widths."
+                f"encoder conv4 halves its input {len(self.widths)} times and takes {of} of {smallest} {where} or "
+                f"more, not {side}: {mend}, or shorten encoder.widths."
             )
 
 

@@ -11,6 +11,17 @@ def noun_of(shape: Sequence[int]) -> str:
     return NOUNS.get(len(shape), "examples")
 
 
+def one_of(shape: Sequence[int]) -> str:
+    """Say what one input of this shape is: image, signal, vector or example."""
+    return noun_of(shape).removesuffix("s")
+
+
+def a(shape: Sequence[int]) -> str:
+    """Say the same with its article: an image."""
+    one = one_of(shape)
+    return f"{'an' if one[0] in 'aeiou' else 'a'} {one}"
+
+
 def of_shape(shape: Sequence[int]) -> str:
     """Say how large inputs are: 32x32 images, signals of length 128, vectors of 30 numbers. Channels are left out."""
     match len(shape):

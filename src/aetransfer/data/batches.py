@@ -67,7 +67,9 @@ class Batch(NamedTuple):
 
 
 def content(images: Tensor, margin: int) -> Tensor:
-    """Cut `margin` pixels of padding off each side of (..., H, W)."""
+    """Cut `margin` pixels of padding off each side of (..., H, W); inputs without padding stay as they are."""
+    if margin == 0:
+        return images
     return images[..., margin : images.shape[-2] - margin, margin : images.shape[-1] - margin]
 
 

@@ -1,46 +1,50 @@
-"""The autoencoder: mean squared error of pixels in [0, 1]."""
+"""The autoencoder: mean squared error of pixels in [0, 1], or of standardised inputs where they are none."""
 
 from collections.abc import Mapping
-from typing import ClassVar
 
 from torch import Tensor
 
 from aetransfer.data.batches import Batch
 from aetransfer.models.base import Outputs, Pretext
 from aetransfer.models.facts import Quantity
+from aetransfer.models.reconstructing import caveat, learnt, unit
 from aetransfer.networks.encoder import Encoder
 
 
 class AutoEncoder(Pretext):
-    """Encoder and mirrored decoder, ended by a sigmoid."""
+    """Encoder and mirrored decoder, which ends in a sigmoid for pixels."""
 
     title = "autoencoder"
-    metrics: ClassVar[Mapping[str, Quantity]] = {"mse": Quantity("mean squared error a pixel, of images in [0, 1]")}
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__(encoder)
         self.decoder = encoder.make_decoder()
 
     @property
+    def metrics(self) -> Mapping[str, Quantity]:  # type: ignore[override]
+        value = "pixel" if self.encoder.takes_pixels else "value"
+        return {"mse": Quantity(f"mean squared error a {value}, {unit(self.encoder)}")}
+
+    @property
     def summary(self) -> str:
-        return "An encoder and a decoder that learnt to reconstruct images"
+        return learnt(self.encoder)
 
     def reconstruct(self, inputs: Tensor) -> Tensor:
-        """Map (N, C, S, S) in [0, 1] to its reconstruction, of the same shape and range."""
+        """Map (N, *shape) to its reconstruction, of the same shape, unit and range."""
         return self.decode(self.encoder(inputs))
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Map codes (N, latent_dim) to images (N, C, S, S) in [0, 1]."""
-        return self.decoder(codes).sigmoid()
+        """Map codes (N, latent_dim) to inputs (N, *shape), pixels in [0, 1]."""
+        return self.encoder.from_logits(self.decoder(codes))
 
     def encoded(self, batch: Batch) -> Tensor:
-        """Return what the encoder sees of a batch, whose own inputs are to come back: (N, C, S, S)."""
+        """Return what the encoder sees of a batch, whose own inputs are to come back: (N, *shape)."""
         return batch.inputs
 
     def step(self, batch: Batch) -> Outputs:
         difference = batch.content(self.reconstruct(self.encoded(batch))) - batch.content(batch.inputs)
-        error = difference.square().mean((1, 2, 3))
+        error = self.encoder.in_loss_units(difference).square().mean(tuple(range(1, difference.ndim)))
         return {"loss": error, "mse": error}
 
     def caveats(self) -> list[str]:
-        return ["How well images are reconstructed does not say how well the codes tell classes apart."]
+        return [caveat(self.encoder)]

@@ -1,4 +1,4 @@
-"""SimCLR (Chen et al. 2020): two views of an image are to be more alike than views of different images."""
+"""SimCLR (Chen et al. 2020): two views of an input are to be more alike than views of different ones."""
 
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from aetransfer.config.nodes import PositiveFloat, PositiveInt
+from aetransfer.config.shapes import noun_of
 from aetransfer.data.augmented import Transform
 from aetransfer.data.batches import Batch
 from aetransfer.data.draws import Share
@@ -46,14 +47,16 @@ class Contrastive(TwoViews):
         return {"loss": loss, "nt_xent": loss, "matched": matched}
 
     def caveats(self) -> list[str]:
-        return ["NT-Xent compares the images of a batch, so its values are of one batch size."]
+        return [
+            f"NT-Xent compares the {noun_of(self.encoder.input_shape)} of a batch, so its values are of one batch size."
+        ]
 
 
 def nt_xent(first: Tensor, second: Tensor, temperature: float, share: Share) -> tuple[Tensor, Tensor]:
-    """Return the loss of each image, the mean over its two views, and the share of the two that found their partner.
+    """Return the loss of each input, the mean over its two views, and the share of the two that found their partner.
 
     -log exp(s(i, j) / t) / sum over k != i of exp(s(i, k) / t) of view i with partner j, s being the cosine similarity
-    (Chen et al. 2020, eq. 1). first, second: the views of this process's images, (B, D) of length 1; they are compared
+    (Chen et al. 2020, eq. 1). first, second: the views of this process's inputs, (B, D) of length 1; they are compared
     with all views of the batch. Returns two (B,).
     """
     others = torch.cat([whole_batch(views, share) for views in (first, second)])

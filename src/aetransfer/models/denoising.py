@@ -1,4 +1,4 @@
-"""The denoising autoencoder (Vincent et al. 2008, 2010): whole images from what noise has left of them."""
+"""The denoising autoencoder (Vincent et al. 2008, 2010): whole inputs from what noise has left of them."""
 
 import torch
 from torch import Tensor
@@ -10,12 +10,15 @@ from aetransfer.networks.encoder import Encoder
 
 
 class DenoisingAutoEncoder(AutoEncoder):
-    """Additive Gaussian noise, masking noise, or both; drawn anew each time an image is seen."""
+    """Additive Gaussian noise, masking noise, or both; drawn anew each time an input is seen."""
 
     title = "denoising autoencoder"
 
     def __init__(self, encoder: Encoder, sigma: NonNegativeFloat = 0.3, masked: float = 0.0) -> None:
-        """sigma: deviation of the noise, in units of pixels in [0, 1]. masked: the share of pixels set to zero.
+        """sigma: deviation of the noise, in units of pixels in [0, 1], or of standardised inputs where they are none.
+
+        masked: the share that is hidden of the pixels, which become zero, or of a signal's samples or a vector's
+        features, which become the mean. All channels of a pixel or a sample are hidden together.
 
         Raises ValueError for a share outside [0, 1).
         """
@@ -26,9 +29,10 @@ class DenoisingAutoEncoder(AutoEncoder):
 
     def encoded(self, batch: Batch) -> Tensor:
         assert batch.draws is not None
-        noisy = batch.inputs + self.sigma * batch.draws.normal_like(batch.inputs)
+        noise, normalise = self.sigma * batch.draws.normal_like(batch.inputs), self.encoder.normalise
+        noisy = batch.inputs + (noise if self.encoder.takes_pixels else noise * normalise.deviation)
         if self.masked:
-            # All channels of a pixel together.
-            seen = batch.draws.uniform_like(noisy[:, :1]) >= self.masked
-            noisy = torch.where(seen, noisy, 0.0)
+            places = noisy if noisy.ndim == 2 else noisy[:, :1]
+            seen = batch.draws.uniform_like(places) >= self.masked
+            noisy = torch.where(seen, noisy, 0.0 if self.encoder.takes_pixels else normalise.mean)
         return noisy

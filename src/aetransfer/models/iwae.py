@@ -1,8 +1,8 @@
-"""The importance-weighted autoencoder (Burda et al. 2016): a VAE that trains for the bound of several codes an image.
+"""The importance-weighted autoencoder (Burda et al. 2016): a VAE that trains for the bound of several codes an input.
 
     -log p(x) <= -E log 1/k sum_i w_i,   w_i = p(x | z_i) p(z_i) / q(z_i | x),   z_i ~ q(z | x)      (eq. 8)
 
-Nats an image. One code gives the negative ELBO with its rate sampled; with more of them the bound is tighter, and q
+Nats an example. One code gives the negative ELBO with its rate sampled; with more of them the bound is tighter, and q
 need not be the whole posterior.
 """
 
@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from typing import Literal
 
 from aetransfer.config.nodes import PositiveFloat, PositiveInt
+from aetransfer.config.shapes import a
 from aetransfer.data.batches import Batch
 from aetransfer.models.base import Outputs
 from aetransfer.models.facts import Quantity
-from aetransfer.models.variational import ELBO, Variational, divergence, weigh
+from aetransfer.models.variational import Variational, divergence, elbo, weigh
 from aetransfer.networks.encoder import Encoder
 
 
@@ -29,9 +30,9 @@ class IWAE(Variational):
         sigma: PositiveFloat | None = None,
         samples: PositiveInt = 5,
     ) -> None:
-        """samples: k, codes an image; each is decoded. sigma: of a gaussian likelihood, None to learn it.
+        """samples: k, codes an input; each is decoded. sigma: of a gaussian likelihood, None to learn it.
 
-        Raises ValueError for a sigma of another likelihood.
+        Raises ValueError for a sigma of another likelihood, and for a likelihood of pixels for other inputs.
         """
         super().__init__(encoder, likelihood, sigma)
         self.samples = samples
@@ -39,7 +40,8 @@ class IWAE(Variational):
 
     @property
     def metrics(self) -> Mapping[str, Quantity]:  # type: ignore[override]
-        return {"iwae": Quantity(f"importance-weighted bound (k={self.samples}) on -log p(x), nats an image"), **ELBO}
+        words = f"importance-weighted bound (k={self.samples}) on -log p(x), nats {a(self.encoder.input_shape)}"
+        return {"iwae": Quantity(words), **elbo(self.encoder)}
 
     def caveats(self) -> list[str]:
         return [

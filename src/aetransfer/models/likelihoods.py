@@ -1,4 +1,8 @@
-"""What a decoder's logits say about pixels: log-probabilities in nats, summed over the pixels of an image."""
+"""What a decoder's logits say about inputs: log-probabilities in nats, summed over the values of an input.
+
+Of inputs that are no pixels a likelihood has standardised ones, so that no channel's unit decides; only a gaussian one
+is for them.
+"""
 
 import math
 from abc import ABC, abstractmethod
@@ -11,18 +15,18 @@ LEAST_LOG_SIGMA = math.log(1e-3)
 
 
 class Likelihood(nn.Module, ABC):
-    """p(image | logits), both (N, C, H, W), pixels in [0, 1]."""
+    """p(input | logits), both (N, *shape): pixels in [0, 1], or standardised inputs."""
 
-    def observe(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Return what is modelled, and what the encoder sees, for images in [0, 1]."""
-        return images
+    def observe(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
+        """Return what is modelled, and what the encoder sees, for inputs (N, *shape)."""
+        return inputs
 
     @abstractmethod
     def nll(self, logits: Tensor, observed: Tensor) -> Tensor:
-        """Return -log p(observed | logits) of each image, (N,), in nats."""
+        """Return -log p(observed | logits) of each, (N,), in nats."""
 
     def mean(self, logits: Tensor) -> Tensor:
-        """Return the expected pixels, of the logits' shape, in [0, 1]."""
+        """Return the expected inputs, of the logits' shape, pixels in [0, 1]."""
         return logits.sigmoid()
 
 
@@ -36,7 +40,7 @@ class Bernoulli(Likelihood):
         return torch.bernoulli(images, generator=generator)
 
     def nll(self, logits: Tensor, observed: Tensor) -> Tensor:
-        return F.binary_cross_entropy_with_logits(logits, observed, reduction="none").sum((1, 2, 3))
+        return _summed(F.binary_cross_entropy_with_logits(logits, observed, reduction="none"))
 
 
 class ContinuousBernoulli(Likelihood):
@@ -48,7 +52,7 @@ class ContinuousBernoulli(Likelihood):
     def nll(self, logits: Tensor, observed: Tensor) -> Tensor:
         logits = _at_least_single(logits)
         cross_entropy = F.binary_cross_entropy_with_logits(logits, observed.to(logits.dtype), reduction="none")
-        return (cross_entropy - self._log_normaliser(logits)).sum((1, 2, 3))
+        return _summed(cross_entropy - self._log_normaliser(logits))
 
     def mean(self, logits: Tensor) -> Tensor:
         """Return 1 / (1 - exp(-logits)) - 1 / logits (prop. 1): the normaliser draws it toward 1/2."""
@@ -79,16 +83,18 @@ def _at_least_single(logits: Tensor) -> Tensor:
 
 
 class Gaussian(Likelihood):
-    """Grey pixels, N(sigmoid(logits), sigma^2) with one sigma for all (Rybkin et al. 2021, sigma-VAE, where learned).
+    """N(mean, sigma^2) with one sigma for all (Rybkin et al. 2021, sigma-VAE, where learned).
 
-    A density, so its nll may be negative; sigma is in units of pixel values in [0, 1].
+    Of grey pixels the mean is sigmoid(logits), of standardised inputs the logits themselves. A density, so its nll may
+    be negative; sigma is in units of pixel values in [0, 1], or of standardised inputs.
     """
 
     log_sigma: Tensor
 
-    def __init__(self, sigma: float | None = None) -> None:
+    def __init__(self, sigma: float | None = None, pixels: bool = True) -> None:
         """sigma: None learns it."""
         super().__init__()
+        self.pixels = pixels
         if sigma is None:
             self.log_sigma = nn.Parameter(torch.zeros(()))
         else:
@@ -100,17 +106,33 @@ class Gaussian(Likelihood):
             # A floor keeps a perfectly learnt pixel, such as a constant border, from driving the density to infinity.
             # It passes the gradient on, so that sigma can rise again.
             log_sigma = log_sigma + (LEAST_LOG_SIGMA - log_sigma).clamp_min(0).detach()
-        standardised = (observed - logits.sigmoid()) * torch.exp(-log_sigma)
-        return (0.5 * standardised.square() + log_sigma + 0.5 * math.log(2 * math.pi)).sum((1, 2, 3))
+        standardised = (observed - self.mean(logits)) * torch.exp(-log_sigma)
+        return _summed(0.5 * standardised.square() + log_sigma + 0.5 * math.log(2 * math.pi))
+
+    def mean(self, logits: Tensor) -> Tensor:
+        return logits.sigmoid() if self.pixels else logits
 
 
-def make_likelihood(name: str, sigma: float | None) -> Likelihood:
-    """Return the likelihood of that name; only a gaussian one has a sigma."""
+def _summed(values: Tensor) -> Tensor:
+    """Sum (N, *shape) over the shape, (N,)."""
+    return values.sum(tuple(range(1, values.ndim)))
+
+
+def make_likelihood(name: str, sigma: float | None, pixels: bool = True) -> Likelihood:
+    """Return the likelihood of that name; only a gaussian one has a sigma.
+
+    pixels: whether inputs are pixels in [0, 1]. Raises ValueError for a likelihood of pixels where they are none.
+    """
+    if not pixels and name != "gaussian":
+        raise ValueError(
+            f"likelihood={name} is of pixels in [0, 1], and these inputs are floats of any range: set "
+            "model.likelihood=gaussian (pretrain.model.likelihood=gaussian under a transfer)"
+        )
     match name:
         case "bernoulli":
             return Bernoulli()
         case "continuous_bernoulli":
             return ContinuousBernoulli()
         case "gaussian":
-            return Gaussian(sigma)
+            return Gaussian(sigma, pixels)
     raise ValueError(f"no likelihood is called {name}")

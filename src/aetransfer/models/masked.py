@@ -1,10 +1,10 @@
 """The masked autoencoder of a convolutional network (Pathak et al. 2016; He et al. 2022): hidden patches from the rest.
 
-Patches are hidden at the input, where the data's mean stands in their place. The loss is that of their pixels alone.
+A patch is a square of an image, a stretch of a signal, a single feature of a vector. Patches are hidden at the input,
+where the data's mean stands in their place. The loss is that of their values alone.
 """
 
 from collections.abc import Mapping
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -15,19 +15,19 @@ from aetransfer.data.batches import Batch
 from aetransfer.models.autoencoder import AutoEncoder
 from aetransfer.models.base import Outputs
 from aetransfer.models.facts import Quantity
+from aetransfer.models.reconstructing import unit
 from aetransfer.networks.encoder import Encoder
 
 
 class MaskedAutoEncoder(AutoEncoder):
-    """As many patches of each image are hidden, others each time that it is seen."""
+    """As many patches of each input are hidden, others each time that it is seen."""
 
     title = "masked autoencoder"
-    metrics: ClassVar[Mapping[str, Quantity]] = {
-        "mse": Quantity("mean squared error of a hidden pixel, of images in [0, 1]")
-    }
 
     def __init__(self, encoder: Encoder, patch: PositiveInt = 4, masked: float = 0.5) -> None:
-        """patch: side of a patch, in pixels. masked: the share of the patches that is hidden.
+        """patch: side of a patch, in pixels or samples; a vector's are single features.
+
+        masked: the share of the patches that is hidden.
 
         Raises ValueError for a share outside (0, 1).
         """
@@ -36,21 +36,36 @@ class MaskedAutoEncoder(AutoEncoder):
             raise ValueError(f"masked={masked:g} should be above 0 and below 1")
         self.patch, self.masked = patch, masked
 
+    @property
+    def metrics(self) -> Mapping[str, Quantity]:  # type: ignore[override]
+        value = "pixel" if self.encoder.takes_pixels else "value"
+        return {"mse": Quantity(f"mean squared error of a hidden {value}, {unit(self.encoder)}")}
+
     def hidden(self, batch: Batch) -> Tensor:
-        """Draw which pixels are hidden, (B, 1, H, W) of 0 and 1; a patch at the edge may be cut off."""
+        """Draw what is hidden, of 0 and 1: (B, 1, H, W) of images, (B, 1, L) of signals, (B, D) of vectors.
+
+        A patch at the edge may be cut off.
+        """
         assert batch.draws is not None
-        height, width = batch.inputs.shape[-2:]
-        drawn = batch.draws.uniform_like(batch.inputs[:, :1, :: self.patch, :: self.patch])
+        axes = batch.inputs.ndim - 2
+        every = (slice(None, None, self.patch),) * axes
+        cells = batch.inputs[:, :1, *every] if axes else batch.inputs
+        drawn = batch.draws.uniform_like(cells)
         ranks = drawn.flatten(1).argsort(1).argsort(1)
         count = max(1, min(round(self.masked * ranks.shape[1]), ranks.shape[1] - 1))
         grid = (ranks < count).view_as(drawn)
-        mask = F.interpolate(grid.to(batch.inputs.dtype), scale_factor=self.patch, mode="nearest")
-        return mask[..., :height, :width]
+        mask = grid.to(batch.inputs.dtype)
+        if axes:
+            mask = F.interpolate(mask, scale_factor=self.patch, mode="nearest")
+        for axis, size in enumerate(batch.inputs.shape[2:], 2):
+            mask = mask.narrow(axis, 0, size)
+        return mask
 
     def step(self, batch: Batch) -> Outputs:
         mask = self.hidden(batch)
         seen = torch.where(mask.bool(), self.encoder.normalise.mean, batch.inputs)
         difference = batch.content((self.reconstruct(seen) - batch.inputs) * mask)
-        pixels = batch.content(mask).sum((1, 2, 3)).clamp_min(1) * batch.inputs.shape[1]
-        error = difference.square().sum((1, 2, 3)) / pixels
+        axes = tuple(range(1, mask.ndim))
+        values = batch.content(mask).sum(axes).clamp_min(1) * (batch.inputs.shape[1] // mask.shape[1])
+        error = self.encoder.in_loss_units(difference).square().sum(axes) / values
         return {"loss": error, "mse": error}

@@ -77,7 +77,7 @@ class ActiveUnits(Metric):
 
 
 class VAELoss(Metric):
-    """What a VAE minimises once it is warmed up, in nats an image: distortion + beta x the rate that is paid for."""
+    """What a VAE minimises once it is warmed up, in nats an example: distortion + beta x the rate that is paid for."""
 
     distortion: Tensor
     kl: Tensor

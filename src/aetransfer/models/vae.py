@@ -1,7 +1,7 @@
-"""The variational autoencoder (Kingma & Welling 2014), every term in nats an image.
+"""The variational autoencoder (Kingma & Welling 2014), every term in nats an example.
 
--ELBO = distortion + rate: distortion = -log p(x | z) summed over pixels, rate = KL(q(z | x) || N(0, I)) summed over
-latents. Averaging one over pixels and not the other would make it a beta-VAE with beta in the hundreds.
+-ELBO = distortion + rate: distortion = -log p(x | z) summed over values, rate = KL(q(z | x) || N(0, I)) summed over
+latents. Averaging one over values and not the other would make it a beta-VAE with beta in the hundreds.
 """
 
 from collections.abc import Mapping
@@ -13,6 +13,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from aetransfer.config.nodes import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from aetransfer.config.shapes import a
 from aetransfer.data.batches import Batch
 from aetransfer.data.draws import Share
 from aetransfer.models.base import Outputs
@@ -20,7 +21,7 @@ from aetransfer.models.facts import Quantity
 from aetransfer.models.length import epochs_of
 from aetransfer.models.metrics import VAELoss
 from aetransfer.models.processes import mean_over_processes
-from aetransfer.models.variational import ELBO, Variational, divergence
+from aetransfer.models.variational import Variational, divergence, elbo
 from aetransfer.networks.encoder import Encoder
 
 
@@ -36,9 +37,6 @@ class Terms:
     @property
     def rate(self) -> Tensor:
         return self.kl.sum(1)
-
-
-LOSS = {"loss": Quantity("what is minimised, nats an image: distortion + beta x the rate that is paid for", None)}
 
 
 class VAE(Variational):
@@ -68,7 +66,10 @@ class VAE(Variational):
 
     @property
     def metrics(self) -> Mapping[str, Quantity]:  # type: ignore[override]
-        return ELBO if self.trains_elbo else {**ELBO, **LOSS}
+        if self.trains_elbo:
+            return elbo(self.encoder)
+        words = f"what is minimised, nats {a(self.encoder.input_shape)}: distortion + beta x the rate that is paid for"
+        return {**elbo(self.encoder), "loss": Quantity(words, None)}
 
     @property
     def trains_elbo(self) -> bool:
@@ -78,14 +79,14 @@ class VAE(Variational):
     def chosen_by(self) -> str:
         return "neg_elbo" if self.trains_elbo else "loss"
 
-    def terms(self, images: Tensor, generator: torch.Generator, margin: int = 0, share: Share | None = None) -> Terms:
-        """Compute the ELBO's terms with one sample z an image.
+    def terms(self, inputs: Tensor, generator: torch.Generator, margin: int = 0, share: Share | None = None) -> Terms:
+        """Compute the ELBO's terms with one sample z an input.
 
-        images: (N, C, S, S) in [0, 1]. margin: pixels of padding on each side, which cost nothing. share: of which
+        inputs: (N, *shape). margin: pixels of padding on each side, which cost nothing. share: of which
         batch they are a part, whose noise is drawn whole; None: they are all of it.
         """
-        share = share or Share(len(images))
-        observed = self.observed(images, generator, share)
+        share = share or Share(len(inputs))
+        observed = self.observed(inputs, generator, share)
         mean, log_variance = self.posterior(observed)
         shape = (share.whole, *mean.shape[1:])
         noise = share.part(torch.randn(shape, generator=generator, device=mean.device, dtype=mean.dtype))

@@ -1,6 +1,7 @@
-"""What a VAE and its relatives share: a Gaussian posterior over codes, the prior N(0, I), and a likelihood of pixels.
+"""What a VAE and its relatives share: a Gaussian posterior over codes, the prior N(0, I), and a likelihood of inputs.
 
-Every term is in nats an image, summed over pixels and over latents.
+Every term is in nats an example, summed over its values (pixels) and over latents. Of inputs that are no pixels, the
+likelihood is a density of standardised inputs: nats of data with other statistics are of another unit.
 """
 
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from aetransfer.config.shapes import a
 from aetransfer.data.batches import content
 from aetransfer.data.draws import Share
 from aetransfer.models.base import Pretext
@@ -18,17 +20,22 @@ from aetransfer.models.facts import Quantity
 from aetransfer.models.likelihoods import make_likelihood
 from aetransfer.models.metrics import ActiveUnits
 from aetransfer.models.optimisation import Rates
+from aetransfer.models.reconstructing import caveat, learnt
 from aetransfer.networks.encoder import Encoder
 
 # exp of half a log-variance beyond this overflows long before it means anything.
 MAX_LOG_VARIANCE = 20.0
 
-ELBO = {
-    "neg_elbo": Quantity("-ELBO, nats an image: distortion + rate"),
-    "distortion": Quantity("distortion, nats an image"),
-    "rate": Quantity("rate: KL to the prior, nats an image", None),
-    "active_units": Quantity("latent units whose mean varies over the data", None),
-}
+
+def elbo(encoder: Encoder) -> dict[str, Quantity]:
+    """Return what is measured of every such model."""
+    one = a(encoder.input_shape)
+    return {
+        "neg_elbo": Quantity(f"-ELBO, nats {one}: distortion + rate"),
+        "distortion": Quantity(f"distortion, nats {one}"),
+        "rate": Quantity(f"rate: KL to the prior, nats {one}", None),
+        "active_units": Quantity("latent units whose mean varies over the data", None),
+    }
 
 
 def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
@@ -38,7 +45,7 @@ def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Weighed:
-    """k codes of each image. nll: -log p(x | z). log_weights: log p(x | z) p(z) / q(z | x). Both (N, k), in nats.
+    """k codes of each input. nll: -log p(x | z). log_weights: log p(x | z) p(z) / q(z | x). Both (N, k), in nats.
 
     mean, log_variance: (N, latent_dim), of q(z | x).
     """
@@ -50,9 +57,9 @@ class Weighed:
 
 
 def weigh(model: HasPosterior, observed: Tensor, noise: Tensor, margin: int = 0) -> Weighed:
-    """Draw codes of images and weigh them by their importance (Burda et al. 2016, eq. 8).
+    """Draw codes of inputs and weigh them by their importance (Burda et al. 2016, eq. 8).
 
-    observed: (N, C, S, S), as the likelihood has it. noise: (N, k, latent_dim), standard normal. margin: pixels of
+    observed: (N, *shape), as the likelihood has it. noise: (N, k, latent_dim), standard normal. margin: pixels of
     padding on each side.
     """
     mean, log_variance = model.posterior(observed)
@@ -68,7 +75,7 @@ def weigh(model: HasPosterior, observed: Tensor, noise: Tensor, margin: int = 0)
 class Variational(Pretext):
     """The encoder's code is the posterior mean mu, so that it is carried on like an autoencoder's.
 
-    drawn: how many codes of an image its numbers are of, in words.
+    drawn: how many codes of an input its numbers are of, in words.
     """
 
     drawn = "one sample"
@@ -76,7 +83,8 @@ class Variational(Pretext):
     def __init__(self, encoder: Encoder, likelihood: str, sigma: float | None) -> None:
         """likelihood: see `make_likelihood`. sigma: of a gaussian one, None to learn it.
 
-        Raises ValueError for a sigma of another likelihood, and for an encoder without a bottleneck.
+        Raises ValueError for a sigma of another likelihood, a likelihood of pixels for other inputs, and an encoder
+        without a bottleneck.
         """
         super().__init__(encoder)
         if encoder.code_is_features:
@@ -88,50 +96,58 @@ class Variational(Pretext):
         nn.init.zeros_(self.log_variance.weight)
         nn.init.zeros_(self.log_variance.bias)
         self.decoder = encoder.make_decoder()
-        self.likelihood = make_likelihood(likelihood, sigma)
+        self.likelihood = make_likelihood(likelihood, sigma, encoder.takes_pixels)
         self.likelihood_name = likelihood
 
     @property
     def summary(self) -> str:
-        return "An encoder and a decoder that learnt to reconstruct images"
+        return learnt(self.encoder)
 
     def caveats(self) -> list[str]:
         seen = "of freshly binarised images" if self.likelihood_name == "bernoulli" else "of grey values"
+        if not self.encoder.takes_pixels:
+            seen = "of a density of standardised inputs"
+        one = a(self.encoder.input_shape)
         return [
-            "How well images are reconstructed does not say how well the codes tell classes apart.",
-            f"Nats are {seen} under a {self.likelihood_name} likelihood, with {self.drawn} an image.",
+            caveat(self.encoder),
+            f"Nats are {seen} under a {self.likelihood_name} likelihood, with {self.drawn} {one}.",
         ]
 
     def whole_split(self) -> Mapping[str, Metric]:
         return {"active_units": ActiveUnits(self.encoder.latent_dim)}
 
     def observe(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
-        """Return what is modelled, and what the encoder sees, for images in [0, 1]."""
+        """Return what is modelled, and what the encoder sees, for inputs (N, *shape)."""
         return self.likelihood.observe(inputs, generator)
 
-    def observed(self, images: Tensor, generator: torch.Generator, share: Share) -> Tensor:
-        """Return what is modelled of a process's images (B, C, S, S): what is drawn for them, their whole batch has."""
-        return share.part(self.observe(share.of_whole(images), generator))
+    def observed(self, inputs: Tensor, generator: torch.Generator, share: Share) -> Tensor:
+        """Return what is modelled of a process's inputs (B, *shape): what is drawn for them, their whole batch has."""
+        return share.part(self.observe(share.of_whole(inputs), generator))
 
-    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def posterior(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log-variance of q(z | x), (N, latent_dim) each."""
-        features = self.encoder.features(images)
+        features = self.encoder.features(inputs)
         return self.encoder.bottleneck(features), self.log_variance(features).clamp_max(MAX_LOG_VARIANCE)
 
     def nll(self, codes: Tensor, observed: Tensor, margin: int) -> Tensor:
-        """Return -log p(observed | code) of each image, (N,), in nats, on what is inside the margin."""
-        return self.likelihood.nll(content(self.decoder(codes), margin), content(observed, margin))
+        """Return -log p(observed | code) of each, (N,), in nats, on what is inside the margin.
 
-    def reconstruct(self, images: Tensor) -> Tensor:
-        """Map (N, C, S, S) in [0, 1] to pixel means decoded from mu, of the same shape and range."""
-        return self.decode(self.encoder(images))
+        A density of inputs as they are would be less by the log of each channel's deviation, a value.
+        """
+        logits, observed = content(self.decoder(codes), margin), content(observed, margin)
+        return self.likelihood.nll(logits, observed if self.encoder.takes_pixels else self.encoder.normalise(observed))
+
+    def reconstruct(self, inputs: Tensor) -> Tensor:
+        """Map (N, *shape) to means decoded from mu, of the same shape, unit and range."""
+        return self.decode(self.encoder(inputs))
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Map codes (N, latent_dim) to pixel means (N, C, S, S)."""
-        return self.likelihood.mean(self.decoder(codes))
+        """Map codes (N, latent_dim) to the means of inputs (N, *shape)."""
+        mean = self.likelihood.mean(self.decoder(codes))
+        return mean if self.encoder.takes_pixels else self.encoder.normalise.undone(mean)
 
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
-        """Draw pixel means (count, C, S, S) from the prior."""
+        """Draw means of inputs (count, *shape) from the prior."""
         weight = self.log_variance.weight
         codes = torch.randn(
             count, self.encoder.latent_dim, generator=generator, device=weight.device, dtype=weight.dtype
@@ -139,7 +155,7 @@ class Variational(Pretext):
         return self.decode(codes)
 
     def rates(self) -> Rates:
-        """Train what reads the features with the encoder, and what draws pixels with the decoder."""
+        """Train what reads the features with the encoder, and what draws inputs with the decoder."""
         lr, encoder_lr = self.optimisation.lr, self.optimisation.encoder_lr
         return {
             "encoder": ([*self.encoder.parameters(), *self.log_variance.parameters()], encoder_lr),

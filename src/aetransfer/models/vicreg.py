@@ -1,4 +1,4 @@
-"""VICReg (Bardes et al. 2022): two views of an image are to be alike, numbers to vary, and no two of them together."""
+"""VICReg (Bardes et al. 2022): two views of an input are to be alike, numbers to vary, and no two of them together."""
 
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
@@ -59,7 +59,7 @@ class VICReg(TwoViews):
 def vicreg(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return invariance, variance and covariance of two views' projections (N, D): three scalars.
 
-    The paper's eqs. 1 to 5; variance and covariance are the mean, and the sum, of both views'. 0 for a single image.
+    The paper's eqs. 1 to 5; variance and covariance are the mean, and the sum, of both views'. 0 for a single input.
     """
     invariance = F.mse_loss(first, second)
     if len(first) < 2:

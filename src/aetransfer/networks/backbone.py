@@ -54,7 +54,7 @@ class Torchvision(Backbone):
         from torchvision import models
 
         _check_known(model, models.list_models(module=models), "torchvision.models")
-        channels, *size = input_shape
+        channels, *size = _of_image(input_shape, model)
         settings: dict[str, Any] = {"image_size": size[0]} if model.startswith("vit_") else {}
         if model in ("googlenet", "inception_v3"):
             settings = {"aux_logits": False, "init_weights": True}
@@ -79,7 +79,7 @@ class Timm(Backbone):
         timm = imported_timm()
         # A name may also be a folder, or a repository somewhere: those are not built.
         _check_known(model.partition(".")[0], timm.list_models(), "timm")
-        channels, *size = input_shape
+        channels, *size = _of_image(input_shape, model)
         with _refusals(model, input_shape):
             fixed = timm.get_pretrained_cfg(model).fixed_input_size
             settings = {"img_size": tuple(size)} if fixed else {}
@@ -94,6 +94,15 @@ def imported_timm() -> Any:
     except ImportError as error:
         raise ImportError("timm is not installed: pip install 'aetransfer[timm]'") from error
     return timm
+
+
+def _of_image(shape: Sequence[int], model: str) -> Sequence[int]:
+    """Return the shape of an image. Raises ValueError for another."""
+    if len(shape) != 3:
+        others = {1: "vectors take encoder=mlp", 2: "signals take encoder=conv1d"}
+        mend = others.get(len(shape), "others take encoder=mlp")
+        raise ValueError(f"model={model} takes images, (channels, height, width), not {tuple(shape)}: {mend}")
+    return shape
 
 
 def _check_known(model: str, known: Sequence[str], library: str) -> None:

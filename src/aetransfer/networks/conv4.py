@@ -1,4 +1,4 @@
-"""The article's encoder: 3x3 convolutions of stride 2, flattened, linear to the bottleneck.
+"""The article's encoder: 3x3 convolutions of stride 2, flattened, linear to the bottleneck; over one axis for signals.
 
 Its text names two fully connected layers, its code has one; `hidden` adds them. `kernel_size=4` is for its decoder's
 sake, see there.
@@ -6,11 +6,12 @@ sake, see there.
 
 from collections.abc import Sequence
 from itertools import pairwise
+from math import prod
 from typing import Literal
 
 from torch import Tensor, nn
 
-from aetransfer.networks.decoder import ConvDecoder, halved_sizes, square
+from aetransfer.networks.decoder import ConvDecoder, halved_sizes, layers_for
 from aetransfer.networks.encoder import Encoder
 from aetransfer.networks.initialisation import he_
 
@@ -25,27 +26,30 @@ class Conv4(Encoder):
         latent_dim: int = 128,
         widths: Sequence[int] = (32, 64, 128, 256),
         hidden: Sequence[int] = (),
-        kernel_size: Literal[3, 4] = 3,
+        kernel_size: int = 3,
         batch_norm: bool = False,
         full_size_width: int | None = None,
         init: Literal["he", "torch"] = "he",
     ) -> None:
-        """input_shape: of square images, (channels, S, S). Raises ValueError for others.
+        """input_shape: of images, (channels, height, width), or of signals, (channels, length). Raises ValueError for
+        others.
 
         hidden: widths of fully connected ReLU layers between the flattened maps and the bottleneck.
 
         full_size_width: of the decoder alone, see there.
         """
-        channels, size = square(input_shape)
-        flat = widths[-1] * halved_sizes(size, len(widths), kernel_size)[-1] ** 2
+        layers = layers_for(input_shape)
+        channels, *size = input_shape
+        flat = widths[-1] * prod(halved_sizes(size, len(widths), kernel_size)[-1])
         super().__init__(input_shape=input_shape, latent_dim=latent_dim, num_features=hidden[-1] if hidden else flat)
         self.widths, self.hidden, self.kernel_size = tuple(widths), tuple(hidden), kernel_size
         self.batch_norm, self.full_size_width, self.init = batch_norm, full_size_width, init
         self.convolutions = nn.Sequential()
         for before, after in pairwise([channels, *widths]):
-            self.convolutions.append(nn.Conv2d(before, after, kernel_size, stride=2, padding=1))
+            padding = (kernel_size - 1) // 2
+            self.convolutions.append(layers.convolution(before, after, kernel_size, stride=2, padding=padding))
             if batch_norm:
-                self.convolutions.append(nn.BatchNorm2d(after))
+                self.convolutions.append(layers.batch_norm(after))
             self.convolutions.append(nn.ReLU())
         self.dense = nn.Sequential()
         dims = [flat, *hidden]

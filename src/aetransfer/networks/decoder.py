@@ -1,38 +1,57 @@
-"""From codes back to images: a stride-2 convolutional encoder, mirrored."""
+"""From codes back to inputs: an encoder of stride-2 convolutions, or of fully connected layers, mirrored."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Literal
+from math import prod
+from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
 from aetransfer.networks.initialisation import he_
 
 
-def square(shape: Sequence[int]) -> tuple[int, int]:
-    """Return channels and size of a square image's shape. Raises ValueError for another shape."""
-    match shape:
-        case [channels, height, width] if height == width:
-            return channels, height
-    raise ValueError(f"it takes square images, (channels, S, S), not {tuple(shape)}")
+class Layers(NamedTuple):
+    """What makes the layers of convolutional networks over one axis, or over two."""
+
+    convolution: Callable[..., nn.Module]
+    transposed: Callable[..., nn.Module]
+    batch_norm: Callable[..., nn.Module]
 
 
-def halved_sizes(size: int, halvings: int, kernel_size: int = 3) -> list[int]:
-    """Sizes of a square map before and after each stride-2 convolution of padding 1: [32, 16, 8, 4, 2].
+def layers_for(shape: Sequence[int]) -> Layers:
+    """Return the layers for images or signals. Raises ValueError for another shape."""
+    if len(shape) == 3:
+        return Layers(nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d)
+    if len(shape) == 2:
+        return Layers(nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d)
+    raise ValueError(
+        "it takes images, (channels, height, width), and signals, (channels, length), not "
+        f"{tuple(shape)}: encoder=mlp takes any shape"
+    )
 
-    kernel_size: 3 rounds the half of an odd size up, 4 rounds it down.
+
+def halved(size: int, kernel_size: int) -> int:
+    """Return what a stride-2 convolution of padding (kernel_size - 1) // 2 leaves of an axis.
+
+    An odd kernel rounds the half of an odd size up, an even one rounds it down.
     """
-    sizes = [size]
+    return (size + kernel_size % 2) // 2
+
+
+def halved_sizes(size: Sequence[int], halvings: int, kernel_size: int = 3) -> list[tuple[int, ...]]:
+    """Sizes of a map before and after each convolution: [(32, 32), (16, 16), (8, 8), (4, 4), (2, 2)]."""
+    sizes = [tuple(size)]
     for _ in range(halvings):
-        sizes.append((sizes[-1] + 4 - kernel_size) // 2)
+        sizes.append(tuple(halved(axis, kernel_size) for axis in sizes[-1]))
     return sizes
 
 
 class ConvDecoder(nn.Module):
-    """Codes (N, latent_dim) to logits (N, *output_shape), of square images.
+    """Codes (N, latent_dim) to logits (N, *output_shape), of images or signals.
 
-    It returns logits: what turns them into pixels belongs to the likelihood. Each transposed convolution returns to the
-    very size its mirror image started from (28 comes back as 28, not as 32).
+    It returns logits: what turns them into inputs belongs to the likelihood, or is `Encoder.from_logits`. Each
+    transposed convolution returns to the very size its mirror image started from, along each axis (28 comes back as 28,
+    not as 32).
     """
 
     def __init__(
@@ -42,45 +61,66 @@ class ConvDecoder(nn.Module):
         latent_dim: int,
         widths: Sequence[int] = (32, 64, 128, 256),
         hidden: Sequence[int] = (),
-        kernel_size: Literal[3, 4] = 3,
+        kernel_size: int = 3,
         batch_norm: bool = False,
         full_size_width: int | None = None,
         init: Literal["he", "torch"] = "he",
     ) -> None:
-        """output_shape: (channels, S, S). Raises ValueError for others.
+        """output_shape: (channels, height, width) or (channels, length). Raises ValueError for others.
 
         widths, hidden: the encoder's, from its input on; they are mirrored here.
 
-        full_size_width: that many maps of the image's own size, from which a 3x3 convolution draws the logits. Without
+        full_size_width: that many maps of the input's own size, from which a convolution of 3 draws the logits. Without
         them the last transposed convolution does, from maps of half the size.
 
         kernel_size: of 3 and stride 2, an output pixel is reached from 1, 2 or 4 input pixels by turns, which shows as
-        a checkerboard (Odena et al. 2016); of 4, each is reached from 4.
+        a checkerboard (Odena et al. 2016); of 4, each is reached from 4. So it is with any odd and any even number.
         """
         super().__init__()
-        out_channels, size = square(output_shape)
+        layers = layers_for(output_shape)
+        out_channels, *size = output_shape
         sizes = halved_sizes(size, len(widths), kernel_size)
-        self.smallest = (widths[-1], sizes[-1], sizes[-1])
-        dims = [latent_dim, *reversed(hidden), widths[-1] * sizes[-1] ** 2]
+        self.smallest = (widths[-1], *sizes[-1])
+        dims = [latent_dim, *reversed(hidden), prod(self.smallest)]
         self.dense = nn.Sequential()
         for wide, wider in pairwise(dims):
             self.dense.extend([nn.Linear(wide, wider), nn.ReLU()])
 
         channels = [*reversed(widths), full_size_width or out_channels]
-        targets = list(reversed(sizes))
+        padding = (kernel_size - 1) // 2
         self.upsample = nn.Sequential()
-        for level, (before, after) in enumerate(pairwise(channels)):
-            # A stride of 2 gives 2 s - 1 pixels (kernel 4: 2 s); output padding adds the one that may be missing.
-            extra = targets[level + 1] - (2 * targets[level] + kernel_size - 4)
-            self.upsample.append(nn.ConvTranspose2d(before, after, kernel_size, 2, padding=1, output_padding=extra))
+        for level, ((before, after), (small, large)) in enumerate(
+            zip(pairwise(channels), pairwise(reversed(sizes)), strict=True)
+        ):
+            # A stride of 2 gives 2 s - 1 pixels (an even kernel: 2 s); output padding adds the one that may be missing.
+            extra = tuple(wanted - (2 * given - kernel_size % 2) for given, wanted in zip(small, large, strict=True))
+            self.upsample.append(layers.transposed(before, after, kernel_size, 2, padding, output_padding=extra))
             if level < len(widths) - 1 or full_size_width:
                 if batch_norm:
-                    self.upsample.append(nn.BatchNorm2d(after))
+                    self.upsample.append(layers.batch_norm(after))
                 self.upsample.append(nn.ReLU())
         if full_size_width:
-            self.upsample.append(nn.Conv2d(full_size_width, out_channels, 3, padding=1))
+            self.upsample.append(layers.convolution(full_size_width, out_channels, 3, padding=1))
         if init == "he":
             he_(self)
 
     def forward(self, codes: Tensor) -> Tensor:
         return self.upsample(self.dense(codes).unflatten(1, self.smallest))
+
+
+class MLPDecoder(nn.Module):
+    """Codes (N, latent_dim) to logits (N, *output_shape) of any shape: ReLU layers, and a linear one."""
+
+    def __init__(self, *, output_shape: Sequence[int], latent_dim: int, hidden: Sequence[int] = (256, 256)) -> None:
+        """hidden: the encoder's widths, from its input on; they are mirrored here."""
+        super().__init__()
+        self.output_shape = tuple(output_shape)
+        self.layers = nn.Sequential()
+        dims = [latent_dim, *reversed(hidden)]
+        for before, after in pairwise(dims):
+            self.layers.extend([nn.Linear(before, after), nn.ReLU()])
+        self.layers.append(nn.Linear(dims[-1], prod(output_shape)))
+        he_(self)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        return self.layers(codes).unflatten(1, self.output_shape)

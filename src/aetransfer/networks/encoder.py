@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from aetransfer.networks.decoder import ConvDecoder
+from aetransfer.networks.decoder import ConvDecoder, MLPDecoder
 
 
 class Normalise(nn.Module):
@@ -71,8 +71,12 @@ class Encoder(nn.Module, ABC):
         """Map standardised inputs (N, *input_shape) to (N, num_features)."""
 
     def make_decoder(self) -> nn.Module:
-        """Return a module from codes (N, latent_dim) to logits (N, *input_shape). This one is for square images."""
-        return ConvDecoder(output_shape=self.input_shape, latent_dim=self.latent_dim)
+        """Return a module from codes (N, latent_dim) to logits (N, *input_shape).
+
+        This one has convolutions for images and signals, and fully connected layers for any other shape.
+        """
+        kind = ConvDecoder if len(self.input_shape) in (2, 3) else MLPDecoder
+        return kind(output_shape=self.input_shape, latent_dim=self.latent_dim)
 
     def layers_from_input(self) -> list[list[nn.Module]]:
         """List the layers, the bottleneck last; unless overridden, every module with parameters of its own is one.

@@ -1,5 +1,7 @@
 """He initialisation, for transposed convolutions too."""
 
+from math import prod
+
 from torch import nn
 
 
@@ -7,14 +9,13 @@ def he_(network: nn.Module) -> None:
     """Draw every weight from N(0, 2 / fan_in), zero every bias, in place (He et al. 2015, eq. 10).
 
     An output pixel of a transposed convolution sums in_channels * k^2 / stride^2 products, so that is its fan-in;
-    torch's own `kaiming_normal_` takes out_channels * k^2 there.
+    torch's own `kaiming_normal_` takes out_channels * k^2 there. Of a signal, k and stride count once.
     """
     for layer in network.modules():
-        if isinstance(layer, nn.ConvTranspose2d):
-            kernel, stride = layer.kernel_size, layer.stride
-            fan_in = layer.in_channels * kernel[0] * kernel[1] / (stride[0] * stride[1])
+        if isinstance(layer, nn.ConvTranspose1d | nn.ConvTranspose2d):
+            fan_in = layer.in_channels * prod(layer.kernel_size) / prod(layer.stride)
             nn.init.normal_(layer.weight, std=(2 / fan_in) ** 0.5)
-        elif isinstance(layer, nn.Conv2d | nn.Linear):
+        elif isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
         else:
             continue
