@@ -18,8 +18,13 @@ from aetransfer.errors import UserError
 # Groups of which several files make sense together: logger=[csv,tensorboard].
 COMBINED = ("callbacks", "logger", "evaluation", "metrics", "experiment", "debug", "augment")
 OPTIONAL = ("pretrain", "sweep", *COMBINED)
-# What the command line calls a group of the data, and how Hydra has it.
-OF_DATA = {"augment": "augment@data.augment", "pretrain.augment": "augment@pretrain.data.augment"}
+# What the command line calls the transforms of training data, and those that make views, and how Hydra has it.
+TRANSFORMS = {
+    "augment": "augment@data.augment",
+    "pretrain.augment": "augment@pretrain.data.augment",
+    "views": "augment@model.views",
+    "pretrain.views": "augment@pretrain.model.views",
+}
 MODEL = "model"
 
 # The names that a group can be set to.
@@ -101,12 +106,13 @@ def with_source_chosen(word: str, options: Options = choices_of) -> list[str]:
     """Let `pretrain=NAME` stand for choosing the pretraining's model, `pretrain=PATH` for a finished one, and
     `pretrain=timm` for what timm has.
 
-    Likewise `augment=NAME` and `pretrain.augment=NAME` for those of the data. Raises UserError for a key of an earlier
+    Likewise `augment=NAME` and `pretrain.augment=NAME` for those of the data, `views=NAME` and `pretrain.views=NAME` for
+    those of a model that learns from views. Raises UserError for a key of an earlier
     version.
     """
     key, _, value = word.partition("=")
-    if key in OF_DATA:
-        return [f"{OF_DATA[key]}={value}"]
+    if key in TRANSFORMS:
+        return [f"{TRANSFORMS[key]}={value}"]
     if (moved := moved_augment(word)) is not None:
         raise UserError(f"{moved}.")
     if key != "pretrain" or not value:

@@ -51,7 +51,7 @@ Role = Literal[
 OWN: dict[Role, tuple[str, ...]] = {
     "encoder": ("aetransfer.networks",),
     "reader": ("aetransfer.data",),
-    "augmentation": ("aetransfer.data.augmentation", "aetransfer.data.mixing"),
+    "augmentation": ("aetransfer.data.augmentation", "aetransfer.data.float_augmentation", "aetransfer.data.mixing"),
     "model": ("aetransfer.models",),
     "head": ("aetransfer.networks",),
     "arm": ("aetransfer.transfer.arms",),

@@ -229,6 +229,7 @@ def _known(config_name: str) -> list[str]:
     names = [*groups_of(config_name), *_keys_of_model(SCHEMAS[config_name])]
     if config_name == "train":
         names += ["data@pretrain.data", "model@pretrain", "optimizer@pretrain.optimizer", "pretrain.augment"]
+        names += ["views", "pretrain.views"]
     for keys in _keys_of_files(config_name).values():
         names += keys
     # A declared pretraining takes the transfer's encoder.

@@ -1,4 +1,4 @@
-"""Random changes of inputs: drawn per example on the CPU, applied to a batch on its device.
+"""Random changes of images: drawn per example on the CPU, applied to a batch on its device.
 
 A transform says how many uniform numbers it needs for an example, and is handed them. So it draws nothing itself, and
 what it does is the same on any device, on any number of processes and after a resume.
@@ -20,9 +20,14 @@ YIQ = torch.tensor([LUMA, (0.596, -0.274, -0.322), (0.211, -0.523, 0.312)])
 
 
 class Augmentation(ABC):
-    """A random change of a batch of inputs. numbers: how many it needs for each example."""
+    """A random change of a batch of inputs. numbers: how many it needs for each example.
+
+    takes: of which inputs it is, anything else is refused: pixels (images in [0, 1]), images (of floats of any range),
+    signals, vectors; None for all.
+    """
 
     numbers: ClassVar[int]
+    takes: ClassVar[tuple[str, ...] | None] = None
 
     @abstractmethod
     def __call__(self, inputs: Tensor, drawn: Tensor) -> Tensor:
@@ -37,6 +42,7 @@ class Crop(Augmentation):
     """A window of the image's size, anywhere in the image with `padding` black pixels on each side."""
 
     numbers = 2
+    takes: ClassVar = ("pixels", "images")
 
     def __init__(self, padding: Margin = 4) -> None:
         self.padding = padding
@@ -55,6 +61,7 @@ class Flip(Augmentation):
     """Left and right change places in a `share` of the images."""
 
     numbers = 1
+    takes: ClassVar = ("pixels", "images")
 
     def __init__(self, share: NonNegativeFloat = 0.5) -> None:
         self.share = share
@@ -70,6 +77,7 @@ class ResizedCrop(Augmentation):
     """
 
     numbers = 4
+    takes: ClassVar = ("pixels", "images")
 
     def __init__(self, smallest: PositiveFloat = 0.2) -> None:
         if smallest > 1:
@@ -98,6 +106,7 @@ class Colour(Augmentation):
     """
 
     numbers = 5
+    takes: ClassVar = ("pixels",)
 
     def __init__(self, strength: NonNegativeFloat = 0.4, share: NonNegativeFloat = 0.8) -> None:
         self.strength, self.share = strength, share
@@ -119,6 +128,7 @@ class Grey(Augmentation):
     """A `share` of the colour images lose their colours."""
 
     numbers = 1
+    takes: ClassVar = ("pixels",)
 
     def __init__(self, share: NonNegativeFloat = 0.2) -> None:
         self.share = share
@@ -134,6 +144,7 @@ class Blur(Augmentation):
     """A Gaussian blur of a `share` of the images, of a deviation from `smallest` to `largest` pixels."""
 
     numbers = 2
+    takes: ClassVar = ("pixels", "images")
 
     def __init__(
         self, share: NonNegativeFloat = 0.5, smallest: PositiveFloat = 0.1, largest: PositiveFloat = 1.0
@@ -163,6 +174,7 @@ class Erasing(Augmentation):
     """
 
     numbers = 5
+    takes: ClassVar = ("pixels", "images")
 
     def __init__(
         self, share: NonNegativeFloat = 0.5, smallest: PositiveFloat = 0.02, largest: PositiveFloat = 0.33

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from aetransfer.data.augmentation import Augmentation, Crop, Flip
 from aetransfer.data.draws import Draws
+from aetransfer.data.float_augmentation import Standardised, told
 from aetransfer.data.mixing import Mix
 from aetransfer.data.seeds import mixed_seed
 from aetransfer.errors import UserError
@@ -135,6 +136,15 @@ class Augment:
         """Return mixed inputs, and the share of each example's own target (B,). drawn: (B, N)."""
         assert self.mix is not None
         return self.mix(inputs, partners, drawn[:, self._unmixed :])
+
+    @property
+    def needs_statistics(self) -> bool:
+        """Whether one of them has to know the training data's statistics."""
+        return any(isinstance(each, Standardised) for each in self.transforms)
+
+    def know(self, mean: Tensor, deviation: Tensor) -> None:
+        """Take the training data's statistics, (C, 1, ...) each."""
+        told(self.transforms, mean, deviation)
 
     @property
     def _unmixed(self) -> int:

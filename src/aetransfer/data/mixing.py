@@ -22,9 +22,12 @@ class Mixed(NamedTuple):
 
 
 class Mix(ABC):
-    """How examples are mixed with their partners. numbers: how many it needs for each example."""
+    """How examples are mixed with their partners. numbers: how many it needs for each example. takes: as of an
+    `aetransfer.data.augmentation.Augmentation`.
+    """
 
     numbers: ClassVar[int]
+    takes: ClassVar[tuple[str, ...] | None] = None
 
     @abstractmethod
     def __call__(self, inputs: Tensor, partners: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
@@ -49,25 +52,27 @@ class Mixup(Mix):
 
 
 class CutMix(Mix):
-    """A rectangle of each image becomes its partner's (Yun et al. 2019).
+    """A rectangle of each image becomes its partner's (Yun et al. 2019); of a signal, a stretch.
 
     It has the image's ratio of sides, its middle is anywhere. alpha: the share that is left, before what of the
     rectangle is beyond the edges, is drawn from Beta(alpha, alpha).
     """
 
     numbers = 3
+    takes: ClassVar = ("pixels", "images", "signals")
 
     def __init__(self, alpha: PositiveFloat = 1.0) -> None:
         self.alpha = alpha
 
     def __call__(self, inputs: Tensor, partners: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
-        half = (1 - beta(drawn[:, 0], self.alpha)).sqrt().unsqueeze(1) / 2
-        rows, columns = (
+        sides = inputs.shape[2:]
+        half = ((1 - beta(drawn[:, 0], self.alpha)) ** (1 / len(sides))).unsqueeze(1) / 2
+        along = [
             ((torch.arange(side) + 0.5) / side - drawn[:, place].unsqueeze(1)).abs() < half
-            for place, side in ((1, inputs.shape[-2]), (2, inputs.shape[-1]))
-        )
-        cut = rows.unsqueeze(2) & columns.unsqueeze(1)
-        share = 1 - cut.float().mean((1, 2))
+            for place, side in enumerate(sides, 1)
+        ]
+        cut = along[0] if len(along) == 1 else along[0].unsqueeze(2) & along[1].unsqueeze(1)
+        share = 1 - cut.float().flatten(1).mean(1)
         return torch.where(cut.unsqueeze(1).to(inputs.device), partners, inputs), share.to(inputs)
 
 

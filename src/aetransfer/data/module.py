@@ -412,6 +412,9 @@ class DataModule(LightningDataModule):
 
     def _loader(self, part: Part, shuffle: bool) -> Loader:
         trainer = self.trainer
+        if shuffle and self.augment.needs_statistics:
+            one_a_channel = (-1, *(1 for _ in self.shape[1:]))
+            self.augment.know(*(each.view(one_a_channel) for each in self.statistics()))
         assert trainer is not None, "loaders belong to a Trainer, whose device and ranks they serve"
         source = self._examples(part)
         positions = self._positions[part]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from aetransfer.config.shapes import one_of
 from aetransfer.data.augmented import Transform, view_of
 from aetransfer.data.batches import Batch
+from aetransfer.data.float_augmentation import told
 from aetransfer.models.base import Pretext
 from aetransfer.networks.encoder import Encoder
 
@@ -35,6 +36,7 @@ class TwoViews(Pretext):
     def projected(self, batch: Batch) -> Tensor:
         """Return the projections of two views of each input, the first ones before the second: (2 B, projection)."""
         assert batch.draws is not None
+        told(self.views, self.encoder.normalise.mean, self.encoder.normalise.deviation)
         views = torch.cat([view_of(batch.inputs, self.views, batch.draws) for _ in range(2)])
         projected: Tensor = self.projection(self.encoder.features(views))
         return projected

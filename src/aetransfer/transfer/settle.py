@@ -6,7 +6,17 @@ architecture replaces the config's. Two configs that mean the same job settle to
 
 from typing import Any, TypeVar
 
-from aetransfer.config.instantiate import TIMM, Role, can_do, check_allow, check_node, is_mix, kind_of, learns_mixed
+from aetransfer.config.instantiate import (
+    TIMM,
+    Role,
+    can_do,
+    check_allow,
+    check_node,
+    is_mix,
+    kind_of,
+    learns_mixed,
+    said_by,
+)
 from aetransfer.config.measures import check_needs, chosen, needs_of
 from aetransfer.config.nodes import ModelNode, Node
 from aetransfer.config.schema import (
@@ -21,7 +31,7 @@ from aetransfer.config.schema import (
     Training,
     Transfer,
 )
-from aetransfer.config.shapes import of_shape
+from aetransfer.config.shapes import noun_of, of_shape
 from aetransfer.config.signatures import GIVEN_LATER, parameters_of
 from aetransfer.errors import UserError
 from aetransfer.models.facts import capabilities_in
@@ -30,6 +40,11 @@ from aetransfer.transfer.foreign import check_ending, is_foreign, settled
 
 SIZES_OF_BOTH = "set pretrain.data.pad or data.pad so that both agree"
 SIZE_OF_DATA = "set data.pad or data.image_size to fit"
+# What changes each kind of input, of the program's own files, in training and for the views of a pretext.
+FITTING = {
+    "augment": {"pixels": "crop_flip", "images": "flip", "signals": "signal", "vectors": "vector_views"},
+    "views": {"pixels": "simclr", "images": "image_views", "signals": "signal_views", "vectors": "vector_views"},
+}
 ONLY_TRANSFER = ("transfer", "head", "pretrain", "metrics")
 # As configs/transfer/scratch.yaml has it.
 SCRATCH = Transfer(name="scratch", weights="fresh", encoder="trained")
@@ -47,10 +62,10 @@ def settle(job: Job, overrides: list[str]) -> Job:
     settled = _settle(job, overrides)
     for node, role, place in _nodes(settled):
         check_node(node, role, settled.allow, GIVEN_LATER.get(role, ()), place)
-        if isinstance(node, ModelNode):
-            _check_views(node, settled.allow)
     for prefix, stage in _stages(settled):
+        _check_views(prefix, stage.model, settled.allow)
         _check_mixes(prefix, stage, settled.allow)
+        _check_takes(prefix, stage, settled.allow)
     _check_transplant(settled)
     methods = can_do(settled.model.target, settled.allow)
     can = None if methods is None else capabilities_in(methods)
@@ -166,11 +181,11 @@ def _nodes(job: Job) -> list[tuple[Node, Role, str | None]]:
     return [*nodes, *((node, "logger", None) for node in job.logger.values() if node is not None)]
 
 
-def _check_views(model: ModelNode, allow: list[str]) -> None:
+def _check_views(prefix: str, model: ModelNode, allow: list[str]) -> None:
     takes = parameters_of(model.target, allow)
     if takes and ("views" in takes) != bool(model.views):
         how = (
-            "asks for views: choose augment@model.views=simclr"
+            f"asks for views: choose {prefix}views=simclr, or signal_views or vector_views for such inputs"
             if "views" in takes
             else "takes no views: leave them out"
         )
@@ -200,6 +215,25 @@ def _check_mixes(prefix: str, stage: Job | Pretraining, allow: list[str]) -> Non
                     f"{key} mixes the targets of examples, and model={stage.model.name} does not say that it learns "
                     "from such: leave it out, or let its loss be batch.over_targets and set mixes = True."
                 )
+
+
+def _check_takes(prefix: str, stage: Job | Pretraining, allow: list[str]) -> None:
+    """Raise UserError for a transform of other inputs than the data have, as far as both are known."""
+    data = stage.data
+    if data.input_shape is None:
+        return
+    noun = noun_of(data.input_shape)
+    inputs = "pixels" if noun == "images" and not data.floats else noun
+    for place, transforms in (("augment", data.augment), ("views", stage.model.views or {})):
+        for name, node in transforms.items():
+            takes = None if node is None else said_by(node.target, "takes", allow)
+            if not isinstance(takes, tuple | list) or inputs in takes:
+                continue
+            key = f"{prefix}{'data.augment' if place == 'augment' else 'model.views'}.{name}"
+            fits = FITTING[place].get(inputs)
+            mend = f"choose {prefix}{place}={fits}" if fits else "leave it out"
+            what = {"pixels": "8-bit images", "images": "images of floats"}.get(inputs, inputs)
+            raise UserError(f"{key} is not for {what}, and {data.name} has {what}: {mend}.")
 
 
 def _check_transplant(job: Job) -> None:
@@ -259,6 +293,8 @@ def _check_taken(job: Job, data: Data, key: str) -> None:
 
 def check_found(job: Job) -> None:
     """Check of a settled job what only the data say, once they were looked at. Raises UserError as `settle`."""
+    for prefix, stage in _stages(job):
+        _check_takes(prefix, stage, job.allow)
     described = None
     if isinstance(job.pretrain, GivenEncoder) and not is_foreign(job.pretrain.path):
         described = None if job.pretrain.path == WEIGHTS_OF_TIMM else read_description(job.pretrain.path)
