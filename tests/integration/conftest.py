@@ -29,7 +29,10 @@ TINY = (
 TINY_PRETRAINING = ("data=digits", "encoder.widths=[4,8,8,8]", "encoder.latent_dim=8", "trainer.max_epochs=2")
 
 # As sentences name them.
-DATA_SETS = "cifar10, cifar100, digits, fashion_mnist, image_folder, mnist, photo_digits"
+DATA_SETS = (
+    "arrays, breast_cancer, cifar10, cifar100, diabetes, digits, fashion_mnist, image_folder, mnist, mnist1d, "
+    "photo_digits, timeseries"
+)
 ALLOWED = {"encoder": "aetransfer.networks", "reader": "aetransfer.data"}
 
 

@@ -27,7 +27,7 @@ def places_of(names: Sequence[str], known: Sequence[str], mapping: Mapping[str, 
     mapping = dict(zip(_composed(mapping), _composed(mapping.values()), strict=True))
     for name in mapping:
         if name not in names:
-            raise UserError(f"classes: {data} has no class {name}{_near(name, names)}, it has {listed(names)}.")
+            raise UserError(f"classes: {data} has no class {name}{near(name, names)}, it has {listed(names)}.")
     called = [mapping.get(name, name) for name in names]
     if unknown := [name for name in called if name not in known]:
         # Letters that are alike would suggest bright for light: only what is the same word is filled in.
@@ -44,13 +44,13 @@ def check_mapped(mapping: Mapping[str, str], known: Sequence[str]) -> None:
     """Raise UserError for a mapping to a class that is none of the run's, `known`."""
     for name in _composed(mapping.values()):
         if name not in _composed(known):
-            raise UserError(f"classes: the run has no class {name}{_near(name, known)}, it has {listed(known)}.")
+            raise UserError(f"classes: the run has no class {name}{near(name, known)}, it has {listed(known)}.")
 
 
-def listed(names: Collection[str]) -> str:
-    """Write names one after another, and of many the first ones and how many there are."""
+def listed(names: Collection[str], what: str = "classes") -> str:
+    """Write names one after another, and of many the first ones and how many of `what` there are."""
     shown = ", ".join(list(names)[:MOST_LISTED])
-    return shown if len(names) <= MOST_LISTED else f"{shown}, ... ({len(names)} classes)"
+    return shown if len(names) <= MOST_LISTED else f"{shown}, ... ({len(names):,} {what})"
 
 
 def as_word(mapping: Mapping[str, str]) -> str:
@@ -70,6 +70,7 @@ def _word(name: str) -> str:
     return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
-def _near(name: str, names: Sequence[str]) -> str:
+def near(name: str, names: Sequence[str]) -> str:
+    """Ask in brackets whether the name that is most like this one is meant; empty where none is like it."""
     found = difflib.get_close_matches(name, names, n=1)
     return f" (did you mean {found[0]})" if found else ""

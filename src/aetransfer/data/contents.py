@@ -128,8 +128,7 @@ def files_of_reader(reader: Mapping[str, Any], data_dir: Path) -> ImageFiles | N
     """Return the files that a reader reads; None where they are not there. Raises UserError as `files_of`."""
     try:
         if is_ours(reader):
-            root, labels = Path(str(reader.get("root", ""))), reader.get("labels")
-            return files_of(str(reader["_target_"]), root, labels)
+            return files_of(reader)
         return _files_named(reader, data_dir)
     except OSError as error:
         raise _unreadable(str(error.filename), error) from error

@@ -1,7 +1,7 @@
 """Which files the program's own readers read. Nothing here imports torch."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from aetransfer.data.image_files import ImageFiles
 
 IDX_PREFIX = {"train": "train", "test": "t10k"}
 IDX_FILES = tuple(f"{prefix}-{kind}-ubyte" for prefix in IDX_PREFIX.values() for kind in ("images-idx3", "labels-idx1"))
+TIMESERIES = (".ts", ".ts.gz", ".tsv", ".tsv.gz")
 CIFAR10, CIFAR100, CIFAR10_CLASS_FOLDERS = "cifar-10-batches-py", "cifar-100-python", "cifar10"
 
 
@@ -18,14 +19,16 @@ def find_idx(folder: Path, name: str, *, gz_first: bool) -> Path | None:
     return next((folder / each for each in names if (folder / each).is_file()), None)
 
 
-def files_of(reader: str, root: Path, labels: Any = None) -> ImageFiles | None:
-    """Return the files that one of our readers reads, each by its path below `root`.
+def files_of(reader: Mapping[str, Any]) -> ImageFiles | None:
+    """Return the files that one of our readers reads, each by its path below its root.
 
-    reader: its `_target_`. labels: its key of that name. A .gz is named as what it unpacks to. Empty for images that
-    come with a package. None where the files are not there, or not all of them. Raises UserError for a folder that is
-    no data set.
+    reader: its node. A .gz is named as what it unpacks to. Empty for data that come with a package. None where the
+    files are not there, or not all of them. Raises UserError for a folder that is no data set.
     """
-    match reader.rpartition(".")[2]:
+    if "root" in reader and reader["root"] is None:
+        return None
+    root, labels = Path(str(reader.get("root", ""))), reader.get("labels")
+    match str(reader["_target_"]).rpartition(".")[2]:
         case "read_mnist":
             return _idx(root, "MNIST", gz_first=False)
         case "read_fashion_mnist":
@@ -40,7 +43,39 @@ def files_of(reader: str, root: Path, labels: Any = None) -> ImageFiles | None:
         case "read_folder":
             # Whether there may be no labels, where nothing is said of them, depends on the stage; the files don't.
             return _image_folder(root, labels or "inferred")
+        case "read_arrays":
+            return files_of_arrays(root) or None
+        case "read_timeseries":
+            return files_of_timeseries(root, str(reader.get("table"))) or None
     return ImageFiles()
+
+
+def files_of_arrays(root: Path) -> ImageFiles:
+    """Return a file, or the .npy files of a folder; none where it is not there."""
+    files = ImageFiles()
+    if root.is_file():
+        files.add_file(root.name, str(root))
+    for path in sorted(root.glob("*.npy")) if root.is_dir() else ():
+        if not path.name.startswith("."):
+            files.add_file(path.name, str(path))
+    return files
+
+
+def files_of_timeseries(root: Path, table: str) -> ImageFiles:
+    """Return the training and the test file of a set of UCR or UEA; none where one is not there."""
+    files = ImageFiles()
+    for part in ("TRAIN", "TEST"):
+        path = find_timeseries(root, table, part)
+        if path is None:
+            return ImageFiles()
+        files.add_file(path.name.removesuffix(".gz"), str(path))
+    return files
+
+
+def find_timeseries(root: Path, table: str, part: str) -> Path | None:
+    """Return a file DIR/NAME_TRAIN.ts, DIR/NAME/NAME_TRAIN.ts, or one of the other endings that there are."""
+    places = (folder / f"{table}_{part}{ending}" for folder in (root, root / table) for ending in TIMESERIES)
+    return next((path for path in places if path.is_file()), None)
 
 
 def files_below(folder: Path) -> Iterator[Path]:

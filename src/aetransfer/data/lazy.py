@@ -1,0 +1,175 @@
+"""Arrays that are made example by example: in memory, or, where that is much, once in a file of the cache."""
+
+import hashlib
+import logging
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from aetransfer.errors import UserError
+from aetransfer.runs.files import replacing
+
+log = logging.getLogger(__name__)
+
+# More bytes than these are not made in memory.
+MUCH = 1 << 28
+# Of what is made at a time.
+CHUNK = 1 << 24
+
+
+@dataclass(frozen=True)
+class Lazy:
+    """shape: (N, ...). take: gives the examples at positions (B,) int64 as (B, ...) of the dtype. made: all of them as
+    they are, where nothing has to be made: an array in memory, or a memory map.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    take: Callable[[np.ndarray], np.ndarray]
+    made: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def chunks(self) -> Iterator[np.ndarray]:
+        rows = max(1, CHUNK * len(self) // max(1, self.nbytes))
+        for start in range(0, len(self), rows):
+            yield self.take(np.arange(start, min(start + rows, len(self))))
+
+
+class Cache(NamedTuple):
+    """Where an array is kept. folder: of all caches. made_from: digits of where its files lie and how they are read;
+    state: digits of what the files are, by size and time.
+    """
+
+    folder: Path
+    made_from: str
+    state: str
+
+    @classmethod
+    def of(cls, base: Path, state: str, keys: object, cache_dir: str) -> "Cache":
+        made_from = hashlib.sha256(os.fsencode(f"{base.absolute()}\0{keys!r}")).hexdigest()[:12]
+        return cls(Path(cache_dir), made_from, state)
+
+    def path(self, what: str) -> Path:
+        return self.folder / f"arrays-{self.made_from}-{what}-{self.state}.npy"
+
+
+def of_array(array: np.ndarray) -> Lazy:
+    return Lazy(array.shape, array.dtype, lambda rows: array[rows], made=array)
+
+
+def chosen(lazy: Lazy, rows: np.ndarray) -> Lazy:
+    """Return the examples at positions (M,) int64."""
+    if len(rows) == len(lazy) and (rows == np.arange(len(lazy))).all():
+        return lazy
+    return Lazy((len(rows), *lazy.shape[1:]), lazy.dtype, lambda some: lazy.take(rows[some]))
+
+
+def joined(parts: Sequence[Lazy]) -> Lazy:
+    """Return parts of one shape, one behind another."""
+    if len(parts) == 1:
+        return parts[0]
+    ends = np.cumsum([len(part) for part in parts])
+
+    def take(rows: np.ndarray) -> np.ndarray:
+        taken = np.empty((len(rows), *parts[0].shape[1:]), parts[0].dtype)
+        for part, end in zip(parts, ends, strict=True):
+            among = (rows < end) & (rows >= end - len(part))
+            if among.any():
+                taken[among] = part.take(rows[among] - (end - len(part)))
+        return taken
+
+    return Lazy((int(ends[-1]), *parts[0].shape[1:]), parts[0].dtype, take)
+
+
+def materialised(lazy: Lazy, what: str, cache: Cache) -> np.ndarray:
+    """Make all examples, as (N, ...) that may be a memory map. what: the part that they are, as files and sentences
+    call it.
+
+    Raises UserError for a value that is no number, and where the cache can't be written.
+    """
+    if lazy.made is not None:
+        for start, chunk in _counted(lazy):
+            _check_finite(chunk, start, what)
+        return lazy.made
+    if lazy.nbytes <= MUCH:
+        made = np.empty(lazy.shape, lazy.dtype)
+        for start, chunk in _counted(lazy):
+            _check_finite(chunk, start, what)
+            made[start : start + len(chunk)] = chunk
+        return made
+    path = cache.path(what)
+    mapped = _mapped(path, lazy)
+    if mapped is None:
+        log.info("Writing %s examples, %.1f GB, to %s", what, lazy.nbytes / 1e9, path)
+        write(path, lazy, what)
+        for other in cache.folder.glob(f"arrays-{cache.made_from}-{what}-*.npy"):
+            if other != path:
+                other.unlink(missing_ok=True)
+        mapped = _mapped(path, lazy)
+        assert mapped is not None, path
+    return mapped
+
+
+def _counted(lazy: Lazy) -> Iterator[tuple[int, np.ndarray]]:
+    start = 0
+    for chunk in lazy.chunks():
+        yield start, chunk
+        start += len(chunk)
+
+
+def _check_finite(chunk: np.ndarray, start: int, what: str) -> None:
+    if chunk.dtype.kind != "f" or np.isfinite(chunk).all():
+        return
+    wrong = ~np.isfinite(chunk).reshape(len(chunk), -1).all(1)
+    raise UserError(
+        f"The inputs of {what} example {start + int(wrong.argmax()):,} (the first is 0) have NaN or infinite values, "
+        "or values beyond float32: leave such examples out, or put numbers in their place."
+    )
+
+
+def write(path: Path, lazy: Lazy, what: str) -> None:
+    """Write what is made into a .npy file, all of it or nothing."""
+    header = {"descr": lazy.dtype.str, "fortran_order": False, "shape": lazy.shape}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Not memory-mapped: a disk that becomes full would end the process with SIGBUS.
+        with replacing(path) as partial, partial.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for start, chunk in _counted(lazy):
+                _check_finite(chunk, start, what)
+                file.write(np.ascontiguousarray(chunk).data)
+    except OSError as error:
+        raise unwritable(path, lazy.nbytes, error) from error
+
+
+def unwritable(path: Path, size: int, error: OSError) -> UserError:
+    return UserError(
+        f"{path} can't be written ({error.strerror}), it takes {size:,} bytes: make room or let it be written, or set "
+        "paths.cache_dir to another folder."
+    )
+
+
+def _mapped(path: Path, lazy: Lazy) -> np.ndarray | None:
+    """Map a cache, copy-on-write: torch wants a writable array, and nobody may change the file."""
+    if not path.is_file():
+        return None
+    try:
+        array = np.lib.format.open_memmap(path, mode="c")
+    except (ValueError, OSError, EOFError) as error:
+        log.warning("%s is damaged and written again: %s", path, error)
+        return None
+    if array.dtype != lazy.dtype or array.shape != lazy.shape or not array.flags.c_contiguous:
+        log.warning("%s is not the cache of these examples and written again.", path)
+        return None
+    return array

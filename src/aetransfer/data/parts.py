@@ -1,0 +1,160 @@
+"""From the parts of a data set, as files have them, to the `Examples` of a split: what all readers of arrays share."""
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import torch
+
+from aetransfer.data.examples import Examples, Split
+from aetransfer.data.lazy import MUCH, Cache, Lazy, joined, materialised
+from aetransfer.data.meaning import Kind, PartName, meant
+from aetransfer.errors import UserError
+
+# What splits are called, in columns and in the names of arrays.
+CALLED: dict[str, PartName] = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """inputs: (N, *shape), uint8 or float32. targets: (N,) or (N, T) as the files have them. groups: (N,) likewise."""
+
+    inputs: Lazy
+    targets: np.ndarray | None = None
+    groups: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Description:
+    """What is said of all parts. at: where they lie. targets: what these are called, for sentences; kind, names,
+    columns: see `meant`. grouped_by: what a group is, in a word. notes: as of `Examples`.
+    """
+
+    at: str
+    targets: str = ""
+    kind: Kind | None = None
+    names: Sequence[str] = ()
+    columns: Sequence[str] = ()
+    grouped_by: str = "group"
+    notes: Sequence[str] = ()
+
+
+def examples_of(parts: Mapping[PartName, Part], split: Split, described: Description, cache: Cache) -> Examples:
+    """Return a split; val is behind train, as its `validation`.
+
+    Raises UserError for parts of different shapes, a group in two parts, a class without training examples, values that
+    are no numbers, and a test split that is not there.
+    """
+    at = described.at
+    if "train" not in parts:
+        raise UserError(f"{at} has no training examples, only {' and '.join(parts)}: add them.")
+    if split == "test" and "test" not in parts:
+        raise UserError(f"{at} has no test split: choose another split.")
+    order: list[PartName] = [name for name in ("train", "val", "test") if name in parts]
+    _check_alike(parts, order, at)
+    notes = list(described.notes)
+    targets, names = None, tuple[str, ...]()
+    if parts["train"].targets is not None:
+        given = {name: values for name in order if (values := parts[name].targets) is not None}
+        found = meant(described.targets, given, described.kind, described.names, described.columns)
+        targets, names = found.targets, found.names
+        notes += [found.note] if found.note else []
+    groups = _numbered(parts, order, described.grouped_by, at)
+    # What is wrong with the test examples is better known now than after the training.
+    of_split: dict[Split, list[PartName]] = {"train": [name for name in order if name != "test"], "test": ["test"]}
+    made = {
+        name: materialised(joined([parts[part].inputs for part in among]), name, cache)
+        for name, among in of_split.items()
+        if all(part in parts for part in among)
+    }
+    count = len(parts["train"].inputs)
+    if split == "train":
+        sides = {"training": made["train"][:count], "validation": made["train"][count:], "test": made.get("test")}
+        notes += _duplicates({name: side for name, side in sides.items() if side is not None and len(side)})
+    inputs, among = made[split], of_split[split]
+    return Examples(
+        torch.from_numpy(inputs),
+        None if targets is None else torch.from_numpy(np.concatenate([targets[part] for part in among])),
+        None if groups is None else torch.from_numpy(np.concatenate([groups[part] for part in among])),
+        names,
+        described.grouped_by,
+        notes=tuple(notes),
+        validation=torch.arange(count, len(inputs)) if split == "train" and "val" in parts else None,
+        has_test="test" in parts,
+    )
+
+
+def _check_alike(parts: Mapping[PartName, Part], order: Sequence[PartName], at: str) -> None:
+    first = parts["train"].inputs
+    for name in order:
+        part = parts[name]
+        if not len(part.inputs):
+            raise UserError(f"{at} has no {name} examples: it is empty there.")
+        if part.inputs.shape[1:] != first.shape[1:] or part.inputs.dtype != first.dtype:
+            raise UserError(
+                f"{at}: the {name} inputs are {part.inputs.shape[1:]} of {part.inputs.dtype} each, and the train "
+                f"inputs {first.shape[1:]} of {first.dtype}: give all the same."
+            )
+        if (part.targets is None) != (parts["train"].targets is None):
+            raise UserError(f"{at}: train or {name} has targets and the other has none: give both.")
+        for what, values in (("targets", part.targets), ("groups", part.groups)):
+            if values is not None and len(values) != len(part.inputs):
+                raise UserError(
+                    f"{at} has {len(part.inputs):,} {name} inputs and {len(values):,} {what}: they are mixed up, give "
+                    "one for each."
+                )
+
+
+def _numbered(
+    parts: Mapping[PartName, Part], order: Sequence[PartName], grouped_by: str, at: str
+) -> dict[PartName, np.ndarray] | None:
+    """Number groups by one numbering. Raises UserError for one in two parts, and for a missing value."""
+    given = {name: groups for name in order if (groups := parts[name].groups) is not None}
+    if len(given) < len(order):
+        return None
+    for name, groups in given.items():
+        missing = np.isnan(groups) if groups.dtype.kind == "f" else (groups == "") if groups.dtype.kind == "U" else None
+        if missing is not None and missing.any():
+            raise UserError(f"{at}: {int(missing.sum()):,} {name} examples have no {grouped_by}: fill it in.")
+    for one, other in combinations(order, 2):
+        if len(both := np.intersect1d(given[one], given[other])):
+            raise UserError(
+                f"{at}: {grouped_by} {both[0]} is in {one} and in {other}: give each {grouped_by} to one of them, or "
+                "leave data.groups out."
+            )
+    _, numbers = np.unique(np.concatenate(list(given.values())), return_inverse=True)
+    ends = np.cumsum([len(groups) for groups in given.values()])[:-1]
+    return dict(zip(given, np.split(numbers.astype(np.int64).reshape(-1), ends), strict=True))
+
+
+def _duplicates(sides: Mapping[str, np.ndarray]) -> list[str]:
+    """Say how many examples of one side are in another one too, or, of a single one, are there twice."""
+    if sum(side.nbytes for side in sides.values()) > MUCH:
+        return []
+    seen: dict[str, dict[int, int]] = {}
+    said = []
+    for name, side in sides.items():
+        keys = [zlib.crc32(np.ascontiguousarray(row).data) for row in side]
+        for earlier, known in seen.items():
+            found = [
+                row for row, key in enumerate(keys) if key in known and (sides[earlier][known[key]] == side[row]).all()
+            ]
+            if found:
+                said.append(
+                    f"{len(found):,} of the {len(side):,} {name} examples are {earlier} examples too, such as number "
+                    f"{found[0]:,}: {name} metrics are better for it than they should be."
+                )
+        seen[name] = {key: row for row, key in reversed(list(enumerate(keys)))}
+        again = len(keys) - len(seen[name])
+        if len(sides) == 1 and again:
+            said.append(
+                f"{again:,} of the {len(side):,} examples are there twice: where one of two is tested on, metrics are "
+                "better for it than they should be."
+            )
+    return said
