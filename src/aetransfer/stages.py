@@ -174,7 +174,7 @@ def execute(
         begun = Begun() if source is None else carry_(encoder, source, given)
     model = make_model(job, encoder, outputs, arm, () if arm is None else begun.untrained)
     if isinstance(model, Task):
-        model.learn_from(data.training_targets())
+        _teach(model, data)
     if source is not None and arm is not None:
         log.info("Carried the encoder of %s", source)
     elif source is not None:
@@ -219,8 +219,12 @@ def execute(
         for evaluation in (trainer.validate, trainer.test) if tests else (trainer.validate,):
             # What was sharded once can't be sharded again.
             measured = make_model(job, make_encoder(job), outputs) if is_sharded(trainer) else model
+            if isinstance(measured, Task):
+                measured.names = data.targets.names
             evaluation(measured, datamodule=data, ckpt_path=directory.best, weights_only=True, verbose=False)
             metrics |= metrics_of(trainer.callback_metrics)
+            # What a split lacks is known now.
+            about = measured.facts(job.model.name)
         tested = {name: value for name, value in metrics.items() if name.startswith("test/")}
         for logger in loggers:
             if tested:
@@ -300,11 +304,17 @@ def _rehearse(job: Job) -> None:
     classes = check_classes(job.data, data)
     model = make_model(job, encoder, outputs_of(job, data.targets), arm)
     if isinstance(model, Task):
-        model.learn_from(data.training_targets())
+        _teach(model, data)
     about = model.facts(job.model.name)
     check_measures(measures_of(job.evaluation, job.allow), about, job.data.name, classes)
     _check_training(job, model, data, processes=1)
     make_trainer(job, RunDirectory.of(job), model, Throughput())
+
+
+def _teach(model: Task, data: DataModule) -> None:
+    """Tell a task what it needs to know of its targets before it is trained."""
+    model.names = data.targets.names
+    model.learn_from(data.training_targets())
 
 
 def check_classes(config: Data, data: DataModule) -> int:

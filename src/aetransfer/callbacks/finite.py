@@ -12,8 +12,6 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
-from aetransfer.data.class_names import listed
-from aetransfer.data.module import data_of
 from aetransfer.errors import UserError
 from aetransfer.models.base import Model
 from aetransfer.models.processes import in_any_process
@@ -90,15 +88,8 @@ def _say_what_is_nan(trainer: Trainer, part: Literal["val", "test"]) -> None:
         return
     when = f" after step {trainer.global_step}" if trainer.state.fn == TrainerFn.FITTING else ""
     model = trainer.lightning_module
-    lacks = model.lacks(part) if isinstance(model, Model) else {}
-    for name, classes in lacks.items():
-        log.warning(
-            "NaN%s: %s/%s is a mean over classes, and %s has no example of %s.",
-            when,
-            part,
-            name,
-            part,
-            listed([data_of(trainer).class_names[each] for each in classes]),
-        )
-    if others := [name for name in names if name.partition("/")[2] not in lacks]:
+    because = model.because(part) if isinstance(model, Model) else {}
+    for name, why in because.items():
+        log.warning("NaN%s: %s/%s %s.", when, part, name, why)
+    if others := [name for name in names if name.partition("/")[2] not in because]:
         log.warning("NaN%s: %s. The model's outputs for some images are NaN or infinite.", when, ", ".join(others))

@@ -16,6 +16,8 @@ NEEDS = {
     "sample": "draws samples",
     "posterior": "gives a posterior",
     "classify": "tells classes apart",
+    "regress": "predicts values",
+    "label": "tells which labels are there",
 }
 # What a node without `_target_` is: earlier versions wrote none.
 WITHOUT_TARGET = {

@@ -186,7 +186,7 @@ class MetricNode(Target):
     def _fits_into_memory(self) -> Self:
         # A stranger's run is measured by its own metrics, which keep as much for each class and threshold.
         for key, value in (self.model_extra or {}).items():
-            if key in ("num_classes", "num_labels"):
+            if key in ("num_classes", "num_labels", "num_outputs"):
                 raise ValueError(f"has {key}, which the data say: leave it out")
             if isinstance(value, int) and value > 2**16:
                 raise ValueError(f"has {key}={value}, and should have {2**16} at most")

@@ -27,7 +27,7 @@ GIVEN_LATER = {
 OFFERED = {
     "reader": ("split", "train"),
     "model": ("head", "outputs", "views"),
-    "metric": ("num_classes", "num_labels"),
+    "metric": ("num_classes", "num_labels", "num_outputs"),
     "scheduler": ("total_steps", "T_max", "max_lr", "mode"),
 }
 # Keys of a node that its class is not given: see `aetransfer.config.nodes`.

@@ -60,10 +60,11 @@ class Batch(NamedTuple):
 
     @property
     def main_targets(self) -> Tensor:
-        """The target with the larger share in each example, (B,): what a training accuracy is of."""
+        """The target with the larger share in each example, (B, ...): what a training accuracy is of."""
         if self.mixed is None:
             return self.targets
-        return self.targets.where(self.mixed.share >= 0.5, self.mixed.targets)
+        own = self.mixed.share.view(-1, *[1] * (self.targets.ndim - 1)) >= 0.5
+        return self.targets.where(own, self.mixed.targets)
 
 
 def content(images: Tensor, margin: int) -> Tensor:

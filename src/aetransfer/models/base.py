@@ -6,7 +6,7 @@ equal numbers on any number of processes, resume within an epoch, learning rates
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -15,13 +15,14 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from aetransfer.data.batches import Batch
+from aetransfer.data.class_names import listed
 from aetransfer.data.draws import Draws
 from aetransfer.data.targets import Targets
 from aetransfer.errors import UserError
 from aetransfer.models.capabilities import capabilities_of
 from aetransfer.models.curve import log_step
 from aetransfer.models.facts import ModelFacts, Quantity
-from aetransfer.models.further import Further, FurtherMetric, as_inputs
+from aetransfer.models.further import Further, FurtherMetric, as_inputs, keeps_lists, refusals_of
 from aetransfer.models.length import epochs_of
 from aetransfer.models.metrics import Mean
 from aetransfer.models.optimisation import Optimisation, Rates
@@ -29,6 +30,8 @@ from aetransfer.networks.encoder import Encoder
 from aetransfer.transfer.arms import Arm, rates_of, summary_of, trained_layers
 
 Outputs = dict[str, Tensor]
+# Which of our tasks learns targets of a kind.
+LEARNT_BY = {"classes": "classifier", "values": "regressor", "labels": "multilabel"}
 
 
 class Model(LightningModule, ABC):
@@ -154,10 +157,13 @@ class Model(LightningModule, ABC):
             for _ in range(2)
         )
 
-    def lacks(self, part: Literal["val", "test"]) -> dict[str, list[int]]:
-        """Return the classes without examples in a part, by each metric that is NaN because of them."""
-        metrics = (self.val_metrics if part == "val" else self.test_metrics).by_name()
-        return {name: each.lacks for name, each in metrics.items() if isinstance(each, FurtherMetric) and each.lacks}
+    def metrics_of(self, part: Literal["val", "test"]) -> dict[str, Metric]:
+        """Return what is measured of a part, by name."""
+        return (self.val_metrics if part == "val" else self.test_metrics).by_name()
+
+    def because(self, part: Literal["val", "test"]) -> dict[str, str]:
+        """Say of each metric that is NaN because of a part's targets why that is, as a sentence goes on after its name."""
+        return {}
 
     def facts(self, name: str) -> ModelFacts:
         """Return what is written down of this model. name: the config's."""
@@ -258,7 +264,7 @@ class SplitMetrics(nn.Module):
             if name in self.means:
                 value = outputs[name]
                 metric.update(value.expand(counted) if value.ndim == 0 else value[:counted])
-            elif counted or isinstance(metric, FurtherMetric):
+            elif counted or isinstance(metric, FurtherMetric) or keeps_lists(metric):
                 metric.update(**{key: outputs[output][:counted] for key, output in self.asks[name].items()})
 
 
@@ -274,7 +280,7 @@ class Pretext(Model):
 
 
 class Task(Model):
-    """A carried (or fresh) encoder, and a head that reads its code.
+    """A carried (or fresh) encoder, and a head that reads its code. names: of the targets, for sentences.
 
     What is frozen learns nothing, stays in eval mode and so keeps every buffer as it was. An encoder that is unfrozen
     gradually is not frozen by `requires_grad`: which parameters a process group reduces, and what a compiler traced,
@@ -282,6 +288,7 @@ class Task(Model):
     """
 
     arm: Arm = Arm()
+    names: tuple[str, ...] = ()
 
     def __init__(self, encoder: Encoder, head: nn.Module, outputs: int) -> None:
         """outputs: how many numbers the head gives."""
@@ -306,6 +313,32 @@ class Task(Model):
 
         targets: (N,) int64 of classes, (N, T) float32 of values or labels. Raises UserError for such as teach nothing.
         """
+
+    def called(self, places: Sequence[int]) -> str:
+        """List targets by their places among the data's. names: of the data's, where they are known."""
+        return listed([self.names[place] if self.names else f"number {place}" for place in places], "in all")
+
+    def because(self, part: Literal["val", "test"]) -> dict[str, str]:
+        metrics = self.metrics_of(part).items()
+        lacks = {name: each.lacks for name, each in metrics if isinstance(each, FurtherMetric) and each.lacks}
+        return {
+            name: f"is a mean over classes, and {part} has no example of {self.called(places)}"
+            for name, places in lacks.items()
+        }
+
+    def example(self) -> Outputs:
+        """Return such tensors as `step` gives of a few examples outside training, to try the metrics of a config with."""
+        return {}
+
+    def measure_also(self, name: str, metric: Further) -> None:
+        super().measure_also(name, metric)
+        # What a metric makes of the targets is known before an epoch is over.
+        given, trial = self.example(), metric.make()
+        asked = as_inputs(trial, self.metric_inputs)
+        if given and set(asked.values()) <= set(given):
+            with refusals_of(name):
+                trial.update(**{argument: given[output] for argument, output in asked.items()})
+                trial.compute()
 
     def follow(self, arm: Arm) -> None:
         """Freeze what an arm never trains. Raises UserError for an arm without a rate for each layer."""
@@ -376,6 +409,19 @@ class Task(Model):
         each = enumerate(zip(self._layers, self._factors, strict=True))
         own = {f"encoder_{place}": (_own_parameters(layer), rate * factor) for place, (layer, factor) in each}
         return {**own, **rates}
+
+
+def how_many(targets: Targets, kind: Literal["classes", "values", "labels"], data: str, does: str) -> int:
+    """Return how many targets of a kind there are.
+
+    data: what they are called. does: what the task does with them. Raises UserError for others, and names our task that
+    learns those.
+    """
+    if targets.kind == "none" or not targets.names:
+        raise UserError(f"{data} has no labels, and {does}: choose other data.")
+    if targets.kind != kind:
+        raise UserError(f"{data} has {targets}, and {does}: choose model={LEARNT_BY[targets.kind]}.")
+    return len(targets.names)
 
 
 def _own_parameters(layer: Iterable[nn.Module]) -> list[nn.Parameter]:

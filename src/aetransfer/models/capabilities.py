@@ -55,6 +55,22 @@ class Classifies(Protocol):
         """Return logits (N, classes)."""
 
 
+@runtime_checkable
+class Regresses(Protocol):
+    """Predicts values."""
+
+    def values(self, inputs: Tensor) -> Tensor:
+        """Return (N, T), in the targets' units."""
+
+
+@runtime_checkable
+class Labels(Protocol):
+    """Tells which of several labels are there."""
+
+    def label_probabilities(self, inputs: Tensor) -> Tensor:
+        """Return (N, T), in [0, 1] each."""
+
+
 def capabilities_of(model: object) -> list[str]:
     """Say what a model can do, in the words that `ModelFacts.can` and `aetransfer.config.measures` use."""
     return capabilities_in(dir(type(model)))

@@ -1,21 +1,22 @@
 """The classifier: cross-entropy of classes, by a head on the encoder's code."""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
-from torch import Tensor
+from pydantic import Field
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import Metric
 
 from aetransfer.data.batches import Batch
 from aetransfer.data.targets import Targets
 from aetransfer.errors import UserError
-from aetransfer.models.base import Outputs, Task
+from aetransfer.models.base import Outputs, Task, how_many
 from aetransfer.models.calibration import CalibrationError
 from aetransfer.models.facts import Quantity
-from aetransfer.models.further import Further, as_inputs, refusals_of
 from aetransfer.models.metrics import MacroF1
+from aetransfer.networks.encoder import Encoder
 
 
 class Classifier(Task):
@@ -30,6 +31,23 @@ class Classifier(Task):
         "ece": Quantity("expected calibration error, 15 bins"),
     }
     metric_inputs: ClassVar[Mapping[str, str]] = {"preds": "probabilities", "target": "labels"}
+    weights: Tensor
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        head: nn.Module,
+        outputs: int,
+        class_weights: Literal["balanced"] | None = None,
+        label_smoothing: Annotated[float, Field(ge=0, lt=1)] | None = None,
+    ) -> None:
+        """class_weights: balanced, each class weighs the same in the loss, however many examples it has. label_smoothing:
+        the share of each target that is spread over all classes (Szegedy et al. 2016). Both change the loss alone.
+        """
+        super().__init__(encoder, head, outputs)
+        self.balanced, self.smoothing = class_weights == "balanced", label_smoothing or 0.0
+        # Of the training targets, which a resume gives anew.
+        self.register_buffer("weights", torch.ones(outputs), persistent=False)
 
     @property
     def summary(self) -> str:
@@ -37,14 +55,15 @@ class Classifier(Task):
 
     @classmethod
     def outputs_for(cls, targets: Targets, data: str) -> int:
-        names = targets.names
-        if targets.kind not in ("classes", "none"):
-            model = "regressor" if targets.kind == "values" else "multilabel"
-            raise UserError(f"{data} has {targets}, and a classifier tells classes apart: choose model={model}.")
-        if len(names) < 2:
-            what = f"one class, {names[0]!r}" if names else "no labels"
-            raise UserError(f"{data} has {what}, and a classifier tells two classes or more apart: choose other data.")
-        return len(names)
+        does = "a classifier tells two classes or more apart"
+        if (classes := how_many(targets, "classes", data, does)) < 2:
+            raise UserError(f"{data} has one class, {targets.names[0]!r}, and {does}: choose other data.")
+        return classes
+
+    def learn_from(self, targets: Tensor) -> None:
+        if self.balanced:
+            counts = targets.bincount(minlength=self.outputs).clamp_min(1)
+            self.weights.copy_(len(targets) / (self.outputs * counts))
 
     def probabilities(self, inputs: Tensor) -> Tensor:
         """Map inputs (N, *input_shape) to the probabilities of the classes, (N, classes)."""
@@ -53,25 +72,21 @@ class Classifier(Task):
     def step(self, batch: Batch) -> Outputs:
         logits, targets = self(batch.inputs), batch.main_targets
         nll = batch.over_targets(lambda targets: F.cross_entropy(logits, targets, reduction="none"))
+        loss = nll
+        if self.balanced or self.smoothing:
+            how = {"weight": self.weights if self.balanced else None, "label_smoothing": self.smoothing}
+            loss = batch.over_targets(lambda targets: F.cross_entropy(logits, targets, reduction="none", **how))
         if self.training:
-            return {"loss": nll, "nll": nll, "acc": (logits.argmax(1) == targets).float()}
+            return {"loss": loss, "nll": nll, "acc": (logits.argmax(1) == targets).float()}
         # In half precision many a confidence would be rounded to 1.
         probabilities = logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(1)
         confidence, predicted = probabilities.max(1)
         right = (predicted == targets).float().where(~confidence.isnan(), torch.nan)
-        return {"loss": nll, "nll": nll, "acc": right, "probabilities": probabilities, "labels": targets}
+        return {"loss": loss, "nll": nll, "acc": right, "probabilities": probabilities, "labels": targets}
 
-    def measure_also(self, name: str, metric: Further) -> None:
-        super().measure_also(name, metric)
-        # What a metric makes of classes is known before an epoch is over.
+    def example(self) -> Outputs:
         rows = min(self.outputs, 8)
-        given = {"probabilities": torch.full((rows, self.outputs), 1 / self.outputs), "labels": torch.arange(rows)}
-        trial = metric.make()
-        asked = as_inputs(trial, self.metric_inputs)
-        if set(asked.values()) <= set(given):
-            with refusals_of(name):
-                trial.update(**{argument: given[output] for argument, output in asked.items()})
-                trial.compute()
+        return {"probabilities": torch.full((rows, self.outputs), 1 / self.outputs), "labels": torch.arange(rows)}
 
     def whole_split(self) -> Mapping[str, Metric]:
         return {"f1": MacroF1(self.outputs), "ece": CalibrationError()}

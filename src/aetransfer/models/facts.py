@@ -23,6 +23,8 @@ METHODS: dict[str, set[str]] = {
     "sample": {"sample"},
     "posterior": {"reconstruct", "decode", "observe", "posterior", "nll"},
     "classify": {"probabilities"},
+    "regress": {"values"},
+    "label": {"label_probabilities"},
 }
 
 
@@ -60,7 +62,7 @@ class Quantity:
 class ModelFacts(BaseModel):
     """name: the label in the config. title: what it is, as one says it after `a` or `an`. summary: what it learnt.
 
-    can: of reconstruct, decode, sample, posterior and classify (see `aetransfer.models.capabilities`); None where
+    can: of reconstruct, decode, sample, posterior, classify, regress and label (see `aetransfer.models.capabilities`); None where
     nobody knows. monitor: what chose the epoch. metrics: by the name that follows val/ or test/, the most telling
     first. untrained: the parts of the encoder that it leaves as they began. caveats: what its numbers must be read
     with. arm: what an arm of one's own does with the encoder.

@@ -1,7 +1,7 @@
 """Metrics that a config names beside those of a model: torchmetrics' own, or any of their kind.
 
-Two things make their numbers quietly wrong, and NaN here: an input that is NaN, and a class without examples in a mean
-over classes (torchmetrics takes its share for 0 or leaves it out).
+Two things make their numbers quietly wrong, and NaN here: an input that is NaN, and a class, or one of many labels,
+without examples in a mean over them (torchmetrics takes its share for 0 or leaves it out).
 """
 
 import inspect
@@ -29,7 +29,7 @@ class Further(NamedTuple):
 
 
 def further(name: str, node: MetricNode, outputs: int, allow: Sequence[str]) -> Further:
-    """Return a metric of a config. outputs: how many numbers the head gives, which is how many classes there are.
+    """Return a metric of a config. outputs: how many numbers the head gives: classes, labels or values.
 
     Raises UserError for what is no metric, or refuses its keys.
     """
@@ -62,7 +62,10 @@ def refusals_of(name: str) -> Iterator[None]:
 
 
 class FurtherMetric(Metric):
-    """A metric of a config, which its own NaN and absent classes make NaN. lacks: those that made it so last."""
+    """A metric of a config, which its own NaN and absent classes make NaN. lacks: those that made it so last.
+
+    Of several values it is the mean of each one's number.
+    """
 
     full_state_update = False
     spoilt: Tensor
@@ -73,6 +76,8 @@ class FurtherMetric(Metric):
         self.name, self.metric = name, metric
         self.averages = getattr(metric, "average", None) == "macro"
         self.lacks: list[int] = []
+        # Of values: torchmetrics gives the number of each.
+        self.of_each = (getattr(metric, "num_outputs", 0),)
         self.add_state("spoilt", torch.zeros(()), dist_reduce_fx="sum")
         self.add_state("examples", torch.zeros(classes, dtype=torch.int64), dist_reduce_fx="sum")
 
@@ -87,9 +92,10 @@ class FurtherMetric(Metric):
         self.spoilt += sum(values.isnan().sum() for values in inputs.values() if values.is_floating_point())
         target = inputs.get("target")
         if self.averages and target is not None and not target.is_floating_point():
-            self.examples += target[target >= 0].bincount(minlength=len(self.examples))[: len(self.examples)]
-        # Processes put lists together of which none may be missing; sums of nothing are 0 as they are.
-        if any(map(len, inputs.values())) or any(isinstance(state, list) for state in self.metric._defaults.values()):
+            classes = target[target >= 0].bincount(minlength=len(self.examples))[: len(self.examples)]
+            self.examples += classes if target.ndim == 1 else target.sum(0)
+        # Sums of nothing are 0 as they are.
+        if any(map(len, inputs.values())) or keeps_lists(self.metric):
             self.metric.update(**inputs)
 
     def compute(self) -> Tensor:
@@ -98,6 +104,8 @@ class FurtherMetric(Metric):
             # Of classes without examples; what that means is said once, by `lacks`.
             warnings.simplefilter("ignore")
             value: Any = self.metric.compute()
+        if isinstance(value, Tensor) and value.shape == self.of_each:
+            value = value.mean()
         if not isinstance(value, Tensor) or value.numel() != 1:
             given = f"a tensor of {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
             raise UserError(f"metrics.{self.name} gives {given}, and a metric is one number: set its average.")
@@ -108,6 +116,11 @@ class FurtherMetric(Metric):
     def reset(self) -> None:
         super().reset()
         self.metric.reset()
+
+
+def keeps_lists(metric: Metric) -> bool:
+    """Tell whether a metric keeps what it is given: processes put lists together, of which none may be missing."""
+    return any(isinstance(state, list) for state in metric._defaults.values())
 
 
 def as_inputs(metric: Metric, names: Mapping[str, str]) -> dict[str, str]:

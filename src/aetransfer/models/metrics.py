@@ -1,12 +1,15 @@
 """What is measured over a whole split; each example counts once, on however many devices.
 
 A metric of which one image has no number is NaN. torchmetrics' own leave such an image out, or take it for class 0.
+`lacks` are the places of the targets of which a split has too little to measure, as it was found last.
 """
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassF1Score
+from torchmetrics.functional.classification import binary_average_precision, multilabel_average_precision
+from torchmetrics.utilities import dim_zero_cat
 
 # Burda et al. 2016, section 5.2: in squared latent units.
 THRESHOLD = 0.01
@@ -48,6 +51,111 @@ class MacroF1(MulticlassF1Score):
 
     def compute(self) -> Tensor:
         return super().compute().where(self.spoilt == 0, torch.nan)
+
+
+class RMSE(Metric):
+    """The root of the mean squared error of each value, averaged over the values."""
+
+    squares: Tensor
+    count: Tensor
+
+    def __init__(self, values: int) -> None:
+        super().__init__()
+        self.add_state("squares", torch.zeros(values), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros(()), dist_reduce_fx="sum")
+
+    def update(self, errors: Tensor) -> None:
+        """Add a batch of errors (N, T), in the values' units."""
+        self.squares += errors.square().sum(0)
+        self.count += len(errors)
+
+    def compute(self) -> Tensor:
+        return (self.squares / self.count).sqrt().mean()
+
+
+class R2(Metric):
+    """The coefficient of determination, averaged over the values; NaN where one of them never varies."""
+
+    def __init__(self, values: int) -> None:
+        super().__init__()
+        self.lacks: list[int] = []
+        for name in ("squares", "total", "spread", "count"):
+            self.add_state(name, torch.zeros(values), dist_reduce_fx="sum")
+        self.add_state("low", torch.full((values,), torch.inf), dist_reduce_fx="min")
+        self.add_state("high", torch.full((values,), -torch.inf), dist_reduce_fx="max")
+
+    def update(self, residuals: Tensor, wanted: Tensor) -> None:
+        """Add a batch of values (N, T), standardised, so that their variance is a difference of small numbers."""
+        self.squares += residuals.square().sum(0)
+        self.total += wanted.sum(0)
+        self.spread += wanted.square().sum(0)
+        self.count += len(wanted)
+        self.low = torch.minimum(self.low, wanted.amin(0))
+        self.high = torch.maximum(self.high, wanted.amax(0))
+
+    def compute(self) -> Tensor:
+        constant = self.low >= self.high
+        self.lacks = constant.nonzero().flatten().tolist()
+        total = self.spread - self.total.square() / self.count
+        return (1 - self.squares / total).where(~constant, torch.nan).mean()
+
+
+class MeanAveragePrecision(Metric):
+    """Average precision of each label, averaged over the labels that occur; NaN where none does, or a probability is."""
+
+    probabilities: list[Tensor]
+    labels: list[Tensor]
+
+    def __init__(self, labels: int) -> None:
+        super().__init__()
+        self.count = labels
+        self.lacks: list[int] = []
+        self.add_state("probabilities", [], dist_reduce_fx="cat")
+        self.add_state("labels", [], dist_reduce_fx="cat")
+
+    def update(self, probabilities: Tensor, labels: Tensor) -> None:
+        """Add a batch: probabilities (N, T), labels (N, T) int64 of 0 and 1. N may be 0."""
+        self.probabilities.append(probabilities)
+        self.labels.append(labels)
+
+    def compute(self) -> Tensor:
+        probabilities, labels = (dim_zero_cat(each) for each in (self.probabilities, self.labels))
+        occurs = labels.any(0)
+        self.lacks = (~occurs).nonzero().flatten().tolist()
+        if not occurs.any() or probabilities.isnan().any():
+            return probabilities.new_tensor(torch.nan)
+        each = average_precisions(probabilities[:, occurs], labels[:, occurs])
+        return each.mean()
+
+
+def average_precisions(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Return the average precision of each label that occurs, (T,). probabilities: (N, T), labels: (N, T) int64."""
+    if labels.shape[1] == 1:  # torchmetrics' multilabel ones take two labels or more
+        return binary_average_precision(probabilities[:, 0], labels[:, 0]).reshape(1)
+    return multilabel_average_precision(probabilities, labels, labels.shape[1], average=None)
+
+
+class LabelF1(Metric):
+    """F1 of each label at a probability of .5, averaged over those that occur or are predicted; NaN where one is NaN."""
+
+    def __init__(self, labels: int) -> None:
+        super().__init__()
+        for name in ("right", "there", "predicted"):
+            self.add_state(name, torch.zeros(labels), dist_reduce_fx="sum")
+        self.add_state("spoilt", torch.zeros(()), dist_reduce_fx="sum")
+
+    def update(self, probabilities: Tensor, labels: Tensor) -> None:
+        """Add a batch: probabilities (N, T), labels (N, T) int64 of 0 and 1."""
+        predicted = probabilities > 0.5
+        self.right += (predicted & labels.bool()).sum(0)
+        self.there += labels.sum(0)
+        self.predicted += predicted.sum(0)
+        self.spoilt += probabilities.isnan().sum()
+
+    def compute(self) -> Tensor:
+        some = self.there + self.predicted > 0
+        each = 2 * self.right[some] / (self.there + self.predicted)[some]
+        return each.mean().where(self.spoilt == 0, torch.nan)
 
 
 class ActiveUnits(Metric):
