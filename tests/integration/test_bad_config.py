@@ -42,7 +42,7 @@ UNKNOWN_ON_THE_COMMAND_LINE = [
     ("data=cifar", f"data=cifar is no choice of data (did you mean cifar10): there are {DATA_SETS}."),
     ("data@pretrain.data=mnst", f"in pretrain/declared.yaml, data=mnst is no choice of data (did you mean mnist): there are {DATA_SETS}."),
     ("hydra/env=x", "hydra/env=x is no choice of hydra/env: there are default."),
-    ("pretrain=vea", "pretrain=vea is no choice of pretrain (did you mean vae): there are ae, classifier, contrastive, denoising, iwae, masked, vae, vicreg, or the path of a run directory, checkpoint or encoder."),
+    ("pretrain=vea", "pretrain=vea is no choice of pretrain (did you mean vae): there are ae, classifier, contrastive, denoising, iwae, masked, multilabel, regressor, vae, vicreg, or the path of a run directory, checkpoint or encoder."),
     ("data=null", f"data=null is no choice of data: there are {DATA_SETS}."),
     ("experiment=null", "experiment=null chooses nothing: to leave experiment out, write ~experiment."),
     ("data=[mnist,cifar10]", "data=[mnist,cifar10] merges several where data is one: choose one, or sweep over them with -m."),

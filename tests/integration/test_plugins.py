@@ -82,7 +82,7 @@ def test_two_processes_of_a_run_share_what_is_allowed(plugin):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ("model=nosy", "model=nosy is no choice of model (did you mean noisy): there are ae, classifier, contrastive, denoising, iwae, masked, noisy, vae, vicreg."),
+        ("model=nosy", "model=nosy is no choice of model (did you mean noisy): there are ae, classifier, contrastive, denoising, iwae, masked, multilabel, noisy, regressor, vae, vicreg."),
         ("model=noisy model.sgma=1", "model.sgma is no config key or group (did you mean model.sigma)."),
         ("model=noisy +model.gamma=1", "my_lab.model.Noisy takes no gamma (did you mean sigma)."),
         ("model._target_=my_lab.model.Noisy", "_target_: my_lab.model.Noisy is of the plugin my_lab, and the command names none of its options: add allow=[my_lab] to the command line."),

@@ -162,7 +162,7 @@ class Model(LightningModule, ABC):
         return (self.val_metrics if part == "val" else self.test_metrics).by_name()
 
     def because(self, part: Literal["val", "test"]) -> dict[str, str]:
-        """Say of each metric that is NaN because of a part's targets why that is, as a sentence goes on after its name."""
+        """Say why a part's targets make metrics NaN: by the metric's name, as a sentence goes on after it."""
         return {}
 
     def facts(self, name: str) -> ModelFacts:
@@ -327,7 +327,7 @@ class Task(Model):
         }
 
     def example(self) -> Outputs:
-        """Return such tensors as `step` gives of a few examples outside training, to try the metrics of a config with."""
+        """Return tensors of a few examples as `step` gives them outside training, to try a config's metrics with."""
         return {}
 
     def measure_also(self, name: str, metric: Further) -> None:

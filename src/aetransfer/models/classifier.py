@@ -41,8 +41,8 @@ class Classifier(Task):
         class_weights: Literal["balanced"] | None = None,
         label_smoothing: Annotated[float, Field(ge=0, lt=1)] | None = None,
     ) -> None:
-        """class_weights: balanced, each class weighs the same in the loss, however many examples it has. label_smoothing:
-        the share of each target that is spread over all classes (Szegedy et al. 2016). Both change the loss alone.
+        """class_weights: balanced, each class weighs the same, however many examples it has. label_smoothing: the share
+        of each target that is spread over all classes (Szegedy et al. 2016). Both change the loss alone.
         """
         super().__init__(encoder, head, outputs)
         self.balanced, self.smoothing = class_weights == "balanced", label_smoothing or 0.0
@@ -74,8 +74,12 @@ class Classifier(Task):
         nll = batch.over_targets(lambda targets: F.cross_entropy(logits, targets, reduction="none"))
         loss = nll
         if self.balanced or self.smoothing:
-            how = {"weight": self.weights if self.balanced else None, "label_smoothing": self.smoothing}
-            loss = batch.over_targets(lambda targets: F.cross_entropy(logits, targets, reduction="none", **how))
+            weights = self.weights if self.balanced else None
+            loss = batch.over_targets(
+                lambda targets: F.cross_entropy(
+                    logits, targets, weights, reduction="none", label_smoothing=self.smoothing
+                )
+            )
         if self.training:
             return {"loss": loss, "nll": nll, "acc": (logits.argmax(1) == targets).float()}
         # In half precision many a confidence would be rounded to 1.

@@ -76,6 +76,13 @@ class RMSE(Metric):
 class R2(Metric):
     """The coefficient of determination, averaged over the values; NaN where one of them never varies."""
 
+    squares: Tensor
+    total: Tensor
+    spread: Tensor
+    count: Tensor
+    low: Tensor
+    high: Tensor
+
     def __init__(self, values: int) -> None:
         super().__init__()
         self.lacks: list[int] = []
@@ -101,7 +108,7 @@ class R2(Metric):
 
 
 class MeanAveragePrecision(Metric):
-    """Average precision of each label, averaged over the labels that occur; NaN where none does, or a probability is."""
+    """Average precision of each label, averaged over those that occur; NaN where none does, or a probability is."""
 
     probabilities: list[Tensor]
     labels: list[Tensor]
@@ -136,7 +143,12 @@ def average_precisions(probabilities: Tensor, labels: Tensor) -> Tensor:
 
 
 class LabelF1(Metric):
-    """F1 of each label at a probability of .5, averaged over those that occur or are predicted; NaN where one is NaN."""
+    """F1 of each label at a probability of .5, averaged over those that occur or are predicted; NaN where one is."""
+
+    right: Tensor
+    there: Tensor
+    predicted: Tensor
+    spoilt: Tensor
 
     def __init__(self, labels: int) -> None:
         super().__init__()

@@ -108,8 +108,7 @@ class MultiLabel(Task):
     def caveats(self) -> list[str]:
         lacks = {part: self._lacks(part) for part in ("val", "test")}
         return [
-            f"{part}/map leaves out the labels that no {part} example has: "
-            f"{self.called(places)}."
+            f"{part}/map leaves out the labels that no {part} example has: {self.called(places)}."
             for part, places in lacks.items()
             if places
         ]
