@@ -17,7 +17,7 @@ from aetransfer.errors import UserError
 from aetransfer.models.facts import ModelFacts
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.store import read
-from aetransfer.transfer.card import read_class_names
+from aetransfer.transfer.card import read_targets
 
 
 def main() -> None:
@@ -51,10 +51,10 @@ def _check_classes(request: EvaluationRequest, classes: dict[str, str], run: Run
     needed = [needs_of(node, request.allow) for node in chosen(request.evaluation).values()]
     if needed and not {"classify", None} & set(needed):
         raise UserError("classes: these measures read the data's own classes, not those of the run: leave it out.")
-    known = read_class_names(run.path) or ()
-    if not known:
+    targets = read_targets(run.path)
+    if targets is None or targets.kind != "classes":
         raise UserError(f"classes: {request.run} does not say what its classes are called, so none can be named.")
-    check_mapped(classes, known)
+    check_mapped(classes, targets.names)
 
 
 def _evaluate(config: DictConfig, overrides: list[str]) -> None:

@@ -14,11 +14,10 @@ from aetransfer.config.shapes import of_shape
 from aetransfer.data.class_names import listed, places_of
 from aetransfer.data.module import DataModule
 from aetransfer.data.reading import other_range
-from aetransfer.data.targets import Targets
 from aetransfer.errors import UserError
 from aetransfer.evaluation.measures import check_measures, measures_of, take
 from aetransfer.evaluation.subject import Subject
-from aetransfer.models.base import Model
+from aetransfer.models.base import Model, Task
 from aetransfer.run_page.write import leave_page
 from aetransfer.runs import mishaps
 from aetransfer.runs.checkpoints import check_best
@@ -27,7 +26,7 @@ from aetransfer.runs.finished import is_finished
 from aetransfer.runs.identity import at_root, contents_of_data, with_shape
 from aetransfer.runs.trained_on import changes_since
 from aetransfer.stages import check_classes, metrics_of
-from aetransfer.transfer.card import read_class_names
+from aetransfer.transfer.card import read_targets
 from aetransfer.transfer.exported import load_weights, read_checkpoint
 from aetransfer.transfer.preprocessing import preprocessing_beside
 
@@ -74,9 +73,9 @@ def measure(request: EvaluationRequest) -> None:
             data.check_test()
         measures = measures_of(request.evaluation, request.allow)
         _warn_of_another_range(directory, data)
-        reads_classes = any(measure.needs == "classify" for measure in measures)
-        model = _model_to_evaluate(request, directory, job, data, content, reads_classes)
-        check_measures(measures, model.facts(job.model.name), job.data.name, len(data.class_names))
+        reads_targets = any(measure.needs in ("classify", "regress", "label") for measure in measures)
+        model = _model_to_evaluate(request, directory, job, data, content, reads_targets)
+        check_measures(measures, model.facts(job.model.name), data, job.data.name)
         device = make_trainer(job, directory, model, Throughput()).strategy.root_device
         load_weights(content, model, directory.best)
         model.eval().to(device)
@@ -130,42 +129,59 @@ def _model_to_evaluate(
     job: Job,
     data: DataModule,
     content: dict[str, Any],
-    reads_classes: bool = True,
+    reads_targets: bool = True,
 ) -> Model:
-    """Build the run's model, still without its weights; its classes are those of the data by name.
+    """Build the run's model, still without its weights; its targets are those of the data by name.
 
-    reads_classes: whether what is measured compares the run's classes with those of the data. Raises
-    UserError for data of other classes.
+    reads_targets: whether what is measured compares what the run predicts with the data's targets. Raises UserError for
+    data of others.
     """
     check_classes(job.data, data)
     outputs = 0
     if job.head is not None:
         outputs = outputs_of_head(job.head, content)
-        if reads_classes:
-            _match_classes(request, directory, job, data, outputs)
-    return make_model(job, make_encoder(job), outputs, trains=False)
+        if reads_targets:
+            _match_targets(request, directory, job, data, outputs)
+    model = make_model(job, make_encoder(job), outputs, trains=False)
+    if isinstance(model, Task):
+        model.names = data.targets.names
+    return model
 
 
-def _match_classes(
+def _match_targets(
     request: EvaluationRequest, directory: RunDirectory, job: Job, data: DataModule, outputs: int
 ) -> None:
-    names, known = data.class_names, read_class_names(directory.path) or ()
-    if not known:
-        if outputs_of(job, Targets("classes", names)) != outputs:
+    given, known, name = data.targets, read_targets(directory.path), job.data.name
+    if known is None or not known.names:
+        if outputs_of(job, given) != outputs:
             raise UserError(
-                f"The run tells {outputs} classes apart, but {job.data.name} has {len(names)}: choose other data."
+                f"The run tells {outputs} classes apart, but {name} has {len(given.names)}: choose other data."
             )
-        log.warning("The run does not say what its classes are called: %s's are taken in their order.", job.data.name)
+        log.warning("The run does not say what its classes are called: %s's are taken in their order.", name)
         return
-    if outputs_of(job, Targets("classes", known)) != outputs:
-        raise UserError(f"{directory.encoder_card} and {directory.best} are not of one run: their classes differ.")
-    places = places_of(names, known, request.classes or {}, job.data.name)
+    if outputs_of(job, known) != outputs:
+        raise UserError(f"{directory.encoder_card} and {directory.best} are not of one run: their targets differ.")
+    if given.kind != known.kind:
+        raise UserError(f"The run learnt {known}, but {name} has {given}: choose other data.")
+    if known.kind == "classes":
+        _match_classes(request, known.names, data, name)
+        return
+    if missing := [each for each in known.names if each not in given.names]:
+        raise UserError(
+            f"The run predicts {listed(known.names, 'in all')}, and {name} has no {listed(missing, 'in all')}: it has "
+            f"{listed(given.names, 'in all')}, give its targets the names of the run's."
+        )
+    data.take_columns(known.names, [given.names.index(each) for each in known.names])
+
+
+def _match_classes(request: EvaluationRequest, known: tuple[str, ...], data: DataModule, name: str) -> None:
+    places = places_of(data.class_names, known, request.classes or {}, name)
     data.take_classes(known, places)
-    if missing := [name for place, name in enumerate(known) if place not in places]:
+    if missing := [each for place, each in enumerate(known) if place not in places]:
         log.warning(
             "%s has no class %s: metrics are of the images there are, f1 is the mean over the classes that have images "
             "or are predicted.",
-            job.data.name,
+            name,
             listed(missing),
         )
 

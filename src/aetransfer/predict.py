@@ -1,4 +1,4 @@
-"""Images to classes: python -m aetransfer.predict run=DIR images=FOLDER out=predictions.csv (or data=NAME split=test).
+"""What a transfer predicts: python -m aetransfer.predict run=DIR images=FOLDER out=predictions.csv (or data=NAME).
 
 Exits with 0, with 1 where nothing was written, with 2 where some images could not be read and the others were written.
 """
@@ -10,11 +10,12 @@ from omegaconf import DictConfig
 from aetransfer import command_line
 from aetransfer.config.requests import PredictRequest
 from aetransfer.data.class_names import listed
+from aetransfer.data.targets import Targets
 from aetransfer.errors import UserError
 from aetransfer.inference.request import check_size, checked_request, described_at
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.finished import is_finished
-from aetransfer.transfer.card import read_class_names
+from aetransfer.transfer.card import read_targets
 
 log = logging.getLogger(__name__)
 
@@ -33,16 +34,16 @@ def _request(config: DictConfig, overrides: list[str]) -> PredictRequest:
         raise UserError(f"{request.run} has not finished: the command that began it goes on where it stopped.")
     if not directory.best.is_file():
         raise UserError(f"{directory.best} does not exist: nothing can be predicted without the run's weights.")
-    _class_names(directory)
+    _targets(directory)
     check_size(request, described_at(request.run, request.allow).architecture["input_shape"])
     return request
 
 
-def _class_names(directory: RunDirectory) -> tuple[str, ...]:
-    names = read_class_names(directory.path)
-    if names is None:
+def _targets(directory: RunDirectory) -> Targets:
+    targets = read_targets(directory.path)
+    if targets is None or not targets.names:
         raise UserError(f"{directory.encoder_card} does not exist: the run's classes have no names without it.")
-    return names
+    return targets
 
 
 def _say_where_names_differ(data: str, labels: set[str], classes: list[str]) -> None:
@@ -62,24 +63,29 @@ def _predict(config: DictConfig, overrides: list[str]) -> None:
     import numpy as np
 
     from aetransfer.inference.apply import apply, finish, memory_for, to_device
-    from aetransfer.inference.classify import Probabilities
+    from aetransfer.inference.predictions import Predictions
     from aetransfer.inference.table import Table
 
     directory = RunDirectory.existing(request.run)
-    classes = np.array(_class_names(directory))
+    targets = _targets(directory)
     with memory_for(request):
-        network = Probabilities.of(directory, classes.tolist(), request.allow)
+        network = Predictions.of(directory, targets, request.allow)
         to_device(network, request.accelerator)
         applied = apply(request, network.encoder, network)
-        if request.data is not None:
-            _say_where_names_differ(request.data.name, set(applied.leading["label"].tolist()), classes.tolist())
-        leading = applied.leading | {
-            # Of NaN the largest is the first class.
-            "predicted": np.where(np.isnan(applied.values).any(1), "", classes[applied.values.argmax(1)]),
-            "probability": applied.values.max(1),
-        }
-        columns = [f"p_{name}" for name in classes]
-        Table(leading, "probabilities", applied.values, columns).write(request.out)
+        leading, block, prefix = dict(applied.leading), "probabilities", "p"
+        match targets.kind:
+            case "classes":
+                classes = np.array(targets.names)
+                if request.data is not None and "label" in leading:
+                    _say_where_names_differ(request.data.name, set(leading["label"].tolist()), classes.tolist())
+                # Of NaN the largest is the first class.
+                spoilt = np.isnan(applied.values).any(1)
+                leading["predicted"] = np.where(spoilt, "", classes[applied.values.argmax(1)])
+                leading["probability"] = applied.values.max(1)
+            case "values":
+                block, prefix = "values", "predicted"
+        columns = [f"{prefix}_{name}" for name in targets.names]
+        Table(leading, block, applied.values, columns).write(request.out)
     finish(request, applied)
 
 

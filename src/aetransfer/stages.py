@@ -161,7 +161,7 @@ def execute(
     data.setup("fit")
     # Asking for the times of 60,000 files takes a second, which the processor has for other things.
     unchanged = ThreadPoolExecutor(1).submit(check_unchanged, directory, job) if member.rank == 0 else None
-    classes = check_classes(job.data, data)
+    check_classes(job.data, data)
     outputs = outputs_of(job, data.targets)
     encoder, continued = make_encoder(job), dict[str, str]()
     given = job.pretrain if isinstance(job.pretrain, GivenEncoder) else None
@@ -181,7 +181,7 @@ def execute(
         continued = {"continued": continue_(model, source, begun)}
         log.info("Continued from %s: %s", source, continued["continued"])
     about = model.facts(job.model.name)
-    check_measures(measures_of(job.evaluation, job.allow), about, job.data.name, classes)
+    check_measures(measures_of(job.evaluation, job.allow), about, data, job.data.name)
     if record is not None:
         record.describe(about)
     _check_training(job, model, data, member.size)
@@ -249,7 +249,7 @@ def execute(
             encoder = _whole_encoder(job, directory, model, trainer)
             seen = Preprocessing(job.data.pad, data.reading or UNSTATED)
             write_encoder(directory.encoder, encoder, architecture_of(job), seen, model.untrained)
-            write_cards(directory, job, encoder, about, facts, data.class_names, seen)
+            write_cards(directory, job, encoder, about, facts, data.targets, seen)
             directory.previous.unlink(missing_ok=True)
         trainer.strategy.barrier()
     return facts
@@ -301,12 +301,12 @@ def _rehearse(job: Job) -> None:
     begin_(encoder, None, arm, job.seed)
     data = make_data(job.data, job.seed, job.allow, job.stage)
     data.setup("fit")
-    classes = check_classes(job.data, data)
+    check_classes(job.data, data)
     model = make_model(job, encoder, outputs_of(job, data.targets), arm)
     if isinstance(model, Task):
         _teach(model, data)
     about = model.facts(job.model.name)
-    check_measures(measures_of(job.evaluation, job.allow), about, job.data.name, classes)
+    check_measures(measures_of(job.evaluation, job.allow), about, data, job.data.name)
     _check_training(job, model, data, processes=1)
     make_trainer(job, RunDirectory.of(job), model, Throughput())
 
@@ -317,12 +317,11 @@ def _teach(model: Task, data: DataModule) -> None:
     model.learn_from(data.training_targets())
 
 
-def check_classes(config: Data, data: DataModule) -> int:
-    """Return the number of classes, 0 without labels. Raises UserError where the config says another."""
+def check_classes(config: Data, data: DataModule) -> None:
+    """Raise UserError where the config says another number of classes than there are."""
     classes = len(data.class_names)
     if classes and config.classes not in (None, classes):
         raise UserError(f"{config.name} has {classes} classes, but data.classes={config.classes}: correct it.")
-    return classes
 
 
 def metrics_of(logged: dict[str, Any]) -> dict[str, float]:

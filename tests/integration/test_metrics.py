@@ -10,7 +10,7 @@ from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC
 
 from aetransfer.assemble import make_data
-from aetransfer.inference.classify import Probabilities
+from aetransfer.inference.predictions import Predictions
 from aetransfer.models.classifier import Classifier
 from aetransfer.models.further import FurtherMetric
 from aetransfer.runs.directory import RunDirectory
@@ -51,7 +51,7 @@ def outputs(run, words, part):
         data.setup("test")
     ((images, labels),) = data.in_order(part, data.count(part), torch.device("cpu"))
     with torch.no_grad():
-        return Probabilities.of(RunDirectory(run), data.class_names, [])(images).double().numpy(), labels.numpy()
+        return Predictions.of(RunDirectory(run), data.targets, [])(images).double().numpy(), labels.numpy()
 
 
 def test_they_are_what_scikit_learn_computes_and_stand_beside_the_classifiers_own(run_train):

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 import aetransfer
 from aetransfer import embed
 from aetransfer.assemble import architecture_of, make_encoder
+from aetransfer.data.targets import Targets
 from aetransfer.models.facts import ModelFacts
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.transfer.card import write_cards
@@ -44,7 +45,9 @@ def test_files_say_it_and_are_silent_where_all_was_trained(source, finished_pret
 
     job, result = job_of("model=ae", "data=digits"), json.loads((source / "result.json").read_text())
     directory = RunDirectory(tmp_path)
-    write_cards(directory, job, make_encoder(job), ModelFacts(untrained=["bottleneck"]), result, (), Preprocessing())
+    write_cards(
+        directory, job, make_encoder(job), ModelFacts(untrained=["bottleneck"]), result, Targets(), Preprocessing()
+    )
     assert json.loads(directory.encoder_card.read_text())["untrained"] == ["bottleneck"]
 
 

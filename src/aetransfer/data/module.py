@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -35,6 +36,33 @@ NO_AUGMENT = Augment()
 def _relabelled(images: Examples, names: tuple[str, ...], places: Sequence[int]) -> Examples:
     """Return the images with their labels n as `places[n]`, of the classes `names`."""
     return replace(images, targets=torch.tensor(places)[images.labels], names=names)
+
+
+def _with_columns(examples: Examples, names: tuple[str, ...], columns: Sequence[int]) -> Examples:
+    """Return the examples with these columns of their values or labels, called `names`."""
+    assert examples.targets is not None
+    return replace(examples, targets=examples.targets.reshape(len(examples), -1)[:, list(columns)], names=names)
+
+
+def _called_alike(examples: Examples, own: tuple[str, ...], split: Split) -> Examples:
+    """Return a split's examples with the targets of the other split, `own`: they are told by their names.
+
+    Raises UserError for other names.
+    """
+    names = examples.names
+    if examples.learnt.kind == "classes":
+        if not set(names) <= set(own):
+            raise UserError(
+                f"The {split} images are of the classes {listed(names)}, but the other split's are "
+                f"{listed(own)}: give both the same class names."
+            )
+        return _relabelled(examples, own, [own.index(name) for name in names])
+    if set(names) != set(own):
+        raise UserError(
+            f"The {split} targets are {listed(names, 'in all')}, but the other split's {listed(own, 'in all')}: give "
+            "both the same."
+        )
+    return _with_columns(examples, own, [names.index(name) for name in own])
 
 
 def data_of(trainer: Trainer) -> "DataModule":
@@ -90,7 +118,7 @@ class DataModule(LightningDataModule):
         self.notes: list[str] = []
         self._read: dict[Split, Examples] = {}
         self._names: tuple[str, ...] = ()
-        self._taken_as: tuple[tuple[str, ...], Sequence[int]] | None = None
+        self._taken_as: Callable[[Examples], Examples] | None = None
         self._positions: dict[Part, Tensor] = {}
 
     def setup(self, stage: str) -> None:
@@ -175,17 +203,11 @@ class DataModule(LightningDataModule):
         self._check_form(images.inputs, split)
         own = self._names = self._names or images.names
         if images.names != own:
-            # A class is told by its name in every split.
-            if not set(images.names) <= set(own):
-                raise UserError(
-                    f"The {split} images are of the classes {listed(images.names)}, but the other split's are "
-                    f"{listed(own)}: give both the same class names."
-                )
-            images = _relabelled(images, own, [own.index(name) for name in images.names])
+            images = _called_alike(images, own, split)
         if not self._read:  # the second split that is read would say it again
             for note in images.notes:
                 self._note(note)
-        self._read[split] = images if self._taken_as is None else _relabelled(images, *self._taken_as)
+        self._read[split] = images if self._taken_as is None else self._taken_as(images)
 
     def _check_form(self, inputs: Tensor, split: Split) -> None:
         """Raise UserError for inputs of another shape than asked, or unlike those of the other split."""
@@ -245,8 +267,15 @@ class DataModule(LightningDataModule):
 
         The validation cut stays what it is.
         """
-        self._taken_as = names, places
-        self._read = {split: _relabelled(images, names, places) for split, images in self._read.items()}
+        self._take(partial(_relabelled, names=names, places=places))
+
+    def take_columns(self, names: tuple[str, ...], columns: Sequence[int]) -> None:
+        """Take these columns of the values or labels alone, in this order, in each split from here on."""
+        self._take(partial(_with_columns, names=names, columns=columns))
+
+    def _take(self, taken_as: Callable[[Examples], Examples]) -> None:
+        self._taken_as = taken_as
+        self._read = {split: taken_as(examples) for split, examples in self._read.items()}
 
     def _note(self, sentence: str) -> None:
         # Names of files and classes may be in it, and no text.

@@ -14,13 +14,14 @@ from aetransfer.evaluation.subject import Subject
 class Measure(ABC):
     """needs: what a model must do to be measured, a key of `aetransfer.config.measures.NEEDS`, or nothing.
 
-    needs_labels: whether the data must have some. needs_memory: its keys on which depends how much memory it takes.
+    needs_labels: whether the data must have classes, or the kinds of targets that will do (see
+    `aetransfer.data.targets.Targets`). needs_memory: its keys on which depends how much memory it takes.
     These three are read from the source, before anything is trained: write them as plain values. name, settings: the
     key that it stands at in the config, and all of its keys with their values; filled in when it is built.
     """
 
     needs: ClassVar[str] = ""
-    needs_labels: ClassVar[bool] = False
+    needs_labels: ClassVar[bool | tuple[str, ...]] = False
     needs_memory: ClassVar[tuple[str, ...]] = ()
 
     name: str = ""

@@ -10,6 +10,7 @@ from typing import Any
 from aetransfer.config.instantiate import bind, build
 from aetransfer.config.measures import MEASURE, NEEDS, check_needs, chosen
 from aetransfer.config.nodes import Target
+from aetransfer.data.module import DataModule
 from aetransfer.errors import UserError
 from aetransfer.evaluation.measure import Measure
 from aetransfer.evaluation.outcome import Outcome, as_json, print_outcome, write_outcome
@@ -39,15 +40,21 @@ def _built(name: str, node: Target, allow: Sequence[str]) -> Measure:
     return measure
 
 
-def check_measures(measures: Sequence[Measure], model: ModelFacts, data: str, classes: int) -> None:
-    """Raise UserError for a measure that the model does not have, or one of classes where the data have none.
+def check_measures(measures: Sequence[Measure], model: ModelFacts, module: DataModule, data: str) -> None:
+    """Raise UserError for a measure that the model does not have, or that can't be taken on the data.
 
     data: their name.
     """
     for measure in measures:
         check_needs(measure.name, measure.needs, model.can, model.title)
-        if measure.needs_labels and not classes:
+        targets = module.targets
+        kinds = ("classes",) if measure.needs_labels is True else measure.needs_labels or ()
+        if kinds and targets.kind == "none":
             raise UserError(f"evaluation={measure.name} needs labels, and {data} has none: leave it out.")
+        if kinds and targets.kind not in kinds:
+            raise UserError(
+                f"evaluation={measure.name} reads {' or '.join(kinds)}, and {data} has {targets}: leave it out."
+            )
 
 
 def take(subject: Subject, measures: Sequence[Measure]) -> None:

@@ -29,7 +29,7 @@ SOME_UNREADABLE = 2
 
 @dataclass(frozen=True)
 class Applied:
-    """values: what the network gave, (N, D) float32. leading: names and, where there are any, labels, (N,) each."""
+    """values: what the network gave, (N, D) float32. leading: names and, where there are any, targets, (N,) each."""
 
     leading: dict[str, np.ndarray]
     values: np.ndarray
@@ -43,7 +43,8 @@ def apply(request: ImagesRequest, encoder: Encoder, network: Callable[[Tensor], 
     """
     source = source_of(request, encoder)
     device = next(encoder.parameters()).device
-    names, labels, values, unreadable = [], [], [], []
+    names, values, unreadable = [], [], []
+    targets: dict[str, list[np.ndarray]] = {}
     for batch in _shown(source):
         unreadable += batch.unreadable
         if batch.names:
@@ -51,10 +52,12 @@ def apply(request: ImagesRequest, encoder: Encoder, network: Callable[[Tensor], 
                 images = source.preprocess.batch(batch.images.to(device))
                 values.append(network(images).float().cpu().numpy())
             names += batch.names
-            labels += batch.labels
+            for name, column in batch.targets.items():
+                targets.setdefault(name, []).append(column)
     if not values:
         raise UserError(f"None of the {source.count} image(s) can be read; the first: {unreadable[0][1]}")
-    leading = {"image": np.array(names)} | ({"label": np.array(labels)} if any(labels) else {})
+    columns = {name: np.concatenate(parts) for name, parts in targets.items()}
+    leading = {"image": np.array(names)} | columns
     gathered = np.concatenate(values)
     if spoilt := int((~np.isfinite(gathered)).any(1).sum()):
         log.warning("The network's outputs are NaN or infinite for %d of %d images.", spoilt, len(gathered))

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from aetransfer.config.instantiate import bind
 from aetransfer.config.requests import ImagesRequest
 from aetransfer.config.schema import Data
+from aetransfer.data.examples import Examples
 from aetransfer.data.loose import LooseImages
 from aetransfer.data.preprocess import ASSUMED, Preprocess
 from aetransfer.data.reader import read_split
@@ -25,10 +27,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Batch:
-    """images: (n, 1 or 3, S, S) uint8, with n names and labels. unreadable: name and reason of what else was in it."""
+    """images: (n, 1 or 3, S, S) uint8, with n names. targets: n each, by the column they go to. unreadable: name and
+    reason of what else was in it.
+    """
 
     names: list[str]
-    labels: list[str]
+    targets: dict[str, np.ndarray]
     images: Tensor
     unreadable: list[tuple[str, str]]
 
@@ -78,12 +82,13 @@ def _as_asked(preprocess: Preprocess, request: ImagesRequest) -> Preprocess:
 def _of_loose(loose: LooseImages, preprocess: Preprocess, batch_size: int) -> Iterator[Batch]:
     counts: Counter[str] = Counter()
     read = 0
+    classes = {image.label for image in loose.images}
     for decoded in loose.decoded(preprocess.unpadded_size, batch_size, preprocess.reading):
         counts += decoded.counts
         read += len(decoded.images)
         yield Batch(
             [image.name for image in decoded.images],
-            [image.label for image in decoded.images],
+            {"label": np.array([image.label for image in decoded.images])} if any(classes) else {},
             torch.from_numpy(decoded.pixels),
             decoded.unreadable,
         )
@@ -99,7 +104,7 @@ def _of_data(data: Data, request: ImagesRequest, preprocess: Preprocess) -> Sour
     for note in split.notes:
         log.info("%s", printable(note))
     own = set() if split.validation is None else set(split.validation.tolist())
-    labelled = bool(split.names) and data.labels != "none"
+    columns = {} if data.labels == "none" else _columns(split)
     width = len(str(len(split)))
 
     def batches() -> Iterator[Batch]:
@@ -107,9 +112,21 @@ def _of_data(data: Data, request: ImagesRequest, preprocess: Preprocess) -> Sour
             rows = range(first, min(first + request.batch_size, len(split)))
             yield Batch(
                 [f"{'val' if row in own else request.split}/{row:0{width}}" for row in rows],
-                [split.names[split.labels[row]] if labelled else "" for row in rows],
+                {name: column[rows.start : rows.stop] for name, column in columns.items()},
                 split.inputs[rows.start : rows.stop],
                 [],
             )
 
     return Source(len(split), batches(), replace(preprocess, pad=data.pad))
+
+
+def _columns(examples: Examples) -> dict[str, np.ndarray]:
+    """Return the targets of all examples by column: the class, or each value or label by its name."""
+    learnt = examples.learnt
+    match learnt.kind:
+        case "none":
+            return {}
+        case "classes":
+            return {"label": np.array(learnt.names)[examples.labels.numpy()]}
+    targets = examples.labels if learnt.kind == "values" else examples.labels.int()
+    return {f"label_{name}": column for name, column in zip(learnt.names, targets.T.numpy(), strict=True)}

@@ -62,9 +62,10 @@ class Quantity:
 class ModelFacts(BaseModel):
     """name: the label in the config. title: what it is, as one says it after `a` or `an`. summary: what it learnt.
 
-    can: of the keys of METHODS (see `aetransfer.models.capabilities`); None where nobody knows. monitor: what chose the epoch. metrics: by the name that follows val/ or test/, the most telling
-    first. untrained: the parts of the encoder that it leaves as they began. caveats: what its numbers must be read
-    with. arm: what an arm of one's own does with the encoder.
+    can: of the keys of METHODS (see `aetransfer.models.capabilities`); None where nobody knows. monitor: what chose the
+    epoch. metrics: by the name that follows val/ or test/, the most telling first. untrained: the parts of the encoder
+    that it leaves as they began. caveats: what its numbers must be read with. arm: what an arm of one's own does with
+    the encoder.
     """
 
     name: Name = ""

@@ -5,11 +5,13 @@ Both say what the encoder takes, where it comes from, its numbers, and what thos
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from math import sqrt
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from aetransfer.config.schema import Job, Pretraining
+from aetransfer.data.targets import Kind, Targets
 from aetransfer.errors import UserError
 from aetransfer.models.facts import ModelFacts
 from aetransfer.runs.directory import RunDirectory
@@ -30,13 +32,13 @@ def write_cards(
     encoder: "Encoder",
     model: ModelFacts,
     facts: dict[str, Any],
-    class_names: tuple[str, ...],
+    targets: Targets,
     preprocessing: Preprocessing,
 ) -> None:
     """Write both, atomically.
 
-    model: what the job's model says of itself. facts: of the run, as `caveats` takes them. class_names: of its data, by
-    label. preprocessing: of its images.
+    model: what the job's model says of itself. facts: of the run, as `caveats` takes them. targets: of its data.
+    preprocessing: of its images.
     """
     description = {
         "architecture": job.encoder.model_dump(mode="json", by_alias=True),
@@ -66,7 +68,8 @@ def write_cards(
             "digest": job.data.digest,
             "images": {part: facts["counts"][part] for part in ("train", "val", "test") if part in facts["counts"]},
             "labels_per_class": job.data.labels_per_class,
-            "class_names": list(class_names),
+            "class_names": list(targets.names) if targets.kind == "classes" else [],
+            **({} if targets.kind in ("classes", "none") else {"targets": asdict(targets)}),
         },
         "metrics": facts["metrics"],
         "caveats": caveats(job, model, facts),
@@ -75,18 +78,20 @@ def write_cards(
     replace_file(directory.model_card, _page(description, model, job.allow))
 
 
-def read_class_names(folder: Path) -> tuple[str, ...] | None:
-    """Return the classes that a folder's encoder.json names, None where it has none. Raises UserError if damaged."""
+def read_targets(folder: Path) -> Targets | None:
+    """Return what was to be learnt by a folder's encoder.json, None where it has none. Raises UserError if damaged."""
     path = RunDirectory(folder).encoder_card
     try:
-        names = read_json(path)["data"]["class_names"]
-        if not isinstance(names, list):
-            raise ValueError("data.class_names is of another kind")
+        data = read_json(path)["data"]
+        classes = {"kind": "classes" if data["class_names"] else "none", "names": data["class_names"]}
+        kind, names = (data.get("targets", classes)[key] for key in ("kind", "names"))
+        if kind not in get_args(Kind) or not isinstance(names, list):
+            raise ValueError("data.targets or data.class_names is of another kind")
     except FileNotFoundError:
         return None
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise UserError(f"{path} is damaged ({type(error).__name__}: {error}): remove it.") from error
-    return tuple(str(name) for name in names)
+    return Targets(kind, tuple(str(name) for name in names))
 
 
 def _source(job: Job) -> str | None:
@@ -123,7 +128,7 @@ def caveats(job: Job, model: ModelFacts, facts: Mapping[str, Any]) -> list[str]:
             f"This model leaves the {' and the '.join(model.untrained)} of the encoder as it began: what comes out is "
             "a random projection of the features."
         )
-    if model.does("classify"):
+    if {"classify", "regress", "label"} & set(model.can or ()):
         said.append("The numbers are those of the encoder with its head, which only the run's checkpoint holds.")
         if (accuracy := metrics.get("test/acc")) is not None and job.trainer.limit_test_batches is None:
             error = sqrt(accuracy * (1 - accuracy) / counts["test"])
