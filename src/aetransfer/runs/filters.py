@@ -14,9 +14,9 @@ import yaml
 from aetransfer.errors import UserError
 from aetransfer.runs.store import StoredRun
 
-ALIASES = {"arm": "transfer"}
+ALIASES = {"arm": "transfer", "fold": "data.fold"}
 OF_THE_RUN = ("stage", "status", "name")
-SHORT = ("stage", "model", "data", "arm", "transfer", "status", "seed", "name")
+SHORT = ("stage", "model", "data", "arm", "transfer", "status", "seed", "fold", "name")
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,8 @@ def _data_digests(job: Job) -> list[str]:
 
 
 def run_name(job: Job, digits: str | None = None) -> str:
-    """Name a settled job: pretrain-digits-ae-d128-s0-<identity>, transfer-cifar10-frozen-from-mnist-ae-d128-s0-...
+    """Name a settled job: pretrain-digits-ae-d128-s0-<identity>, transfer-cifar10-frozen-from-mnist-ae-d128-s0-...,
+    and of fold 2 ...-s0-f2-...
 
     digits: what it ends in, where that is not its identity.
     """
@@ -145,7 +146,8 @@ def run_name(job: Job, digits: str | None = None) -> str:
             parts.append(f"from-{job.pretrain.data.name}-{job.pretrain.model.name}")
     if (latent_dim := job.encoder.latent_dim) is not None:
         parts.append(f"d{latent_dim}")
-    return "-".join([*parts, f"s{job.seed}", digits or identity(job)])
+    fold = [] if job.data.fold is None else [f"f{job.data.fold}"]
+    return "-".join([*parts, f"s{job.seed}", *fold, digits or identity(job)])
 
 
 def decisive(job: Job) -> dict[str, Any]:

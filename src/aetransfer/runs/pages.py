@@ -28,7 +28,16 @@ COLOURS = {
 }
 # What one asks first about a run; the rest is in its config.yaml.
 ESSENTIAL = (
-    *("seed", "data.name", "data.labels_per_class", "data.epoch_images", "encoder._target_", "encoder.latent_dim"),
+    *(
+        "seed",
+        "data.name",
+        "data.folds",
+        "data.fold",
+        "data.labels_per_class",
+        "data.epoch_images",
+        "encoder._target_",
+        "encoder.latent_dim",
+    ),
     *("model.name", "optimizer._target_", "optimizer.lr", "transfer.name", "head._target_", "head.hidden"),
     *("pretrain.data.name", "pretrain.model.name", "pretrain.path"),
     *("trainer.max_epochs", "trainer.max_steps", "trainer.accelerator", "trainer.devices", "trainer.precision"),

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from aetransfer.models.facts import Monitor
 from aetransfer.runs.directory import RunDirectory
@@ -41,15 +41,25 @@ class Hardware(BaseModel):
     gpus: list[str]
 
 
+class Groups(BaseModel):
+    """How many groups, such as subjects, stand behind each part of the data. called: what one is, in a word."""
+
+    train: int = 0
+    val: int = 0
+    test: int = 0
+    called: Annotated[str, Field(max_length=80)] = "group"
+
+
 class Used(BaseModel):
     """Which data a run used. classes: 0 without labels. validation: "own", where the data have a split for that, or
-    "cut" out of train by the seed. What older runs don't tell is as it always was then.
+    "cut" out of train by the seed. What older runs don't tell is as it always was then. groups: of data that have some.
     """
 
     used: str = ""
     notes: list[str] = []
     classes: int = 2
     validation: str = "cut"
+    groups: Groups | None = None
 
 
 class Facts(BaseModel):
@@ -101,6 +111,15 @@ class CollectedRun:
     @property
     def seed(self) -> int:
         return self.result["seed"]
+
+    @property
+    def fold(self) -> int | None:
+        """Return which of `folds` parts of the training split the run was tested on, None for the test split."""
+        return self.config.get("data.fold")
+
+    @property
+    def folds(self) -> int | None:
+        return self.config.get("data.folds")
 
     @property
     def arm(self) -> str | None:

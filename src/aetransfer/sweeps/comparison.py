@@ -1,4 +1,4 @@
-"""Each arm beside its control, paired by seed within equal other settings, and what that shows in words."""
+"""Each arm beside its control, paired by seed and fold within equal other settings, and what that shows in words."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from aetransfer.sweeps.statistics import MOST_SEEDS, Paired, compare, seeds_need
 class Comparison:
     """group: an arm. monitor: the test metric. paired: None where no seed of its control is among the runs.
 
-    unpaired: seeds without a partner.
+    unpaired: seeds, or folds of them, without a partner.
     """
 
     group: Group
@@ -48,7 +48,9 @@ def verdict(paired: Paired | None, control: str) -> str:
     nothing = f"no difference shown at n = {paired.n}"
     if not paired.sd:
         same = "equal" if abs(paired.mean) <= 1e-7 else "differ by the same amount"
-        return f"{nothing}: all seeds {same}, which leaves no spread to judge by"
+        return f"{nothing}: all {'folds' if paired.folds else 'seeds'} {same}, which leaves no spread to judge by"
+    if paired.folds:  # further seeds are of the same data
+        return f"{nothing} ({paired.folds} folds)"
     seeds = seeds_needed(paired.mean, paired.sd)
     return (
         f"{nothing}: " + (f"about {seeds} seeds" if seeds else f"more than {MOST_SEEDS:,} seeds") + " would settle it"
@@ -58,12 +60,13 @@ def verdict(paired: Paired | None, control: str) -> str:
 def _compare(group: Group, groups: Sequence[Group], monitor: Monitor) -> Comparison:
     assert group.control is not None
     controls = [run for other in partners(group, group.control, groups) for run in other.runs]
-    ours, theirs = group.by_seed(monitor.metric), Group({}, controls).by_seed(monitor.metric)
-    shared = [seed for seed in ours if seed in theirs]
-    unpaired = len(group.seeds) - len(shared)
+    ours, theirs = group.by_replicate(monitor.metric), Group({}, controls).by_replicate(monitor.metric)
+    shared = [each for each in ours if each in theirs]
+    unpaired = len(group.replicates) - len(shared)
     if not shared:
         return Comparison(group, monitor, group.control, None, None, unpaired)
-    arm, control = [ours[seed] for seed in shared], [theirs[seed] for seed in shared]
+    arm, control = [ours[each] for each in shared], [theirs[each] for each in shared]
     # A quantity that may be negative, such as a log density, has no ratio.
     ratio = sum(arm) / sum(control) if sum(control) and min(*arm, *control) >= 0 else None
-    return Comparison(group, monitor, group.control, compare(arm, control, monitor.sign), ratio, unpaired)
+    paired = compare(arm, control, monitor.sign, group.folds_of(shared))
+    return Comparison(group, monitor, group.control, paired, ratio, unpaired)

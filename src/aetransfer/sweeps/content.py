@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from aetransfer.html.picture import Picture
 from aetransfer.models.facts import Monitor
 from aetransfer.sweeps import tables
-from aetransfer.sweeps.collect import CollectedRun, Collection, Facts, Unfinished
+from aetransfer.sweeps.collect import CollectedRun, Collection, Facts, Groups, Unfinished
 from aetransfer.sweeps.comparison import compare_all
 from aetransfer.sweeps.figures import Plot, choose
 from aetransfer.sweeps.grouping import Group, group_runs, settings_of
@@ -19,6 +19,15 @@ from aetransfer.sweeps.tables import TextTable
 # The sections' titles. Their figures are called by them.
 TRANSFERS, PRETRAININGS = "Transfers", "Pretrainings"
 SPREAD = "mean ± standard deviation over n seeds"
+SPREAD_OF_FOLDS = "mean ± standard deviation over n seeds and folds"
+
+
+FOLDS = (
+    "Runs with folds are tested on the fold that was left out of training, and the test split is not. Folds are not "
+    "independent, so their 95 % intervals, also those of differences, take the correction of Nadeau and Bengio (2003): "
+    "the variance between J of K folds counts 1/J + 1/(K - 1) times, with J - 1 degrees of freedom, and the seeds of a "
+    "fold count by their mean."
+)
 
 
 @dataclass(frozen=True)
@@ -30,6 +39,7 @@ class Section:
     columns: list[str]
     groups: list[Group]
     results: TextTable
+    spread: str = SPREAD
     comparisons: TextTable | None = None
     overall: TextTable | None = None
     savings: TextTable | None = None
@@ -99,6 +109,7 @@ def _section(title: str, runs: Sequence[CollectedRun]) -> Section:
         columns=columns,
         groups=groups,
         results=tables.results(groups, columns),
+        spread=SPREAD_OF_FOLDS if any(run.folds for run in runs) else SPREAD,
         comparisons=tables.comparisons(compared, columns) if compared else None,
         overall=tables.overall(groups, only) if only else None,
         savings=tables.savings(groups, columns) if alike else None,
@@ -111,7 +122,7 @@ def _section(title: str, runs: Sequence[CollectedRun]) -> Section:
 
 def _notes(groups: Sequence[Group], compared: int) -> list[str]:
     notes = []
-    sizes = {len(group.seeds) for group in groups}
+    sizes = {len(group.replicates) for group in groups}
     if 1 in sizes:
         notes.append("A group of one seed has no spread, no interval and no verdict: none is invented.")
     if 2 in sizes:
@@ -119,12 +130,15 @@ def _notes(groups: Sequence[Group], compared: int) -> list[str]:
             "A group of two seeds has no bootstrap interval (it could only give the two values back); its verdict "
             "rests on a t interval with one degree of freedom, which is wide."
         )
-    if any(len(group.seeds) < len(group.runs) for group in groups):
+    if any(group.folds_of(group.replicates) for group in groups):
+        notes.append(FOLDS)
+    if any(len(group.replicates) < len(group.runs) for group in groups):
         notes.append(
             "Some groups have several runs of one seed, which differ in something that this report does not compare, "
             "such as pretrain.seed: their mean counts as one seed."
         )
     facts = [Facts.model_validate(run.result) for group in groups for run in group.runs]
+    notes += _groups_behind(groups)
     if own := sum(run.data.validation == "own" for run in facts):
         notes.append(
             f"In {own} of {len(facts)} runs validation is the data's own split: it does not vary with the seed."
@@ -143,6 +157,29 @@ def _notes(groups: Sequence[Group], compared: int) -> list[str]:
         notes.append(
             f"{compared} comparisons at 5 % each, not corrected for their number: where no arm made any difference, "
             f"{0.05 * compared:.2g} of them would still say helps or hurts, on average."
+        )
+    return notes
+
+
+def _groups_behind(groups: Sequence[Group]) -> list[str]:
+    """Say how many groups, such as subjects, stand behind the numbers of each data set that has some."""
+    by_data: dict[str, list[tuple[CollectedRun, Groups]]] = {}
+    for run in (run for group in groups for run in group.runs):
+        if (of := Facts.model_validate(run.result).data.groups) is not None:
+            by_data.setdefault(str(run.config.get("data.name")), []).append((run, of))
+    notes = []
+    for data, found in by_data.items():
+        parts = {"train on": "train", "validate": "val", "test on": "test"}
+        counts = [f"{ranges(getattr(of, part) for _, of in found)} to {does}" for does, part in parts.items()]
+        tested = {(run.folds, run.fold): of.test for run, of in found if run.folds}
+        whole = sum(tested.values())
+        rest = (
+            f"{whole} in all {len(tested)} folds."
+            if len(tested) > 1 and len({folds for folds, _ in tested}) == 1
+            else "an interval over seeds does not say how other groups would come out."
+        )
+        notes.append(
+            f"{data}: groups ({found[0][1].called}) are never cut apart; a run has {', '.join(counts)}: {rest}"
         )
     return notes
 

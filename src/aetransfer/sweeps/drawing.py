@@ -108,7 +108,7 @@ def draw_lines(
             _log_axis(axes, sorted({x for line in lines for x in line.x}), log)
         else:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set(xlabel=x_label, ylabel=y_label)
+        axes.set(xlabel=x_label, ylabel=textwrap.fill(y_label, 44))
         axes.set_title(textwrap.fill(title, 70), fontsize=10, loc="left")
         _name_lines(axes, lines)
     return figure
@@ -138,7 +138,7 @@ def draw_bars(bars: Sequence[Bar], x_label: str) -> Figure:
         axes.set_yticks(range(len(bars)), names)
         axes.set_ylim(len(bars) - 0.5, -0.5)
         axes.set_xlim(min(0.0, min(min(bar.dots) for bar in bars)), furthest * 1.16 if furthest > 0 else None)
-        axes.set_xlabel(x_label)
+        axes.set_xlabel(textwrap.fill(x_label, 70))
     return figure
 
 

@@ -7,12 +7,13 @@ from matplotlib.figure import Figure
 
 from aetransfer.models.facts import Monitor
 from aetransfer.sweeps.drawing import Bar, Line, draw_bars, draw_lines
-from aetransfer.sweeps.grouping import Group, label, same_setting, seed_means
+from aetransfer.sweeps.grouping import Group, label, means, replicate, same_setting
 from aetransfer.sweeps.savings import LABEL_KEYS, labelled
-from aetransfer.sweeps.statistics import summarise
 
 LATENT = "encoder.latent_dim"
 TRANSPLANTED = "transfer.transplanted"
+LABELLED = "labelled training examples"
+CARRIED = "layers carried over, counted from the input"
 # A page with a hundred figures is read by nobody, and each takes a third of a second; results.csv has them all.
 MOST_SETTINGS = 4
 MOST_BARS = 24
@@ -87,7 +88,7 @@ def _for_each_setting(
 
 def _labels(metric: str) -> Callable[[Sequence[Group], str], Plot]:
     def draw(groups: Sequence[Group], where: str) -> Plot:
-        figure = draw_lines(_by_arm(groups, metric, labelled), "labelled training images", metric, where, log=10)
+        figure = draw_lines(_by_arm(groups, metric, labelled), LABELLED, groups[0].words(metric), where, log=10)
         return Plot("", _caption(f"Label efficiency: {metric} against the number of labels, log axis", where), figure)
 
     return draw
@@ -96,7 +97,7 @@ def _labels(metric: str) -> Callable[[Sequence[Group], str], Plot]:
 def _latent(metric: str) -> Callable[[Sequence[Group], str], Plot]:
     def draw(groups: Sequence[Group], where: str) -> Plot:
         lines = _by_arm(groups, metric, lambda group: float(group.setting[LATENT]))
-        figure = draw_lines(lines, f"{LATENT} (log axis)", metric, where, log=2)
+        figure = draw_lines(lines, f"{LATENT} (log axis)", groups[0].words(metric), where, log=2)
         return Plot("", _caption(f"{metric} against the latent size, log axis", where), figure)
 
     return draw
@@ -108,25 +109,26 @@ def _transplants(groups: Sequence[Group], metric: str) -> Callable[[Sequence[Gro
     def draw(groups: Sequence[Group], where: str) -> Plot:
         curves = [group for group in groups if TRANSPLANTED in group.setting]
         levels = [
-            Line(group.arm or metric, [min(depths), max(depths)], 2 * [summarise([values]).mean], None, [])
+            Line(group.arm or metric, [min(depths), max(depths)], 2 * [summary.mean], None, [])
             for group in groups
-            if TRANSPLANTED not in group.setting and (values := group.values(metric))
+            if TRANSPLANTED not in group.setting and (summary := group.summary(metric))
         ]
         lines = _by_arm(curves, metric, lambda group: float(group.setting[TRANSPLANTED]))
-        figure = draw_lines([*lines, *levels], "layers carried over, counted from the input", metric, where)
+        figure = draw_lines([*lines, *levels], CARRIED, groups[0].words(metric), where)
         return Plot("", _caption(f"Transplants: {metric} against the number of layers carried over", where), figure)
 
     return draw
 
 
 def _by_arm(groups: Sequence[Group], metric: str, place: Callable[[Group], float]) -> list[Line]:
-    """Return a line an arm: means, with their intervals where all seeds suffice for one, and every seed as a dot."""
+    """Return a line an arm: means, with their intervals where all points have one, and every seed and fold as a dot."""
     lines = []
     for arm in dict.fromkeys(group.arm for group in groups):
         points = sorted(
-            (place(group), group.values(metric)) for group in groups if group.arm == arm and group.values(metric)
+            ((place(group), group) for group in groups if group.arm == arm and group.values(metric)),
+            key=lambda point: point[0],
         )
-        summaries = [summarise([values]) for _, values in points]
+        summaries = [summary for _, group in points if (summary := group.summary(metric))]
         bands = [summary.interval for summary in summaries if summary.interval is not None]
         lines.append(
             Line(
@@ -134,30 +136,29 @@ def _by_arm(groups: Sequence[Group], metric: str, place: Callable[[Group], float
                 x=[x for x, _ in points],
                 y=[summary.mean for summary in summaries],
                 band=bands if len(bands) == len(points) else None,
-                dots=[(x, value) for x, values in points for value in values] if len(points) else [],
+                dots=[(x, value) for x, group in points for value in group.values(metric)],
             )
         )
     return [line for line in lines if line.x]
 
 
 def _bars(groups: Sequence[Group], columns: Sequence[str], metric: str) -> Plots:
-    shown = [group for group in groups if group.values(metric)]
+    shown = [(group, summary) for group in groups if (summary := group.summary(metric))]
     if not shown:
         return Plots([], [])
     named = [column for column in columns if column != "transfer"]
     bars = []
-    for group in shown[:MOST_BARS]:
-        values = group.values(metric)
+    for group, summary in shown[:MOST_BARS]:
         words = [group.arm] if group.arm else []
         words += [f"{key}={label(key, group.setting)}" for key in named]
-        summary = summarise([values])
-        bars.append(Bar(group.arm or "", "\n".join(words) or metric, summary.mean, summary.interval, values))
-    caption = (
-        f"{metric}: mean of each group, its seeds as dots; whiskers are 95 % bootstrap intervals (3 seeds or more)."
-    )
+        name = "\n".join(words) or metric
+        bars.append(Bar(group.arm or "", name, summary.mean, summary.interval, group.values(metric)))
+    folds = any(group.folds_of(group.replicates) for group, _ in shown)
+    how = "the table's 95 % intervals" if folds else "95 % bootstrap intervals (3 seeds or more)"
+    caption = f"{metric}: mean of each group, its seeds{' and folds' if folds else ''} as dots; whiskers are {how}."
     hidden = len(shown) - len(bars)
     left_out = [f"Bars: {hidden} further groups are in results.csv only."] if hidden else []
-    return Plots([Plot("bars", caption, draw_bars(bars, metric))], left_out)
+    return Plots([Plot("bars", caption, draw_bars(bars, shown[0][0].words(metric)))], left_out)
 
 
 def _learning_curves(groups: Sequence[Group], columns: Sequence[str], metric: str) -> Plots:
@@ -165,7 +166,9 @@ def _learning_curves(groups: Sequence[Group], columns: Sequence[str], metric: st
         return Plots([], ["Learning curves: these runs have no history.json, so there are none."])
 
     def draw(groups: Sequence[Group], where: str) -> Plot:
-        figure = draw_lines([line for group in groups if (line := _curve(group, metric))], "epoch", metric, where)
+        figure = draw_lines(
+            [line for group in groups if (line := _curve(group, metric))], "epoch", groups[0].words(metric), where
+        )
         return Plot(
             "",
             _caption(f"Learning curves: {metric} by epoch; bands go from the lowest seed to the highest", where),
@@ -181,13 +184,13 @@ def _curve(group: Group, metric: str) -> Line | None:
     if not runs:
         return None
     rows = [row for row in runs[0].history if metric in row]
-    curves = [[(run.seed, row[metric]) for row in run.history if metric in row] for run in runs]
-    means = [list(seed_means(values).values()) for values in zip(*curves, strict=False)]
+    curves = [[(replicate(run), row[metric]) for row in run.history if metric in row] for run in runs]
+    points = [list(means(values).values()) for values in zip(*curves, strict=False)]
     return Line(
         arm=group.arm or metric,
-        x=[row.get("epoch", place) for place, row in enumerate(rows, start=1)][: len(means)],
-        y=[sum(values) / len(values) for values in means],
-        band=[(min(values), max(values)) for values in means] if len(means[0]) > 1 else None,
+        x=[row.get("epoch", place) for place, row in enumerate(rows, start=1)][: len(points)],
+        y=[sum(values) / len(values) for values in points],
+        band=[(min(values), max(values)) for values in points] if len(points[0]) > 1 else None,
         dots=[],
     )
 

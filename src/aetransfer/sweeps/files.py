@@ -10,10 +10,9 @@ from aetransfer.errors import UserError
 from aetransfer.html.template import link
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.files import WriteError, replace_file
-from aetransfer.sweeps.content import PRETRAININGS, SPREAD, TRANSFERS, Content
+from aetransfer.sweeps.content import PRETRAININGS, TRANSFERS, Content
 from aetransfer.sweeps.drawing import rendered
 from aetransfer.sweeps.page import page
-from aetransfer.sweeps.statistics import summarise
 from aetransfer.sweeps.tables import escaped, markdown_of, metrics_of
 from aetransfer.sweeps.words import HOW
 
@@ -73,19 +72,25 @@ def _links(content: Content, folder: Path) -> dict[str, str]:
 def as_csv(content: Content) -> str:
     """Write one row a group and metric, in full precision; empty where there is no such number."""
     columns = list(dict.fromkeys(column for section in content.sections for column in section.columns))
+    groups = [group for section in content.sections for group in section.groups]
+    folds = ["folds"] if any(run.folds for group in groups for run in group.runs) else []
     file = StringIO()
     table = csv.writer(file, lineterminator="\n")
-    table.writerow(["stage", *columns, "metric", "mean", "sd", "ci_low", "ci_high", "iqm", "n", "seeds", "runs"])
+    table.writerow(
+        ["stage", *columns, "metric", "mean", "sd", "ci_low", "ci_high", "iqm", "n", "seeds", *folds, "runs"]
+    )
     for section in content.sections:
         for group in section.groups:
             for metric in metrics_of([group]):
-                summary = summarise([group.values(metric)])
+                summary = group.summary(metric)
+                assert summary is not None, metric
                 low, high = summary.interval or (None, None)
                 numbers = [summary.mean, summary.sd, low, high, summary.iqm, summary.n]
                 setting = [label if label != "–" else "" for label in group.labels(columns)]
                 seeds = " ".join(map(str, group.seeds))
+                of = " ".join(map(str, sorted({run.fold for run in group.runs if run.fold is not None})))
                 names = " ".join(run.name for run in group.runs)
-                table.writerow([group.runs[0].stage, *setting, metric, *numbers, seeds, names])
+                table.writerow([group.runs[0].stage, *setting, metric, *numbers, seeds, *[of for _ in folds], names])
     return file.getvalue()
 
 
@@ -108,7 +113,7 @@ def _markdown(content: Content, today: date) -> Iterator[str]:
         yield from (f"## {section.title}", "")
         if section.comparisons:
             yield from (f"### Does it help? In {escaped(section.compared)}", "", *markdown_of(section.comparisons), "")
-        yield from ("### Test metrics", "", *markdown_of(section.results), "", f"{SPREAD}.", "")
+        yield from ("### Test metrics", "", *markdown_of(section.results), "", f"{section.spread}.", "")
         tables = {
             "All settings": section.overall,
             "Savings": section.savings,

@@ -1,4 +1,4 @@
-"""Runs that differ in nothing but the seed are one group; what groups differ in becomes the report's columns.
+"""Runs that differ in nothing but seed and fold are one group; what groups differ in becomes the report's columns.
 
 Columns have the keys that a user types (`transfer`, `data`, `encoder.latent_dim`). A key that only follows another, as
 the number of classes follows the data set, is no column.
@@ -15,6 +15,7 @@ from aetransfer.models.facts import Monitor
 from aetransfer.runs.identity import HARDWARE
 from aetransfer.sweeps.arms import rank
 from aetransfer.sweeps.collect import CollectedRun
+from aetransfer.sweeps.statistics import Folds, Summary, summarise
 
 # The key of a config that a choice of a group sets, and the word that makes the choice.
 CHOICES = {
@@ -36,19 +37,25 @@ FOLLOWERS = {
     "model": ("",),
     "transfer": ("transfer.", "head", "model.", "callbacks."),
 }
-# Beside aetransfer.runs.identity's reasons: a seed is what a group is averaged over, and the encoder of a pretraining
-# is its transfer's.
-IGNORED = ("seed", "allow", "evaluation", "rerun", "reuse", "pretrain.seed", "pretrain.digest", "pretrain.rerun")
+# Beside aetransfer.runs.identity's reasons: seeds and folds are what a group is averaged over, and the encoder of a
+# pretraining is its transfer's.
+IGNORED = (
+    *("seed", "allow", "evaluation", "rerun", "reuse", "pretrain.seed", "pretrain.digest", "pretrain.rerun"),
+    *("data.fold", "pretrain.data.fold"),
+)
 IGNORED_BELOW = ("paths.", "logger.", "evaluation.", "pretrain.encoder.")
 MACHINE = ("data.workers", "data.max_memory_gb", "data.root", "data.reader.root", "data.reader.cache_dir")
 TRAINER = {f"trainer.{key}" for key in (*Training.model_fields, *HARDWARE)}
 EVERYTHING = "all"
 
+# Seed and fold: what a run is paired with its control by. No fold where the test split is tested on.
+Replicate = tuple[int, int | None]
+
 
 @dataclass(frozen=True)
 class Group:
-    """runs: those of the seeds, in order. setting: what was varied, by column; a key that has no meaning here is absent
-    (a control has no pretraining)."""
+    """runs: those of the seeds and folds, in order. setting: what was varied, by column; a key that has no meaning here
+    is absent (a control has no pretraining)."""
 
     setting: dict[str, Any]
     runs: list[CollectedRun]
@@ -69,12 +76,38 @@ class Group:
     def seeds(self) -> list[int]:
         return list(dict.fromkeys(run.seed for run in self.runs))
 
-    def by_seed(self, metric: str) -> dict[int, float]:
-        """Return a metric's value for each seed that has one."""
-        return seed_means((run.seed, run.tested[metric]) for run in self.runs if metric in run.tested)
+    @property
+    def replicates(self) -> list[Replicate]:
+        return list(dict.fromkeys(map(replicate, self.runs)))
+
+    @property
+    def n(self) -> str:
+        """Say over how many seeds, and folds, its numbers go."""
+        folds = self.folds_of(self.replicates)
+        return f"{len(self.replicates)}{f' ({folds.measured} folds)' if folds else ''}"
+
+    def by_replicate(self, metric: str) -> dict[Replicate, float]:
+        """Return a metric's value for each seed and fold that has one."""
+        return means((replicate(run), run.tested[metric]) for run in self.runs if metric in run.tested)
 
     def values(self, metric: str) -> list[float]:
-        return list(self.by_seed(metric).values())
+        return list(self.by_replicate(metric).values())
+
+    def folds_of(self, replicates: Iterable[Replicate]) -> Folds | None:
+        """Return the folds that these are of, None for one fold or none: then only the seed differs."""
+        of = tuple(fold for _, fold in replicates if fold is not None)
+        count = next((run.folds for run in self.runs if run.folds), None)
+        return Folds(count, of) if count and len(set(of)) > 1 else None
+
+    def summary(self, metric: str) -> Summary | None:
+        """Summarise a test metric, None where no run has it."""
+        found = self.by_replicate(metric)
+        return summarise([list(found.values())], self.folds_of(found)) if found else None
+
+    def words(self, metric: str) -> str:
+        """Name a metric as its model does, in words with a unit; its name where there are none."""
+        words = self.runs[0].stored.model.words(metric.partition("/")[2])
+        return f"{metric}: {words}" if words else metric
 
     def labels(self, columns: Iterable[str]) -> list[str]:
         return [label(column, self.setting) for column in columns]
@@ -92,16 +125,20 @@ def group_runs(runs: list[CollectedRun]) -> tuple[list[str], list[Group]]:
         grouped.setdefault(repr(setting), Group(setting, [])).runs.append(run)
     groups = sorted(grouped.values(), key=lambda group: [_order(column, group.setting) for column in columns])
     for group in groups:
-        group.runs.sort(key=lambda run: (run.seed, run.name))
+        group.runs.sort(key=lambda run: (run.seed, run.fold or 0, run.name))
     return columns, groups
 
 
-def seed_means(values: Iterable[tuple[int, float]]) -> dict[int, float]:
-    """Average the values of each seed: runs that share its images, and its control, are no further seeds."""
-    found: dict[int, list[float]] = {}
-    for seed, value in values:
-        found.setdefault(seed, []).append(value)
-    return {seed: fmean(those) for seed, those in found.items()}
+def replicate(run: CollectedRun) -> Replicate:
+    return run.seed, run.fold
+
+
+def means(values: Iterable[tuple[Replicate, float]]) -> dict[Replicate, float]:
+    """Average the values of each seed and fold: runs that share its images, and its control, are no further ones."""
+    found: dict[Replicate, list[float]] = {}
+    for each, value in values:
+        found.setdefault(each, []).append(value)
+    return {each: fmean(those) for each, those in found.items()}
 
 
 def same_setting(one: Group, other: Group, but: str = "transfer") -> bool:
@@ -136,7 +173,8 @@ def decisive_settings(run: CollectedRun) -> dict[str, Any]:
         settled[name] = value.rpartition(".")[2] if key in ("encoder._target_", "head._target_") else value
         if name in ("data", "pretrain.data"):
             settled[name.removesuffix("data") + "augment"] = _transforms(run.config, f"{name}.augment.")
-    return settled
+    # Of runs from before there were folds as well.
+    return {"data.folds": None, "data.test_fraction": None} | settled
 
 
 def _transforms(config: dict[str, Any], prefix: str) -> str:

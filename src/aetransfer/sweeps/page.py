@@ -5,7 +5,7 @@ from datetime import date
 
 from aetransfer.html.picture import data_uri
 from aetransfer.html.template import filled
-from aetransfer.sweeps.content import SPREAD, Content
+from aetransfer.sweeps.content import Content
 from aetransfer.sweeps.words import HOW
 
 
@@ -22,6 +22,5 @@ def page(content: Content, svgs: Mapping[str, bytes], links: Mapping[str, str], 
         images={name: data_uri(svg, "svg+xml") for name, svg in svgs.items()},
         links=links,
         today=today.isoformat(),
-        spread=SPREAD,
         how=HOW,
     )

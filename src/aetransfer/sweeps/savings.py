@@ -8,7 +8,7 @@ from statistics import fmean, median
 
 from aetransfer.models.facts import Monitor
 from aetransfer.sweeps.comparison import partners
-from aetransfer.sweeps.grouping import Group, same_setting, seed_means
+from aetransfer.sweeps.grouping import Group, means, replicate, same_setting
 
 # Keys that set how many labelled images a transfer is trained on.
 LABEL_KEYS = ("data.labels_per_class", "data.train_fraction")
@@ -75,8 +75,8 @@ def epochs_to_match(group: Group, groups: Sequence[Group], monitor: Monitor) -> 
     the same setting, where no run has a history, or for values of which there are no shares, being negative.
     """
     metric, sign = monitor.metric, monitor.sign
-    finals = seed_means(
-        (run.seed, run.history[-1][metric])
+    finals = means(
+        (replicate(run), run.history[-1][metric])
         for other in partners(group, SCRATCH, groups)
         for run in other.runs
         if run.history and math.isfinite(run.history[-1].get(metric, math.nan))
@@ -86,7 +86,9 @@ def epochs_to_match(group: Group, groups: Sequence[Group], monitor: Monitor) -> 
     if sign < 0 and fmean(finals.values()) <= 0:
         return None
     threshold = SHARE**sign * fmean(finals.values())
-    reached = seed_means((run.seed, _first_epoch(run.history, monitor, threshold)) for run in group.runs if run.history)
+    reached = means(
+        (replicate(run), _first_epoch(run.history, monitor, threshold)) for run in group.runs if run.history
+    )
     middle = median(reached.values())
     if math.isinf(middle):
         return f"not reached in {sum(map(math.isinf, reached.values()))} of {len(reached)}"

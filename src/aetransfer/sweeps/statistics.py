@@ -3,6 +3,9 @@
 A percentile bootstrap of 3 to 5 values covers far less than it promises (tests/sweeps/test_statistics.py simulates
 it), so it describes the tables' means, while every verdict rests on the paired t interval, which keeps its 95 % for
 differences that are roughly normal, however few there are.
+
+Folds are no independent repetitions: any two share most of what they are trained on. Their intervals take the
+correction of Nadeau and Bengio (2003), "Inference for the Generalization Error", in means and in differences.
 """
 
 from collections.abc import Sequence
@@ -17,6 +20,38 @@ RESAMPLES = 4000
 # A bootstrap of two values can only give them back.
 FEWEST_FOR_BOOTSTRAP = 3
 MOST_SEEDS = 1000
+# Equal differences come out of float32 metrics as different ones in the 8th digit.
+NO_SPREAD = 1e-7
+
+
+@dataclass(frozen=True)
+class Folds:
+    """Which folds values are of, two or more. count: K, of how many in all. of: the fold of each value, in order."""
+
+    count: int
+    of: tuple[int, ...]
+
+    @property
+    def measured(self) -> int:
+        """J, how many of them there are."""
+        return len(set(self.of))
+
+    def means(self, values: np.ndarray) -> np.ndarray:
+        """Average the values (N,) of each fold: its seeds share what is tested on, and are no further folds."""
+        return np.array([values[np.array(self.of) == fold].mean() for fold in sorted(set(self.of))])
+
+    def interval(self, values: np.ndarray) -> tuple[float, float] | None:
+        """Return the corrected t interval of the mean over folds; None without any spread.
+
+        The variance between folds counts 1/J + n_test/n_train times, where uncorrected it is 1/J; for K folds of equal
+        size n_test/n_train is 1/(K - 1). J - 1 degrees of freedom.
+        """
+        means = self.means(values)
+        sd = float(means.std(ddof=1))
+        if sd <= NO_SPREAD:
+            return None
+        half = stats.t.ppf((1 + LEVEL) / 2, len(means) - 1) * sd * np.sqrt(1 / len(means) + 1 / (self.count - 1))
+        return float(means.mean() - half), float(means.mean() + half)
 
 
 @dataclass(frozen=True)
@@ -32,9 +67,8 @@ class Summary:
 
 @dataclass(frozen=True)
 class Paired:
-    """An arm less its control, seed by seed. sd, interval: None for one pair. better: P(the arm is better), ties half.
-
-    sign: 1 where more is better, -1 where less is.
+    """An arm less its control, seed by seed, or fold by fold. sd, interval: None for one pair. better: P(the arm is
+    better), ties half. sign: 1 where more is better, -1 where less is. folds: how many they are of, 0 for one or none.
     """
 
     n: int
@@ -43,6 +77,7 @@ class Paired:
     interval: tuple[float, float] | None
     better: float
     sign: int = 1
+    folds: int = 0
 
     @property
     def shown(self) -> bool:
@@ -50,8 +85,10 @@ class Paired:
         return self.interval is not None and bool(self.sd) and (self.interval[0] > 0 or self.interval[1] < 0)
 
 
-def summarise(cells: Sequence[Sequence[float]]) -> Summary:
+def summarise(cells: Sequence[Sequence[float]], folds: Folds | None = None) -> Summary:
     """Summarise the values of one or several cells (tasks), each a sequence over seeds.
+
+    folds: of which the values of each cell are; their interval is `Folds.interval`, of the mean over cells.
 
     The bootstrap draws within each cell (stratified, Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of
     the Statistical Precipice", section 4.2), so that tasks which differ in difficulty don't widen it.
@@ -63,19 +100,20 @@ def summarise(cells: Sequence[Sequence[float]]) -> Summary:
     values = np.concatenate(samples)
     # Of equal values numpy's mean, and with it their deviation, may be off by the last bit.
     sd = float(values.std(ddof=1)) if np.ptp(values) else 0.0
+    over_cells = np.mean(samples, axis=0) if folds else values
     return Summary(
         n=len(values),
-        mean=float(values.mean()),
+        mean=float((folds.means(over_cells) if folds else values).mean()),
         sd=sd if len(values) > 1 else None,
         iqm=float(stats.trim_mean(values, 0.25)),
-        interval=_bootstrap(samples),
+        interval=folds.interval(over_cells) if folds else _bootstrap(samples),
     )
 
 
-def compare(arm: Sequence[float], control: Sequence[float], sign: int = 1) -> Paired:
+def compare(arm: Sequence[float], control: Sequence[float], sign: int = 1, folds: Folds | None = None) -> Paired:
     """Compare two arms of the same seeds, in the same order. Raises ValueError for unequal or no numbers of them.
 
-    sign: 1 where more is better, -1 where less is.
+    sign: 1 where more is better, -1 where less is. folds: of which the pairs are.
     """
     if len(arm) != len(control) or not len(arm):
         raise ValueError("a paired comparison needs as many values of the one as of the other, and at least one")
@@ -85,8 +123,10 @@ def compare(arm: Sequence[float], control: Sequence[float], sign: int = 1) -> Pa
     if n == 1:
         return Paired(n, float(differences[0]), None, None, better, sign)
     sd = float(differences.std(ddof=1))
-    # Equal differences come out of float32 metrics as different ones in the 8th digit.
-    if sd <= 1e-7:
+    if folds is not None:
+        mean, interval = float(folds.means(differences).mean()), folds.interval(differences)
+        return Paired(n, mean, 0.0 if interval is None else sd, interval, better, sign, folds.measured)
+    if sd <= NO_SPREAD:
         return Paired(n, float(differences.mean()), 0.0, None, better, sign)
     low, high = stats.ttest_rel(arm, control).confidence_interval(LEVEL)
     return Paired(n, float(differences.mean()), sd, (float(low), float(high)), better, sign)

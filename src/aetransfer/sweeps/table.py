@@ -5,7 +5,7 @@ from rich.text import Text
 
 from aetransfer.console import console
 from aetransfer.printable import printable
-from aetransfer.sweeps.content import SPREAD, Content
+from aetransfer.sweeps.content import Content
 from aetransfer.sweeps.numbers import NOTHING
 from aetransfer.sweeps.tables import TextTable
 
@@ -17,7 +17,7 @@ def print_report(content: Content) -> None:
     out = console()
     for section in content.sections:
         out.print(_table(section.results))
-        out.print(SPREAD)
+        out.print(section.spread)
         if section.comparisons and len(section.comparisons.rows) <= MOST_VERDICTS:
             named = section.comparisons.texts
             for row in section.comparisons.rows:

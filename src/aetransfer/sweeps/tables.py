@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from statistics import fmean
 
@@ -60,7 +60,7 @@ def results(groups: Sequence[Group], columns: Sequence[str]) -> TextTable:
     metrics = metrics_of(groups) or ["metrics"]
     leading = list(dict.fromkeys(_first(group, metrics) for group in groups))
     others = [metric for metric in metrics if metric not in leading]
-    summaries = {metric: [_summary(group, metric) for group in groups] for metric in (*leading, *others)}
+    summaries = {metric: [group.summary(metric) for group in groups] for metric in (*leading, *others)}
     places = {metric: decimals([each for each in summaries[metric] if each]) for metric in summaries}
     rows = []
     for place, group in enumerate(groups):
@@ -68,7 +68,7 @@ def results(groups: Sequence[Group], columns: Sequence[str]) -> TextTable:
         cells = {metric: spread(summaries[metric][place], places[metric]) for metric in summaries}
         robust = _robust(summaries[first][place], places[first])
         shown = [*(cells[metric] for metric in leading), *robust, *(cells[metric] for metric in others)]
-        rows.append([*group.labels(columns), *shown, str(len(group.seeds))])
+        rows.append([*group.labels(columns), *shown, group.n])
     return TextTable([*columns, *leading, "95 % CI", "IQM", *others, "n"], rows, len(columns))
 
 
@@ -81,14 +81,14 @@ def _first(group: Group, metrics: Sequence[str]) -> str:
 def overall(groups: Sequence[Group], monitor: Monitor) -> TextTable | None:
     """One row an arm over the settings that all arms have; None for a single setting or arm."""
     metric = monitor.metric
-    cells: dict[str, dict[str, list[float]]] = {}
+    cells: dict[str, dict[str, Group]] = {}
     for group in groups:
         setting = repr(sorted((key, str(value)) for key, value in group.setting.items() if key != "transfer"))
-        cells.setdefault(str(group.arm), {})[setting] = group.values(metric)
+        cells.setdefault(str(group.arm), {})[setting] = group
     shared = set.intersection(*(set(of_arm) for of_arm in cells.values()))
     if len(shared) < 2 or len(cells) < 2:
         return None
-    summaries = {arm: summarise([of_arm[key] for key in sorted(shared)]) for arm, of_arm in cells.items()}
+    summaries = {arm: _pooled([of_arm[key] for key in sorted(shared)], metric) for arm, of_arm in cells.items()}
     # The spread between settings is not the uncertainty; the interval has it.
     places = max((_places(summary) for summary in summaries.values()), default=3)
     rows = [
@@ -118,7 +118,7 @@ def comparisons(compared: Sequence[Comparison], columns: Sequence[str]) -> TextT
             continue
         ratio = NOTHING if comparison.ratio is None else f"{comparison.ratio:.3f}"
         numbers = [f"{paired.mean:+.4f}", interval(paired.interval, 4, signed=True), f"{paired.better:.2f}", ratio]
-        rows.append([*names, *numbers, str(paired.n)])
+        rows.append([*names, *numbers, f"{paired.n}{f' ({paired.folds} folds)' if paired.folds else ''}"])
     header = [
         *settings,
         *(["metric"] if len(metrics) > 1 else []),
@@ -182,9 +182,13 @@ def _of_alike(
     return ask(group, [other for other in groups if other.compared == group.compared], group.compared.on(part))
 
 
-def _summary(group: Group, metric: str) -> Summary | None:
-    values = group.values(metric)
-    return summarise([values]) if values else None
+def _pooled(groups: Sequence[Group], metric: str) -> Summary:
+    """Summarise an arm over settings; without an interval where they are not all of the same folds."""
+    found = [group.by_replicate(metric) for group in groups]
+    folds = [group.folds_of(of) for group, of in zip(groups, found, strict=True)]
+    alike = all(of == folds[0] for of in folds)
+    summary = summarise([list(of.values()) for of in found], folds[0] if alike else None)
+    return summary if alike else replace(summary, interval=None)
 
 
 def _robust(summary: Summary | None, places: int) -> list[str]:
