@@ -51,6 +51,10 @@ class ImagesRequest(Node):
                 raise ValueError(f"{key} belongs to images=: a data set has data.{key}")
         if self.data.labels_per_class is not None or self.data.train_fraction is not None:
             raise ValueError("data.labels_per_class and data.train_fraction choose what is trained on: leave them out")
+        if self.data.test_fraction is not None or self.data.folds is not None:
+            raise ValueError(
+                "data.test_fraction and data.folds choose what is tested on: take split=train, which has all"
+            )
         return self
 
 

@@ -266,6 +266,7 @@ def _settle_declared(job: Job, source: Pretraining, overrides: list[str]) -> Job
     source = source.model_copy(update={"encoder": job.encoder})
     if carries:
         source = _with_head_of_task(source, job, overrides)
+        _check_held_out(job.data, source.data)
         _check_taken(job, source.data, "pretrain.data")
     if (stated := source.data.stated) and job.data.stated and stated[0] != job.data.stated[0]:
         match job.transfer.channels:
@@ -283,6 +284,18 @@ def _settle_declared(job: Job, source: Pretraining, overrides: list[str]) -> Job
     if carries and (shape := source.data.input_shape):
         _check_size(shape, job, SIZES_OF_BOTH)
     return job.model_copy(update={"pretrain": source})
+
+
+def _check_held_out(target: Data, source: Data) -> None:
+    """Raise UserError where the pretraining would see what the transfer is tested on."""
+    held = {key: getattr(target, key) for key in ("test_fraction", "folds", "fold")}
+    held = {key: value for key, value in held.items() if value is not None}
+    if source.reader == target.reader and any(getattr(source, key) != value for key, value in held.items()):
+        words = " ".join(f"data.{key}={value}" for key, value in held.items())
+        raise UserError(
+            f"pretrain.data is what data is, and the pretraining would see what {words} tests on: set "
+            f"{' '.join(f'pretrain.data.{key}=${{data.{key}}}' for key in held)} too, in quotes."
+        )
 
 
 def _check_taken(job: Job, data: Data, key: str) -> None:
