@@ -30,8 +30,8 @@ TINY_PRETRAINING = ("data=digits", "encoder.widths=[4,8,8,8]", "encoder.latent_d
 
 # As sentences name them.
 DATA_SETS = (
-    "arrays, breast_cancer, cifar10, cifar100, diabetes, digits, fashion_mnist, image_folder, mnist, mnist1d, "
-    "photo_digits, timeseries"
+    "arrays, breast_cancer, cifar10, cifar100, diabetes, digits, fashion_mnist, image_folder, image_table, mnist, "
+    "mnist1d, photo_digits, timeseries"
 )
 ALLOWED = {"encoder": "aetransfer.networks", "reader": "aetransfer.data"}
 

@@ -24,7 +24,6 @@ from aetransfer.runs.files import replacing
 
 log = logging.getLogger(__name__)
 
-TABLES = (".csv", ".parquet")
 DAMAGED = (
     *(OSError, EOFError, ValueError, TypeError, SyntaxError, KeyError, RecursionError, MemoryError, OverflowError),
     *(zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError),
@@ -54,6 +53,11 @@ class Arrays(Mapping[str, np.ndarray]):
     def __init__(self, at: Path, loads: Mapping[str, Callable[[], np.ndarray]], is_table: bool = False) -> None:
         self.at, self.is_table = at, is_table
         self._loads, self._known = loads, dict[str, np.ndarray]()
+
+    @classmethod
+    def of_table(cls, path: Path, text: tuple[str, ...] = ()) -> "Arrays":
+        """Return the columns of a table, see `read_table`."""
+        return cls(path, {name: _given(column) for name, column in read_table(path, text).items()}, is_table=True)
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self._known:
@@ -92,8 +96,7 @@ def opened(root: Path, cache: Cache) -> Arrays:
         case ".npz":
             return Arrays(root, _of_npz(root, cache))
         case ".csv" | ".parquet":
-            columns = read_table(root)
-            return Arrays(root, {name: _given(column) for name, column in columns.items()}, is_table=True)
+            return Arrays.of_table(root)
     raise UserError(
         f"{root} is none of .npz, .npy, .csv and .parquet: convert it, in Python with numpy.savez(PATH, inputs=..., "
         "targets=...)."

@@ -9,6 +9,7 @@ import math
 import os
 import uuid
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,13 +27,16 @@ from aetransfer.errors import UserError
 
 log = logging.getLogger(__name__)
 
+# Height and width in pixels, or both in one number.
+ImageSize = int | Sequence[int]
+
 # A cache of another version holds other pixels of the same files.
 VERSION = "v2"
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """pixels: (N, 3, S, S) uint8, memory-mapped. reading: with the range that was found, where it had none.
+    """pixels: (N, 3, height, width) uint8, memory-mapped. reading: with the range that was found, where it had none.
     counts: images by what was done with them.
     """
 
@@ -42,7 +46,7 @@ class Decoded:
 
 
 class Picture(NamedTuple):
-    """pixels: (3, S, S) uint8. marks: what was done."""
+    """pixels: (3, height, width) uint8. marks: what was done."""
 
     pixels: np.ndarray
     marks: frozenset[str]
@@ -54,19 +58,27 @@ class _Cached(NamedTuple):
     counts: dict[str, int]
 
 
-def decoded(listing: Listing, folder: Path, image_size: int, cache_dir: Path, reading: Reading) -> Decoded:
+def sides_of(image_size: ImageSize) -> tuple[int, int]:
+    """Return height and width."""
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    return height, width
+
+
+def decoded(listing: Listing, folder: Path, image_size: ImageSize, cache_dir: Path, reading: Reading) -> Decoded:
     """Return the images of a listing from the cache, which is written first where it is absent or stale.
 
     A reading without a range is decided by these images: they are the training split. Its range is then for all others.
     """
     place = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
-    images = f"{folder.parent.name}-{folder.name}-{place}-{image_size}px-"
+    height, width = sides_of(image_size)
+    size = f"{height}" if height == width else f"{height}x{width}"
+    images = f"{folder.parent.name}-{folder.name}-{place}-{size}px-"
     # What was found follows from the training images, and a stated range is a choice: its cache stands beside others.
     stated = replace(reading, value_range=None) if reading.found else reading
     family = f"{images}{VERSION}-{_digest(json.dumps(stated.plain()), 6)}-"
     contents = json.dumps([listing.fingerprint, reading.plain(), reading.found])
     cache = cache_dir / f"{family}{_digest(contents, 16)}.npy"
-    shape = (len(listing.files), 3, image_size, image_size)
+    shape = (len(listing.files), 3, height, width)
     cached = _cached(cache, shape)
     if cached is None:
         log.info("Decoding %d images of %s into %s", len(listing.files), folder, cache)
@@ -114,20 +126,21 @@ def _cached(cache: Path, shape: tuple[int, ...]) -> _Cached | None:
         return None
 
 
-def _write(cache: Path, files: list[str], image_size: int, reading: Reading) -> None:
+def _write(cache: Path, files: list[str], image_size: ImageSize, reading: Reading) -> None:
     """Decode into a file of its own, then rename it: two jobs that start together each leave a whole cache.
 
     What was found stands behind the pixels, in the same file: neither is ever there without the other.
     """
     partial_file = cache.with_suffix(f".{uuid.uuid4().hex}.partial")
-    header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), 3, image_size, image_size)}
+    height, width = sides_of(image_size)
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), 3, height, width)}
     undecided: dict[int, Extremes] = {}
     counts: Counter[str] = Counter()
     try:
         # Not memory-mapped: a disk that becomes full would end the process with SIGBUS.
         with partial_file.open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
             np.lib.format.write_array_header_1_0(file, header)
-            start, size = file.tell(), 3 * image_size * image_size
+            start, size = file.tell(), 3 * height * width
             decode_file = partial(_decode, image_size=image_size, reading=reading)
             for row, outcome in enumerate(pool.map(decode_file, files)):
                 if isinstance(outcome, Extremes):
@@ -166,12 +179,12 @@ def _range_of(images: dict[int, Extremes], files: list[str]) -> Range:
     return value_range
 
 
-def _decode(path: str, image_size: int, reading: Reading) -> Picture | Extremes:
+def _decode(path: str, image_size: ImageSize, reading: Reading) -> Picture | Extremes:
     return _decoded_or_extremes(Path(path), image_size, path, reading)
 
 
-def decode(source: Path | BinaryIO, image_size: int, name: str | Path, reading: Reading = UNSTATED) -> Picture:
-    """Return an image as (3, image_size, image_size) uint8, cropped to a square about its centre and resized.
+def decode(source: Path | BinaryIO, image_size: ImageSize, name: str | Path, reading: Reading = UNSTATED) -> Picture:
+    """Return an image as (3, height, width) uint8, cropped about its centre to the sides' ratio and resized.
 
     Raises UserError, which calls the image by `name`, for what is no image, is damaged or is too large, has several
     frames of which none is chosen, or more than 8 bits and no range.
@@ -183,7 +196,7 @@ def decode(source: Path | BinaryIO, image_size: int, name: str | Path, reading: 
 
 
 def _decoded_or_extremes(
-    source: Path | BinaryIO, image_size: int, name: str | Path, reading: Reading
+    source: Path | BinaryIO, image_size: ImageSize, name: str | Path, reading: Reading
 ) -> Picture | Extremes:
     try:
         with Image.open(source, formats=_formats()) as image:
@@ -200,14 +213,15 @@ def _decoded_or_extremes(
         raise UserError(f"{name} can't be read as an image ({error}): replace or remove it.") from error
 
 
-def picture_of(image: Image.Image, image_size: int, reading: Reading) -> Picture | Extremes:
+def picture_of(image: Image.Image, image_size: ImageSize, reading: Reading) -> Picture | Extremes:
     """Return an opened image as `decode` does, or its extremes where the reading is still to be decided."""
     shown = show(image, reading)
     if isinstance(shown, Extremes):
         return shown
     colour, marks = shown
-    if colour.size != (image_size, image_size):
-        colour = ImageOps.fit(colour, (image_size, image_size), Image.Resampling.BICUBIC)
+    height, width = sides_of(image_size)
+    if colour.size != (width, height):
+        colour = ImageOps.fit(colour, (width, height), Image.Resampling.BICUBIC)
     return Picture(np.asarray(colour).transpose(2, 0, 1), marks)
 
 

@@ -47,6 +47,8 @@ def files_of(reader: Mapping[str, Any]) -> ImageFiles | None:
             return files_of_arrays(root) or None
         case "read_timeseries":
             return files_of_timeseries(root, str(reader.get("table"))) or None
+        case "read_image_table":
+            return _image_table(root, reader)
     return ImageFiles()
 
 
@@ -112,3 +114,15 @@ def _image_folder(root: Path, labels: Any) -> ImageFiles:
     from aetransfer.data.class_folders import list_folder
 
     return sum(list_folder(root, labels).files.values(), ImageFiles())
+
+
+def _image_table(root: Path, reader: Mapping[str, Any]) -> ImageFiles | None:
+    table, inputs = reader.get("table"), reader.get("inputs")
+    if not isinstance(table, str) or not isinstance(inputs, str) or not (root / table).is_file():
+        return None
+    # It imports pandas, which a config error need not wait for.
+    from aetransfer.data.picture_table import listed_in
+
+    files = ImageFiles()
+    files.add_file(table, str(root / table))
+    return files + listed_in(root, table, inputs)[1]

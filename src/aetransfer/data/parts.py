@@ -11,6 +11,7 @@ import torch
 from aetransfer.data.examples import Examples, Split
 from aetransfer.data.lazy import MUCH, Cache, Lazy, joined, materialised
 from aetransfer.data.meaning import Kind, PartName, meant
+from aetransfer.data.reading import Reading
 from aetransfer.errors import UserError
 
 # What splits are called, in columns and in the names of arrays.
@@ -19,6 +20,8 @@ CALLED: dict[str, PartName] = {
     **dict.fromkeys(("val", "valid", "validation"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
+
+PARTS: tuple[PartName, ...] = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Part:
 @dataclass(frozen=True)
 class Description:
     """What is said of all parts. at: where they lie. targets: what these are called, for sentences; kind, names,
-    columns: see `meant`. grouped_by: what a group is, in a word. notes: as of `Examples`.
+    columns: see `meant`. grouped_by: what a group is, in a word. notes, reading: as of `Examples`.
     """
 
     at: str
@@ -43,21 +46,48 @@ class Description:
     columns: Sequence[str] = ()
     grouped_by: str = "group"
     notes: Sequence[str] = ()
+    reading: Reading | None = None
 
 
-def examples_of(parts: Mapping[PartName, Part], split: Split, described: Description, cache: Cache) -> Examples:
+def rows_of_splits(words: np.ndarray | None, count: int, at: str) -> dict[PartName, np.ndarray]:
+    """Return the positions of the examples of each split. words: (N,) what each is for; None for all in train.
+
+    Raises UserError for words that are none of CALLED.
+    """
+    if words is None:
+        return {"train": np.arange(count)}
+    called = [str(word).casefold() for word in words]
+    if unknown := sorted(set(called) - set(CALLED)):
+        raise UserError(f"{at}: split has {unknown[0]!r:.40}, and takes train, val and test: correct it.")
+    parts = np.array([CALLED[word] for word in called])
+    return {part: np.flatnonzero(parts == part) for part in PARTS if (parts == part).any()}
+
+
+def made_of(parts: Mapping[PartName, Part], at: str, cache: Cache) -> dict[Split, np.ndarray]:
+    """Make the inputs of the splits that are there, for `examples_of`.
+
+    What is wrong with the test examples is better known now than after the training. Raises UserError for parts that do
+    not fit together, and for values that are no numbers.
+    """
+    _check_alike(parts, at)
+    of_split: dict[Split, list[PartName]] = {"train": ["train", "val"], "test": ["test"]}
+    inputs = {split: [parts[name].inputs for name in names if name in parts] for split, names in of_split.items()}
+    return {split: materialised(joined(each), split, cache) for split, each in inputs.items() if each}
+
+
+def examples_of(
+    parts: Mapping[PartName, Part], made: Mapping[Split, np.ndarray], split: Split, described: Description
+) -> Examples:
     """Return a split; val is behind train, as its `validation`.
 
-    Raises UserError for parts of different shapes, a group in two parts, a class without training examples, values that
-    are no numbers, and a test split that is not there.
+    made: the inputs of each split. Raises UserError for parts that do not fit together, a group in two parts, a class
+    without training examples, and a test split that is not there.
     """
     at = described.at
-    if "train" not in parts:
-        raise UserError(f"{at} has no training examples, only {' and '.join(parts)}: add them.")
+    _check_alike(parts, at)
     if split == "test" and "test" not in parts:
         raise UserError(f"{at} has no test split: choose another split.")
-    order: list[PartName] = [name for name in ("train", "val", "test") if name in parts]
-    _check_alike(parts, order, at)
+    order = [name for name in PARTS if name in parts]
     notes = list(described.notes)
     targets, names = None, tuple[str, ...]()
     if parts["train"].targets is not None:
@@ -66,34 +96,29 @@ def examples_of(parts: Mapping[PartName, Part], split: Split, described: Descrip
         targets, names = found.targets, found.names
         notes += [found.note] if found.note else []
     groups = _numbered(parts, order, described.grouped_by, at)
-    # What is wrong with the test examples is better known now than after the training.
-    of_split: dict[Split, list[PartName]] = {"train": [name for name in order if name != "test"], "test": ["test"]}
-    made = {
-        name: materialised(joined([parts[part].inputs for part in among]), name, cache)
-        for name, among in of_split.items()
-        if all(part in parts for part in among)
-    }
     count = len(parts["train"].inputs)
     if split == "train":
         sides = {"training": made["train"][:count], "validation": made["train"][count:], "test": made.get("test")}
         notes += _duplicates({name: side for name, side in sides.items() if side is not None and len(side)})
-    inputs, among = made[split], of_split[split]
+    inputs, among = made[split], [name for name in order if (name == "test") == (split == "test")]
     return Examples(
         torch.from_numpy(inputs),
         None if targets is None else torch.from_numpy(np.concatenate([targets[part] for part in among])),
         None if groups is None else torch.from_numpy(np.concatenate([groups[part] for part in among])),
         names,
         described.grouped_by,
-        notes=tuple(notes),
+        described.reading,
+        tuple(notes),
         validation=torch.arange(count, len(inputs)) if split == "train" and "val" in parts else None,
         has_test="test" in parts,
     )
 
 
-def _check_alike(parts: Mapping[PartName, Part], order: Sequence[PartName], at: str) -> None:
+def _check_alike(parts: Mapping[PartName, Part], at: str) -> None:
+    if "train" not in parts:
+        raise UserError(f"{at} has no training examples, only {' and '.join(parts)}: add them.")
     first = parts["train"].inputs
-    for name in order:
-        part = parts[name]
+    for name, part in parts.items():
         if not len(part.inputs):
             raise UserError(f"{at} has no {name} examples: it is empty there.")
         if part.inputs.shape[1:] != first.shape[1:] or part.inputs.dtype != first.dtype:

@@ -20,7 +20,7 @@ from aetransfer.data.examples import Examples, Split
 from aetransfer.data.lazy import Cache, Lazy, chosen
 from aetransfer.data.locations import files_of_arrays
 from aetransfer.data.meaning import Kind, PartName
-from aetransfer.data.parts import CALLED, Description, Part, examples_of
+from aetransfer.data.parts import CALLED, PARTS, Description, Part, examples_of, made_of, rows_of_splits
 from aetransfer.data.signals import Fit, Fitting, Signals, fitted, of_equal, ragged, some
 from aetransfer.errors import UserError
 
@@ -161,7 +161,7 @@ class _Reading:
             grouped_by,
             self.notes,
         )
-        return examples_of(parts, split, described, cache)
+        return examples_of(parts, made_of(parts, self.at, cache), split, described)
 
     def _names(self) -> list[str]:
         """Return the names of the classes, values or labels, where an array beside them has them."""
@@ -175,17 +175,16 @@ class _Reading:
             raise UserError(f"{self.at}: {name}_names is {beside.shape} of {beside.dtype}: give names, (N,) of text.")
         return [str(each) if beside.dtype.kind == "U" else each.decode("utf-8", "replace") for each in beside]
 
+    @property
+    def _by_name(self) -> bool:
+        """Whether arrays' names tell the splits."""
+        return self.inputs[0] not in self.arrays and self.inputs[0] in self.splits
+
     def _parts(self) -> list[PartName]:
-        by_name = self.splits.get(self.inputs[0], {})
-        if self.inputs[0] not in self.arrays and by_name:
-            return [part for part in ("train", "val", "test") if part in by_name]
-        if SPLIT not in self.arrays:
-            return ["train"]
-        found = {str(word) for word in np.unique(self.arrays[SPLIT])}
-        if unknown := [word for word in sorted(found) if word.casefold() not in CALLED]:
-            raise UserError(f"{self.at}: {SPLIT} has {unknown[0]!r:.40}, and takes train, val and test: correct it.")
-        meant_by = {CALLED[word.casefold()] for word in found}
-        return [part for part in ("train", "val", "test") if part in meant_by]
+        if self._by_name:
+            return [part for part in PARTS if part in self.splits[self.inputs[0]]]
+        words = self.arrays.get(SPLIT)
+        return list(rows_of_splits(words, 0 if words is None else len(words), self.at))
 
     def _of(self, name: str, part: PartName, key: str) -> np.ndarray:
         """Return an array of a part, all its rows."""
@@ -195,12 +194,11 @@ class _Reading:
         return self.arrays.named(in_parts.get(part, name), key)
 
     def _part(self, part: PartName) -> Part:
-        by_name = self.inputs[0] not in self.arrays and part in self.splits.get(self.inputs[0], {})
         inputs, count = self._read_inputs(part)
         keep = np.ones(count, bool)
-        if not by_name and SPLIT in self.arrays:
-            words = [CALLED[str(word).casefold()] for word in self._row_of(SPLIT, part, "data.inputs", count)]
-            keep &= np.array(words) == part
+        if not self._by_name and SPLIT in self.arrays:
+            words = self._row_of(SPLIT, part, "data.inputs", count)
+            keep = np.isin(np.arange(count), rows_of_splits(words, count, self.at)[part])
         for name, value in self.keys.where.items():
             keep &= self._has(self._row_of(name, part, "data.where", count), name, value)
         if not keep.any():

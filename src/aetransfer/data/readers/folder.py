@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from aetransfer.data.class_folders import FolderContents, Labels, Listing, list_folder
-from aetransfer.data.decoding import decoded
+from aetransfer.data.decoding import ImageSize, decoded
 from aetransfer.data.duplicates import Part, duplicates
 from aetransfer.data.examples import Examples, Split
 from aetransfer.data.image_files import ImageFiles
@@ -30,19 +30,19 @@ TEST_SHARE = 0.2
 def read_folder(
     root: str | None,
     split: Split,
-    image_size: int,
+    image_size: ImageSize,
     cache_dir: str,
     labels: Labels | None = None,
     background: int | None = None,
     value_range: tuple[float, float] | None = None,
     frame: int | None = None,
 ) -> Examples:
-    """Read a folder as (N, 3, image_size, image_size); an image is cropped to a square about its centre first.
+    """Read a folder as (N, 3, height, width); an image is cropped about its centre to the sides' ratio first.
 
-    labels: None for class folders; see `list_folder`. background, value_range, frame: see
-    `aetransfer.data.reading.Reading`; without a value_range that of the training split is found, for all splits, and
-    without a background it is white. The images of a val folder come behind those of train, as
-    `validation`. Raises UserError as `list_folder`, for a file that is not an image (named), and for a test split where
+    image_size: height and width, or both in one. labels: None for class folders; see `list_folder`. background,
+    value_range, frame: see `aetransfer.data.reading.Reading`; without a value_range that of the training split is
+    found, for all splits, and without a background it is white. The images of a val folder come behind those of train,
+    as `validation`. Raises UserError as `list_folder`, for a file that is not an image (named), and for a test split where
     there is none: without labels none is set aside.
     """
     if root is None:

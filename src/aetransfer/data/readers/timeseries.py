@@ -17,7 +17,7 @@ from aetransfer.data.examples import Examples, Split
 from aetransfer.data.lazy import Cache
 from aetransfer.data.locations import files_of_timeseries, find_timeseries
 from aetransfer.data.meaning import Kind, PartName
-from aetransfer.data.parts import Description, Part, examples_of
+from aetransfer.data.parts import Description, Part, examples_of, made_of
 from aetransfer.data.signals import Fit, Fitting, fitted, ragged
 from aetransfer.errors import UserError
 
@@ -83,7 +83,7 @@ def read_timeseries(
     described = Description(
         f"{base}, {table}", f"{base}, {table}: the target", train.kind, train.classes, ("target",), "recording", notes
     )
-    return examples_of(parts, split, described, cache)
+    return examples_of(parts, made_of(parts, described.at, cache), split, described)
 
 
 def _missing(base: Path, table: str, part: str) -> str:
