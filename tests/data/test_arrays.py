@@ -4,6 +4,7 @@ import re
 import zipfile
 
 import numpy as np
+import pandas
 import pytest
 import torch
 
@@ -107,7 +108,6 @@ def test_a_table_takes_all_other_columns_as_inputs_and_says_so(read):
 
 
 def test_parquet_reads_as_csv(read, tmp_path):
-    pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"a": [1.5, 2.5, 3.5, 4.5], "who": ["x", "x", "y", "y"], "y": ["no", "yes", "no", "yes"]})
     frame["who"] = frame["who"].astype("category")
     frame.to_parquet(tmp_path / "set.parquet")
@@ -248,7 +248,9 @@ def test_a_float32_file_is_mapped_where_it_lies(read, monkeypatch, tmp_path):
 def test_groups_have_one_numbering_in_all_splits(read):
     arrays = {
         **{f"x_{part}": noise(4, 3, seed=seed) for seed, part in enumerate(("train", "val", "test"))},
-        **{"who_train": np.array([7, 7, 3, 3]), "who_val": np.array([5] * 4), "who_test": np.array([4, 9, 9, 4])},
+        "who_train": np.array([7, 7, 3, 3]),
+        "who_val": np.array([5] * 4),
+        "who_test": np.array([4, 9, 9, 4]),
     }
     assert read(arrays, groups="who").groups.tolist() == [3, 3, 0, 0, 2, 2, 2, 2]
     assert read(arrays, "test", groups="who").groups.tolist() == [1, 4, 4, 1]

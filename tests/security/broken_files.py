@@ -8,10 +8,12 @@ import json
 import random
 import shutil
 import struct
+import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 import yaml
 
@@ -185,3 +187,55 @@ def a_result_that_is_none(draw: random.Random, path: Path) -> None:
             path.write_text("[" * draw.randrange(5000, 10**5))
             return
     path.write_text(json.dumps(result))
+
+
+def in_a_member_of_a_zip(draw: random.Random, path: Path) -> None:
+    """Flip a bit of what the largest member holds, which its checksum tells."""
+    with zipfile.ZipFile(path) as file:
+        member = max(file.infolist(), key=lambda info: info.compress_size)
+    first = member.header_offset + 30 + len(member.filename) + 40
+    with_a_bit_flipped(first, first + member.compress_size - 40)(draw, path)
+
+
+def a_npy_that_claims_more(draw: random.Random, path: Path) -> None:
+    content = path.read_bytes()
+    assert b"(6, 32, 32)" in content
+    shape = draw.choice([b"(9, 32, 32)", b"(6, 99, 99)", b"(7, 32, 32)", b"(6,320, 32)"])
+    path.write_bytes(content.replace(b"(6, 32, 32)", shape))
+
+
+def a_npy_of_objects(draw: random.Random, path: Path) -> None:
+    np.save(path, np.array([draw.random(), "text", None], object))
+
+
+def a_table_of_less(draw: random.Random, path: Path) -> None:
+    """Leave out a column's name, the lines, or a value, or put text or nothing in its place."""
+    first, *lines = path.read_text().splitlines()
+    cells = lines[row := draw.randrange(len(lines))].split(",")
+    cells[draw.randrange(len(cells) - 1)] = draw.choice(["", "nan", "many", "inf", "1e999"])
+    lines[row] = ",".join(cells)
+    broken = [[first.replace("y", "z"), *lines], [first], [first, *lines], [first, *lines, "1," * 40]]
+    path.write_text("\n".join(draw.choice(broken[:1]) if draw.random() < 0.2 else draw.choice(broken[1:])))
+
+
+def a_ts_of_less(draw: random.Random, path: Path) -> None:
+    """Leave out a header's line that matters, or spoil a signal's."""
+    text = path.read_text()
+    path.write_text(
+        text.replace(
+            *draw.choice(
+                [
+                    ("@data", ""),
+                    ("@timeStamps false", "@timeStamps true"),
+                    ("@classLabel true a b", "@classLabel true a c"),
+                    ("@classLabel true", "@targetLabel true"),
+                    ("@univariate true", "@univariate false\n@dimensions 2"),
+                    ("0.5", "?"),
+                    ("0.5", "half"),
+                    ("0.5,", ""),
+                    ("0.5", "NaN"),
+                    ("0.5", "0.5:0.5"),
+                ]
+            )
+        )
+    )

@@ -1,9 +1,11 @@
 """200 broken files of every kind that is read: each refused with one sentence and exit code 1, and nothing trained on it."""
 
+import gzip
 import random
 import shutil
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from aetransfer import stages
@@ -117,6 +119,67 @@ def test_every_broken_data_file_is_refused_with_one_sentence(run_train, tmp_path
 
         count.spoil(15, batch, anywhere, official, *cifar, kind="cifar10 batches")
     count.check(capfd, 125)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_every_broken_file_of_arrays_or_signals_is_refused_with_one_sentence(run_train, tmp_path, capfd):
+    count = Count(run_train, seed=4)
+    data = tmp_path / "data"
+    pixels = np.random.default_rng(0).integers(256, size=(6, 32, 32), dtype=np.uint8)
+
+    def fresh(make):
+        def restore():
+            for place in (data, tmp_path / "outputs"):
+                shutil.rmtree(place, ignore_errors=True)
+            data.mkdir()
+            make()
+
+        return restore
+
+    def arrays(name):
+        return "data=arrays", f"data.root={data / name}", "data.name=set", "model=ae", *NARROW
+
+    packed = [broken.in_a_member_of_a_zip, *ANY_FILE]
+    restore = fresh(lambda: np.savez_compressed(data / "set.npz", images=pixels))
+    count.spoil(20, data / "set.npz", packed, restore, *arrays("set.npz"), kind="npz")
+    ways = [broken.a_npy_that_claims_more, broken.a_npy_of_objects, with_a_bit_flipped(0, 6), *ANY_FILE]
+    restore = fresh(lambda: np.save(data / "set.npy", pixels))
+    count.spoil(21, data / "set.npy", ways, restore, *arrays("set.npy"), kind="npy")
+
+    def table():
+        lines = [",".join([f"x{n}" for n in range(32)] + ["y"])]
+        lines += [",".join([f"{row + n / 2}" for n in range(32)] + [f"{row}.5"]) for row in range(6)]
+        (data / "set.csv").write_text("\n".join(lines))
+
+    ways = [broken.a_table_of_less, *ANY_FILE[1:]]
+    words = (*arrays("set.csv"), "data.targets=y", "data.axes=NL")
+    count.spoil(20, data / "set.csv", ways, fresh(table), *words, kind="csv")
+
+    def signals(ending):
+        header = "@problemName S\n@timeStamps false\n@univariate true\n@classLabel true a b\n@data\n"
+        lines = [",".join([f"{n + row}" for n in range(31)] + ["0.5"]) + f":{'ab'[row % 2]}" for row in range(6)]
+        text = (header + "\n".join(lines)).encode()
+        for part in ("TRAIN", "TEST"):
+            content = gzip.compress(text) if ending == ".ts.gz" else text
+            (data / f"S_{part}{ending}").write_bytes(content)
+
+    words = ("data=timeseries", f"data.root={data}", "data.table=S", "model=ae", *NARROW)
+    for ending, ways in (
+        (".ts", [broken.a_ts_of_less, broken.a_ts_of_less, *ANY_FILE[1:]]),
+        (".ts.gz", [with_a_bit_flipped(-8, 0), *ANY_FILE]),
+    ):
+        for part in ("TRAIN", "TEST"):
+            path = data / f"S_{part}{ending}"
+            count.spoil(10, path, ways, fresh(lambda ending=ending: signals(ending)), *words, kind=ending)
+    # All are sound before they are spoiled.
+    for restore, word in (
+        (fresh(table), (*arrays("set.csv"), "data.targets=y", "data.axes=NL")),
+        (fresh(lambda: signals(".ts")), words),
+    ):
+        restore()
+        assert run_train(*word).code == 0
+    count.check(capfd, 101)
 
 
 @pytest.mark.slow

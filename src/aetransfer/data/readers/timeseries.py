@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from aetransfer.data.class_folders import Listing
+from aetransfer.data.class_names import near
 from aetransfer.data.examples import Examples, Split
 from aetransfer.data.lazy import Cache
 from aetransfer.data.locations import files_of_timeseries, find_timeseries
@@ -87,12 +88,11 @@ def read_timeseries(
 
 
 def _missing(base: Path, table: str, part: str) -> str:
-    names = {path.name.rpartition("_")[0] for path in base.glob("*_TRAIN.ts*")} if base.is_dir() else set()
-    from aetransfer.data.class_names import near
-
+    names = sorted(path.name.rpartition("_")[0] for path in base.glob("*_TRAIN.ts*")) if base.is_dir() else []
+    same = [name for name in names if name.casefold() == table.casefold()]
     return (
-        f"{base} has no {table}_{part}.ts, .ts.gz, .tsv or .tsv.gz{near(table, sorted(names))}: set data.root to the "
-        "folder of the two files, and data.table to what they are called."
+        f"{base} has no {table}_{part}.ts, .ts.gz, .tsv or .tsv.gz{near(same[0] if same else table, names)}: set "
+        "data.root to the folder of the two files, and data.table to what they are called."
     )
 
 
