@@ -19,6 +19,10 @@ from aetransfer.networks.conv4 import Conv4
 from tests.made import TokenEncoder
 
 
+def right(predicted, labels):
+    return (predicted == labels).double().mean().item()
+
+
 def clouds(count, *, classes=4, dims=12, seed=0):
     """Overlapping, strongly correlated clouds: features (count, dims) and labels (count,)."""
     generator = torch.Generator().manual_seed(seed)
@@ -51,10 +55,10 @@ def test_logistic_regression_ends_where_scikit_learn_does(monkeypatch, penalty):
     features, labels = clouds(300)
     train = Scale(features)(features), labels
     expected = LogisticRegression(C=penalty, max_iter=5000, tol=1e-8).fit(train[0].double().numpy(), labels.numpy())
-    chosen = fit_logistic(train, train, classes=4, inverse_penalties=[penalty])
+    chosen = fit_logistic(train, train, classes=4, inverse_penalties=[penalty], score=right)
     probabilities = (train[0] @ chosen.weight.T + chosen.bias).softmax(1)
     monkeypatch.setattr(logistic, "TOLERANCE", 1e-7)
-    exact = fit_logistic(train, train, classes=4, inverse_penalties=[penalty])
+    exact = fit_logistic(train, train, classes=4, inverse_penalties=[penalty], score=right)
 
     assert np.allclose(probabilities, expected.predict_proba(train[0].numpy()), atol=2e-2)
     assert np.allclose(exact.weight, expected.coef_, atol=2e-3)
@@ -67,13 +71,13 @@ def test_features_that_say_the_same_twice_or_nothing_at_all_are_no_harm():
     many = torch.cat([features, features, constant, features @ torch.randn(12, 400, generator=generator)], 1)
     train = Scale(many)(many), labels
     expected = LogisticRegression(C=1e-2, max_iter=5000, tol=1e-8).fit(train[0].double().numpy(), labels.numpy())
-    fitted = fit_logistic(train, train, classes=4, inverse_penalties=[1e-2])
+    fitted = fit_logistic(train, train, classes=4, inverse_penalties=[1e-2], score=right)
 
     probabilities = (train[0] @ fitted.weight.T + fitted.bias).softmax(1)
     assert np.allclose(probabilities, expected.predict_proba(train[0].numpy()), atol=2e-2)
     assert not fitted.weight[:, 24:64].any()
     # With next to no penalty nothing but the ridge keeps the bound definite.
-    unpenalised = fit_logistic(train, train, classes=4, inverse_penalties=[1e7])
+    unpenalised = fit_logistic(train, train, classes=4, inverse_penalties=[1e7], score=right)
     assert torch.equal(unpenalised.predict(train[0]), labels)
 
 
@@ -87,14 +91,14 @@ def test_the_penalty_is_chosen_on_validation_alone():
     val_labels = torch.arange(2000) % 2
     val = torch.cat([(val_labels * 2.0 - 1).unsqueeze(1) + torch.randn(2000, 1, generator=generator),
                      torch.randn(2000, 60, generator=generator)], 1)  # fmt: skip
-    chosen = fit_logistic((train, labels), (val, val_labels), classes=2, inverse_penalties=[1e-2, 1e2])
+    chosen = fit_logistic((train, labels), (val, val_labels), classes=2, inverse_penalties=[1e-2, 1e2], score=right)
     alone = [
-        fit_logistic((train, labels), (val, val_labels), classes=2, inverse_penalties=[penalty])
+        fit_logistic((train, labels), (val, val_labels), classes=2, inverse_penalties=[penalty], score=right)
         for penalty in (1e-2, 1e2)
     ]
 
-    assert chosen.inverse_penalty == max(alone, key=lambda fitted: fitted.val_acc).inverse_penalty == 1e-2
-    assert chosen.val_acc == pytest.approx(alone[0].val_acc, abs=2e-3)
+    assert chosen.inverse_penalty == max(alone, key=lambda fitted: fitted.val_score).inverse_penalty == 1e-2
+    assert chosen.val_score == pytest.approx(alone[0].val_score, abs=2e-3)
 
 
 def test_the_mlp_reads_what_no_linear_probe_can_and_leaves_the_global_generator_alone():
@@ -108,7 +112,7 @@ def test_the_mlp_reads_what_no_linear_probe_can_and_leaves_the_global_generator_
     assert torch.equal(torch.get_rng_state(), before)
     assert fitted.val_acc == pytest.approx((fitted.predict(features) == labels).float().mean().item())
     assert fitted.val_acc > 0.95
-    assert fit_logistic(split, split, classes=2, inverse_penalties=[1.0]).val_acc < 0.65
+    assert fit_logistic(split, split, classes=2, inverse_penalties=[1.0], score=right).val_score < 0.65
     again = fit_perceptron(split, split, classes=2, hidden=[64], epochs=60, seed=0)
     assert torch.equal(again.predict(features), fitted.predict(features))
 

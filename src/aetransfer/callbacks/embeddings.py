@@ -19,8 +19,9 @@ from torch.nn import functional as F
 from aetransfer.callbacks.board import as_png, as_taken
 from aetransfer.callbacks.looking import LookAtTheTest
 from aetransfer.data.module import data_of
+from aetransfer.data.targets import Targets
 from aetransfer.evaluation.features import extracted
-from aetransfer.models.capabilities import Classifies
+from aetransfer.models.capabilities import Classifies, Regresses
 from aetransfer.printable import printable
 from aetransfer.runs.files import replace_file
 
@@ -56,15 +57,12 @@ class Embeddings(LookAtTheTest):
             taken = as_taken(images, model)
             if isinstance(model, Classifies):
                 taken_for.append(model(taken).argmax(1).cpu())
+            elif isinstance(model, Regresses):
+                taken_for.append(model.values(taken).cpu())
             return model.encoder(taken)
 
         codes, labels = extracted(codes_of, data.in_order("test", BATCH, model.device, self.images))
-        names = [printable(name).replace("\n", " ") for name in data.class_names] or ["no label"]
-        columns = {"class": [names[label] for label in labels.tolist()]}
-        if isinstance(model, Classifies):
-            predicted = torch.cat(taken_for)
-            columns["taken for"] = [names[label] for label in predicted.tolist()]
-            columns["is"] = ["right" if right else "wrong" for right in (predicted == labels).tolist()]
+        columns = _columns(data.targets, labels, torch.cat(taken_for) if taken_for else None)
         self._write(codes, columns, torch.cat(thumbnails))
 
     def _write(self, codes: Tensor, columns: dict[str, list[str]], thumbnails: Tensor) -> None:
@@ -89,6 +87,31 @@ class Embeddings(LookAtTheTest):
         embedding.sprite.single_image_dim.extend(thumbnails.shape[-2:])
         # Where TensorBoard looks for it: beside the events.
         replace_file(self.board.directory / "projector_config.pbtxt", text_format.MessageToString(config))
+
+
+def _columns(targets: Targets, labels: Tensor, predicted: Tensor | None) -> dict[str, list[str]]:
+    """Return what colours the codes, by a column's head. labels: as a Batch has them. predicted: alike, of a model that
+    predicts classes or values.
+    """
+    names = [printable(name).replace("\n", " ").replace("\t", " ") for name in targets.names]
+    match targets.kind:
+        case "none":
+            return {"class": ["no label"] * len(labels)}
+        case "classes":
+            columns = {"class": [names[label] for label in labels.tolist()]}
+            if predicted is not None:
+                columns["taken for"] = [names[label] for label in predicted.tolist()]
+                columns["is"] = ["right" if right else "wrong" for right in (predicted == labels).tolist()]
+            return columns
+        case "values":
+            both = {"": labels} if predicted is None else {"": labels, "predicted ": predicted}
+            # TensorBoard colours numbers along a scale.
+            return {
+                f"{head}{name}": [f"{value:.5g}" for value in values[:, place].tolist()]
+                for place, name in enumerate(names)
+                for head, values in both.items()
+            }
+    return {name: ["yes" if each else "no" for each in labels[:, place]] for place, name in enumerate(names)}
 
 
 def sprite(thumbnails: Tensor) -> Image.Image:

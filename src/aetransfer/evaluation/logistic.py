@@ -1,13 +1,15 @@
-"""Multinomial logistic regression on standardised features, its penalty chosen on validation.
+"""Logistic regression on standardised features, its penalty chosen on validation: of one class of several, or of each
+of many labels against the rest.
 
-Minimised is the mean cross-entropy plus |W|^2 / (2 C N), scikit-learn's objective. Features of one network are nearly
-collinear, and plain L-BFGS takes hundreds of passes over the data. The Hessian is bounded by S / 2 + I / (C N), S the
-features' covariance (Boehning 1992, theorem 1); in coordinates that turn the bound into the identity (W L, of its
-Cholesky factor L), and from where the last penalty's fit ended, some thirty passes do.
+Minimised is the mean cross-entropy plus |W|^2 / (2 C N), scikit-learn's objective; of many labels the sum of theirs.
+Features of one network are nearly collinear, and plain L-BFGS takes hundreds of passes over the data. The Hessian is
+bounded by S / 2 + I / (C N), S the features' covariance (Boehning 1992, theorem 1; a label's by less, S / 4). In
+coordinates that turn the bound into the identity (W L, of its Cholesky factor L), and from where the last penalty's fit
+ended, some thirty passes do.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -30,30 +32,41 @@ class FittedLogistic:
     weight: Tensor
     bias: Tensor
     inverse_penalty: float
-    val_acc: float = math.nan
+    val_score: float = math.nan
 
     def predict(self, features: Tensor) -> Tensor:
         """Map standardised features (N, D) to classes (N,)."""
         return (features @ self.weight.T + self.bias).argmax(1)
 
+    def probabilities(self, features: Tensor) -> Tensor:
+        """Map standardised features (N, D) to the probability of each label, (N, labels) float64."""
+        return (features @ self.weight.T + self.bias).double().sigmoid()
+
 
 def fit_logistic(
-    train: tuple[Tensor, Tensor], val: tuple[Tensor, Tensor], *, classes: int, inverse_penalties: Sequence[float]
+    train: tuple[Tensor, Tensor],
+    val: tuple[Tensor, Tensor],
+    *,
+    classes: int,
+    inverse_penalties: Sequence[float],
+    score: Callable[[Tensor, Tensor], float],
 ) -> FittedLogistic:
     """Fit for each C, from the strongest penalty on, and keep the best on validation, of equals the stronger penalty.
 
-    train, val: standardised features (N, D) float32 and labels (N,) int64 in [0, classes).
+    train, val: standardised features (N, D) float32 and labels, (N,) int64 in [0, classes) or (N, classes) float32 of 0
+    and 1. score: of what is predicted, classes (N,) or probabilities, and labels.
     """
     features, labels = train
-    covariance = _covariance(features)
+    spread = _covariance(features)
     weight, bias = torch.zeros(classes, features.shape[1]), torch.zeros(classes)
     best: FittedLogistic | None = None
     for penalty in sorted(inverse_penalties):
-        weight, bias = _minimised(features, labels, covariance, penalty, weight, bias)
+        weight, bias = _minimised(features, labels, spread, penalty, weight, bias)
         fitted = FittedLogistic(weight, bias, penalty)
-        val_acc = (fitted.predict(val[0]) == val[1]).double().mean().item()
-        if best is None or val_acc > best.val_acc:
-            best = replace(fitted, val_acc=val_acc)
+        predicted = fitted.predict(val[0]) if labels.ndim == 1 else fitted.probabilities(val[0])
+        val_score = score(predicted, val[1])
+        if best is None or val_score > best.val_score:
+            best = replace(fitted, val_score=val_score)
     assert best is not None
     return best
 
@@ -68,11 +81,11 @@ def _covariance(features: Tensor) -> Tensor:
 
 
 def _minimised(
-    features: Tensor, labels: Tensor, covariance: Tensor, inverse_penalty: float, weight: Tensor, bias: Tensor
+    features: Tensor, labels: Tensor, spread: Tensor, inverse_penalty: float, weight: Tensor, bias: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Go from `weight` (classes, D) and `bias` to the optimum. covariance: (D, D) of the features (N, D)."""
+    """Go from `weight` (classes, D) and `bias` to the optimum. spread: the covariance (D, D) of features (N, D)."""
     strength = 1 / (inverse_penalty * len(features))
-    bound = covariance / 2
+    bound = spread / 2
     bound.diagonal().add_(max(strength, RIDGE))
     factor = torch.linalg.cholesky(bound).float()
     moved, moved_bias = (weight @ factor).requires_grad_(), bias.clone().requires_grad_()
@@ -92,7 +105,11 @@ def _minimised(
     def objective() -> Tensor:
         optimizer.zero_grad()
         weight = actual()
-        loss = F.cross_entropy(torch.addmm(moved_bias, features, weight.T), labels)
+        logits = torch.addmm(moved_bias, features, weight.T)
+        if labels.ndim == 1:
+            loss = F.cross_entropy(logits, labels)
+        else:
+            loss = F.binary_cross_entropy_with_logits(logits, labels, reduction="none").sum(1).mean()
         loss = loss + strength / 2 * weight.square().sum()
         loss.backward()
         return loss

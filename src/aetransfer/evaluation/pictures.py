@@ -1,11 +1,12 @@
-"""Heatmaps, bars and reliability diagrams as PNG, in the report's style."""
+"""Heatmaps, bars, reliability diagrams and scatter plots as PNG, in the report's style."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from aetransfer.evaluation.calibration import Reliability
 from aetransfer.sweeps.drawing import INK, OTHER, STYLE
@@ -14,6 +15,8 @@ DPI = 140
 # Beyond that many classes figures in the cells could not be read.
 MOST_NUMBERED = 20
 CELL = 0.42  # inches
+# Of a scatter plot, evenly spaced.
+MOST_POINTS = 5000
 
 
 def heatmap(
@@ -85,6 +88,27 @@ def reliability_diagram(curves: dict[str, Reliability]) -> bytes:
             axes.plot([0, 1], [0, 1], color=INK, linestyle="--", linewidth=1)
             axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.02))
             axes.set_title(f"{name}: ECE {curve.error:.4f}", fontsize=10, loc="left")
+        return _png(figure)
+
+
+def predicted_against_true(values: Mapping[str, tuple[Tensor, Tensor]], title: str) -> bytes:
+    """Draw predicted over true, with the line of no error, and below how the errors are distributed: a column a value.
+
+    values: true and predicted, (N,) each, by the value's name.
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(max(3.6, 3.2 * len(values)), 5.4), layout="constrained")
+        above, below = figure.subplots(2, len(values), squeeze=False, height_ratios=(3, 2))
+        for place, (name, (wanted, predicted)) in enumerate(values.items()):
+            axes, part = above[place], slice(None, None, -(-len(wanted) // MOST_POINTS))
+            axes.scatter(wanted[part], predicted[part], s=9, alpha=0.6, color=OTHER, linewidth=0)
+            ends = [wanted.min().item(), wanted.max().item()]
+            axes.plot(ends, ends, color=INK, linestyle="--", linewidth=1)
+            axes.set(xlabel="true", ylabel="predicted")
+            axes.set_title(name if place else f"{title}: {name}", fontsize=10, loc="left")
+            below[place].hist((predicted - wanted).numpy(), bins=30, color=OTHER)
+            below[place].axvline(0, color=INK, linestyle="--", linewidth=1)
+            below[place].set(xlabel="predicted − true", ylabel="examples")
         return _png(figure)
 
 

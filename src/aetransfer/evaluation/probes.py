@@ -1,11 +1,10 @@
-"""Probes: how well small models read the classes off frozen features, beside features that nothing was learnt for.
+"""Probes: how well small models read the targets off frozen features, beside features that nothing was learnt for.
 
 Everything a probe chooses (k, C, the epoch of the MLP) it chooses on the validation split; the reported split is read
 once, by what was chosen.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import torch
@@ -15,13 +14,11 @@ from torch import Tensor
 from aetransfer.config.nodes import PositiveFloat, PositiveInt, Seed
 from aetransfer.data.module import Part
 from aetransfer.errors import UserError
-from aetransfer.evaluation.features import Extract, Scale, extracted, layer, shrunk
-from aetransfer.evaluation.knn import vote
-from aetransfer.evaluation.logistic import fit_logistic
+from aetransfer.evaluation.features import Extract, extracted, layer, shrunk
 from aetransfer.evaluation.measure import Measure
 from aetransfer.evaluation.outcome import Cell, Outcome
-from aetransfer.evaluation.perceptron import fit_perceptron
 from aetransfer.evaluation.principal import fit_pca
+from aetransfer.evaluation.probe_fits import KINDS, Split
 from aetransfer.evaluation.subject import Subject
 from aetransfer.networks.encoder import Encoder
 from aetransfer.runs import mishaps
@@ -32,52 +29,38 @@ COMPONENTS = 128
 # Of an image as its own baseline: 36x36 in colour, 64x64 in grey. What is fitted to them takes the square of it.
 MOST_PIXELS = 64 * 64
 
-Split = tuple[Tensor, Tensor]  # features (N, D) float32, labels (N,) int64
-Predict = Callable[[Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """setting: what validation chose, as a heading and its value. predict: features as extracted -> classes."""
-
-    setting: dict[str, Cell]
-    val_acc: float
-    predict: Predict
-
 
 class Probes(Measure):
     """Small models on frozen features, each beside those on features that nothing was learnt for."""
 
-    needs_labels = True
+    needs_labels = ("classes", "values", "labels")
     needs_memory = ("max_features",)
 
     def __init__(
         self,
-        probes: Annotated[Sequence[Literal["knn", "logistic", "mlp"]], Field(min_length=1)] = (
-            "knn",
-            "logistic",
-            "mlp",
-        ),
+        probes: Annotated[Sequence[Literal["knn", "logistic", "mlp", "ridge"]], Field(min_length=1)] | None = None,
         baselines: Sequence[Literal["random", "pixels", "pca"]] = ("random", "pixels", "pca"),
         layers: Annotated[Sequence[str], Field(min_length=1)] | None = None,
         max_features: PositiveInt = 1024,
         neighbours: Annotated[Sequence[PositiveInt], Field(min_length=1)] = (1, 5, 20),
         inverse_penalties: Annotated[Sequence[PositiveFloat], Field(min_length=1)] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0),
+        penalties: Annotated[Sequence[PositiveFloat], Field(min_length=1)] = (1e-3, 1e-2, 0.1, 1, 10, 1e2, 1e3, 1e4),
         hidden: Sequence[PositiveInt] = (256,),
         mlp_epochs: PositiveInt = 20,
         seed: Seed = 0,
     ) -> None:
         self.probes, self.baselines, self.layers, self.max_features = probes, baselines, layers, max_features
-        self.neighbours, self.inverse_penalties = neighbours, inverse_penalties
+        self.neighbours, self.inverse_penalties, self.penalties = neighbours, inverse_penalties, penalties
         self.hidden, self.mlp_epochs, self.seed = hidden, mlp_epochs, seed
 
     def __call__(self, subject: Subject) -> Outcome:
         """Probe the layers of a run's encoder and the baselines.
 
-        Raises UserError for a layer that there is not, or data of one class.
+        Raises UserError for a layer that there is not, a probe that does not read the data's targets, or data of one
+        class.
         """
         subject.open("train")
-        subject.check_classes(self.name)
+        probes = self._probes(subject)
         encoder = subject.encoder
         sources: list[tuple[str, Encoder]] = [(subject.job.stage, encoder)]
         if "random" in self.baselines:
@@ -88,7 +71,7 @@ class Probes(Measure):
             {
                 "features": source,
                 "layer": _called(name, untrained, network is encoder),
-                **_row(subject, self, layer(network, name, self.max_features)),
+                **_row(subject, self, probes, layer(network, name, self.max_features)),
             }
             for source, network in sources
             for name in names
@@ -96,21 +79,34 @@ class Probes(Measure):
         words: list[str] = []
         with mishaps.memory_for(f"leave pixels and pca out of evaluation.{self.name}.baselines"):
             if "pixels" in self.baselines:
-                rows.append({"features": "pixels", "layer": "", **_row(subject, self, _pixels)})
+                raw = "pixels" if subject.data.takes_pixels else "inputs"
+                rows.append({"features": raw, "layer": "", **_row(subject, self, probes, _pixels)})
             if "pca" in self.baselines:
                 project, word = _pca(subject)
                 words += [word] if word else []
-                rows.append({"features": "pca", "layer": "", **_row(subject, self, project)})
+                rows.append({"features": "pca", "layer": "", **_row(subject, self, probes, project)})
         return Outcome(
             rows,
             notes=[
-                f"Accuracy on {subject.part}; k, C and the MLP's epoch were chosen on val (val_ in the file). "
-                f"{subject.data.count('train')} training images. knn: Euclidean, features as they are; logistic and "
-                "mlp: standardised features.",
+                f"{KINDS[subject.data.targets.kind].said.format(part=subject.part)} {subject.data.count('train')} "
+                f"training {subject.data.noun}.",
                 *_of_large_images(subject, self),
                 *words,
             ],
         )
+
+    def _probes(self, subject: Subject) -> Sequence[str]:
+        targets, data = subject.data.targets, subject.job.data.name
+        if targets.kind == "classes":
+            subject.check_classes(self.name)
+        known = list(KINDS[targets.kind].fits)
+        for probe in self.probes or ():
+            if probe not in known:
+                raise UserError(
+                    f"evaluation.{self.name}.probes: {probe} does not read {targets.kind}, which {data} has: choose of "
+                    f"{', '.join(known)}."
+                )
+        return self.probes or known
 
 
 def _called(name: str, untrained: Sequence[str], own: bool) -> str:
@@ -138,55 +134,21 @@ def _layers(subject: Subject, encoder: Encoder, settings: Probes) -> Sequence[st
     return settings.layers or known
 
 
-def _row(subject: Subject, settings: Probes, extract: Extract) -> dict[str, Cell]:
+def _row(subject: Subject, settings: Probes, probes: Sequence[str], extract: Extract) -> dict[str, Cell]:
     def read(part: Part) -> Split:
         subject.open(part)
         return extracted(extract, subject.data.in_order(part, ENCODE_BATCH, subject.device))
 
+    kind, count = KINDS[subject.data.targets.kind], len(subject.data.targets.names)
     train, val = read("train"), read("val")
-    chosen = {name: FITS[name](train, val, subject.classes, settings) for name in settings.probes}
-    features, labels = val if subject.part == "val" else read(subject.part)
+    chosen = {name: kind.fits[name](train, val, count, settings) for name in probes}
+    features, targets = val if subject.part == "val" else read(subject.part)
     row: dict[str, Cell] = {"size": features.shape[1]}
     for name, choice in chosen.items():
-        row[name] = (choice.predict(features) == labels).double().mean().item()
-        row[f"val_{name}"] = choice.val_acc
+        row |= kind.cells(name, choice.predict(features), targets)
+        row |= kind.cells(f"val_{name}", choice.predict(val[0]), val[1])
         row |= choice.setting
     return row
-
-
-def _knn(train: Split, val: Split, classes: int, settings: Probes) -> Chosen:
-    predictions = vote(*train, val[0], settings.neighbours, classes)
-    accuracies = {k: (voted == val[1]).double().mean().item() for k, voted in predictions.items()}
-    best = max(sorted(accuracies), key=lambda k: accuracies[k])
-    return Chosen({"k": best}, accuracies[best], lambda features: vote(*train, features, [best], classes)[best])
-
-
-def _logistic(train: Split, val: Split, classes: int, settings: Probes) -> Chosen:
-    scale = Scale(train[0])
-    fitted = fit_logistic(
-        (scale(train[0]), train[1]),
-        (scale(val[0]), val[1]),
-        classes=classes,
-        inverse_penalties=settings.inverse_penalties,
-    )
-    setting: dict[str, Cell] = {"C": fitted.inverse_penalty}
-    return Chosen(setting, fitted.val_acc, lambda features: fitted.predict(scale(features)))
-
-
-def _mlp(train: Split, val: Split, classes: int, settings: Probes) -> Chosen:
-    scale = Scale(train[0])
-    fitted = fit_perceptron(
-        (scale(train[0]), train[1]),
-        (scale(val[0]), val[1]),
-        classes=classes,
-        hidden=settings.hidden,
-        epochs=settings.mlp_epochs,
-        seed=settings.seed,
-    )
-    return Chosen({"epoch": fitted.epoch}, fitted.val_acc, lambda features: fitted.predict(scale(features)))
-
-
-FITS: dict[str, Callable[[Split, Split, int, Probes], Chosen]] = {"knn": _knn, "logistic": _logistic, "mlp": _mlp}
 
 
 def _pixels(images: Tensor) -> Tensor:

@@ -4,12 +4,13 @@ from typing import Annotated
 
 import torch
 from pydantic import Field
+from torch.nn import functional as F
 
 from aetransfer.config.nodes import PositiveInt, Seed
 from aetransfer.config.schema import GivenEncoder
 from aetransfer.data.seeds import mixed_seed
 from aetransfer.evaluation.encoders import fitted
-from aetransfer.evaluation.features import extracted, layer
+from aetransfer.evaluation.features import Scale, extracted, layer
 from aetransfer.evaluation.measure import Measure
 from aetransfer.evaluation.outcome import Cell, Outcome
 from aetransfer.evaluation.subject import Subject
@@ -19,12 +20,21 @@ from aetransfer.transfer.beginning import begin_, make_arm
 
 BATCH = 500
 SCORES = ("logme", "h_score", "shrunk_h_score")
+# What the note says, by the kind of targets.
+ONE = {"classes": "class", "values": "value, of standardised values", "labels": "label"}
+OF_CLASSES = "the H-score is of classes alone"
+H_SCORES = {
+    "classes": "h_score: at most the classes less one (Bao et al. 2019), which many features of few examples reach by "
+    "chance; shrunk_h_score takes that back (Ibrahim et al. 2022)",
+    "values": OF_CLASSES,
+    "labels": OF_CLASSES,
+}
 
 
 class Transferability(Measure):
-    """LogME and H-score of the encoder that is carried, on training images of the data."""
+    """LogME and, of classes, H-score of the encoder that is carried, on training examples of the data."""
 
-    needs_labels = True
+    needs_labels = ("classes", "values", "labels")
     needs_memory = ("images", "max_features")
 
     def __init__(
@@ -38,7 +48,8 @@ class Transferability(Measure):
         Raises UserError where the source can't be read any more, or for data of one class.
         """
         subject.open("train")
-        subject.check_classes(self.name)
+        if (kind := subject.data.targets.kind) == "classes":
+            subject.check_classes(self.name)
         # With the run's own seed the random encoder would be the one that a control began with.
         random = subject.random_encoder(mixed_seed("measure", self.seed, 0))
         encoders = {"carried": _carried(subject), "random": random}
@@ -51,13 +62,11 @@ class Transferability(Measure):
         (bottleneck,) = [row for row in rows if (row["encoder"], row["layer"]) == ("carried", "bottleneck")]
         return Outcome(
             rows,
-            facts={"bottleneck": {score: bottleneck[score] for score in SCORES}},
+            facts={"bottleneck": {score: bottleneck[score] for score in SCORES if score in bottleneck}},
             notes=[
-                f"{self.images} training images of {subject.job.data.name} at most, none of val or test. logme: log "
-                "evidence, nats an image and class (You et al. 2021); h_score: at most the classes less one (Bao et "
-                "al. 2019), which many features of few images reach by chance; shrunk_h_score takes that back (Ibrahim "
-                "et al. 2022). Larger is better; over a sweep, aetransfer.report sets them beside the accuracy that "
-                "was reached."
+                f"{self.images} training {subject.data.noun} of {subject.job.data.name} at most, none of val or test. "
+                f"logme: log evidence, nats an example and {ONE[kind]} (You et al. 2021); {H_SCORES[kind]}. Larger is "
+                "better; over a sweep, aetransfer.report sets them beside the metric that was reached."
             ],
         )
 
@@ -76,13 +85,17 @@ def _carried(subject: Subject) -> Encoder:
 
 def _scores(subject: Subject, encoder: Encoder, name: str, settings: Transferability) -> dict[str, Cell]:
     extract = layer(encoder, name, settings.max_features)
-    features, labels = extracted(
+    features, targets = extracted(
         lambda images: extract(fitted(images, encoder)),
         subject.data.in_order("train", BATCH, subject.device, settings.images),
     )
-    return {
-        "size": features.shape[1],
-        "logme": logme(features, labels, subject.classes),
-        "h_score": h_score(features, labels),
-        "shrunk_h_score": shrunk_h_score(features, labels),
-    }
+    row: dict[str, Cell] = {"size": features.shape[1]}
+    match subject.data.targets.kind:
+        case "classes":
+            one_hot = F.one_hot(targets, subject.classes)
+            scores = {"h_score": h_score(features, targets), "shrunk_h_score": shrunk_h_score(features, targets)}
+            return row | {"logme": logme(features, one_hot)} | scores
+        case "values":
+            # In other units the evidence would be another.
+            targets = Scale(targets.double())(targets)
+    return row | {"logme": logme(features, targets)}

@@ -1,4 +1,4 @@
-"""How well features should serve a classifier, without one being trained: LogME and the H-score."""
+"""How well features should serve a task, without one being trained: LogME and, of classes, the H-score."""
 
 import math
 
@@ -10,19 +10,19 @@ from torch import Tensor
 MAX_ITERATIONS = 100
 
 
-def logme(features: Tensor, labels: Tensor, classes: int) -> float:
-    """Return the log evidence an example and class of linear regressions onto one-hot labels (You et al. 2021).
+def logme(features: Tensor, targets: Tensor) -> float:
+    """Return the log evidence an example and target of linear regressions onto targets (You et al. 2021).
 
-    Prior and noise precision, alpha and beta, maximise each class's evidence by MacKay's fixed point (alg. 1).
-    features: (N, D), labels: (N,) int64. Nats; larger is better.
+    Prior and noise precision, alpha and beta, maximise each target's evidence by MacKay's fixed point (alg. 1).
+    features: (N, D), targets: (N, T): one-hot classes, labels of 0 and 1, or values. Nats; larger is better.
     """
-    targets = torch.nn.functional.one_hot(labels, classes).double()
+    targets = targets.double()
     left, singular, _ = torch.linalg.svd(features.double(), full_matrices=False)
-    projected = (left.T @ targets).square()  # (R, classes)
+    projected = (left.T @ targets).square()  # (R, T)
     outside = targets.square().sum(0) - projected.sum(0)  # what no weights can reach
     evidence = [
         _evidence(projected[:, target], outside[target].clamp_min(0).item(), singular.square(), *features.shape)
-        for target in range(classes)
+        for target in range(targets.shape[1])
     ]
     return sum(evidence) / len(evidence)
 

@@ -64,7 +64,7 @@ class Regresses(Protocol):
 
 
 @runtime_checkable
-class Labels(Protocol):
+class TellsLabels(Protocol):
     """Tells which of several labels are there."""
 
     def label_probabilities(self, inputs: Tensor) -> Tensor:

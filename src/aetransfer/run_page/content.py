@@ -216,15 +216,9 @@ def _comparison(subject: Subject) -> Comparison:
 def _hint(subject: Subject, measures: list[Measure]) -> str | None:
     """Return the command of the measure that would add what is missing most, None where it was taken."""
     taken = {measure.title.partition(" ")[0] for measure in measures}
-    wanted = (
-        "classifier"
-        if subject.model.does("classify")
-        else "probes"
-        if subject.told.data.classes
-        else "reconstruction"
-        if subject.model.does("reconstruct")
-        else "representation"
-    )
+    hints = {"classify": "classifier", "regress": "regression", "label": "labels"}
+    others = "probes" if subject.told.data.classes else "reconstruction" if subject.model.does("reconstruct") else ""
+    wanted = next((name for can, name in hints.items() if subject.model.does(can)), others or "representation")
     if wanted in taken:
         return None
     run = quoted(str(subject.directory.path))

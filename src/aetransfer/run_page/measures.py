@@ -12,7 +12,7 @@ from aetransfer.runs.plain import read_json
 from aetransfer.sweeps.tables import TextTable, escaped, markdown_of
 
 # What a transfer is asked first.
-FIRST = "classifier"
+FIRST = ("classifier", "regression", "labels")
 MOST_MEASURES = 20
 ON_CARD = "## Measured"
 
@@ -43,7 +43,7 @@ def measures_of(directory: RunDirectory) -> list[Measure]:
     folder = directory.evaluation
     if folder.is_symlink() or not folder.is_dir():
         return []
-    files = sorted(folder.glob("*.json"), key=lambda path: (path.stem.partition("-")[0] != FIRST, path.stem))
+    files = sorted(folder.glob("*.json"), key=lambda path: (path.stem.partition("-")[0] not in FIRST, path.stem))
     return [_measure(directory, path.stem) for path in files[:MOST_MEASURES]]
 
 
