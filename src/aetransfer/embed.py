@@ -1,6 +1,7 @@
-"""Images to features: python -m aetransfer.embed run=DIR images=FOLDER out=features.parquet (or data=NAME split=test).
+"""Images, or other inputs, to features: python -m aetransfer.embed run=DIR images=FOLDER out=features.parquet.
 
-Exits with 0, with 1 where nothing was written, with 2 where some images could not be read and the others were written.
+Or inputs=FILE (.npy, .npz), or data=NAME split=test. Exits with 0, with 1 where nothing was written, with 2 where some
+could not be read and the others were written.
 """
 
 import logging
@@ -20,7 +21,7 @@ def main() -> None:
 
 def _request(config: DictConfig, overrides: list[str]) -> EmbedRequest:
     request = checked_request(config, overrides, EmbedRequest)
-    check_size(request, described_at(request.run, request.allow).architecture["input_shape"])
+    check_size(request, described_at(request.run, request.allow))
     return request
 
 

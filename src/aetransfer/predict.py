@@ -1,6 +1,7 @@
-"""What a transfer predicts: python -m aetransfer.predict run=DIR images=FOLDER out=predictions.csv (or data=NAME).
+"""What a transfer predicts: python -m aetransfer.predict run=DIR images=FOLDER out=predictions.csv.
 
-Exits with 0, with 1 where nothing was written, with 2 where some images could not be read and the others were written.
+Or inputs=FILE (.npy, .npz), or data=NAME split=test. Exits with 0, with 1 where nothing was written, with 2 where some
+could not be read and the others were written.
 """
 
 import logging
@@ -35,7 +36,7 @@ def _request(config: DictConfig, overrides: list[str]) -> PredictRequest:
     if not directory.best.is_file():
         raise UserError(f"{directory.best} does not exist: nothing can be predicted without the run's weights.")
     _targets(directory)
-    check_size(request, described_at(request.run, request.allow).architecture["input_shape"])
+    check_size(request, described_at(request.run, request.allow))
     return request
 
 

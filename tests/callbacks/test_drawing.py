@@ -8,6 +8,7 @@ from aetransfer.callbacks.embeddings import sprite
 from aetransfer.callbacks.images import reconstruction_sheet
 from aetransfer.callbacks.latents import DEVIATIONS, between, moved
 from aetransfer.callbacks.mistakes import Mistake, surest_mistakes
+from aetransfer.callbacks.views import Pixels
 
 
 def colours(picture):
@@ -41,13 +42,13 @@ def test_a_name_too_long_for_its_picture_is_cut_and_one_with_an_escape_sequence_
 
 def test_the_error_map_of_a_perfect_reconstruction_is_black():
     images = torch.ones(4, 3, 32, 32)
-    perfect = np.asarray(reconstruction_sheet(images, images, 4))
+    perfect = np.asarray(reconstruction_sheet(Pixels(3), images, images, 4))
     down = 64 + GAP
     errors = perfect[GAP + 2 * down :][:64, -(4 * (64 + GAP)) :]
 
     cells = np.stack([errors[:, place * down : place * down + 64] for place in range(4)])
     assert not cells.any()
-    wrong = np.asarray(reconstruction_sheet(images, images * 0.4, 4))[GAP + 2 * down :][:64, -(4 * down) :]
+    wrong = np.asarray(reconstruction_sheet(Pixels(3), images, images * 0.4, 4))[GAP + 2 * down :][:64, -(4 * down) :]
     assert np.all(wrong[:, :64] == 255)  # off by more than what is drawn white
 
 

@@ -137,7 +137,7 @@ def test_components_of_what_no_covariance_is_held_of_are_nearly_the_same_and_a_w
     monkeypatch.setattr(principal, "MOST_NUMBERS", 400 * 400 - 1)
     nearly, word = fit_pca(features.split(100), 612, 3)
 
-    assert "fitted batch by batch" in word and "612 images of 400 numbers" in word
+    assert "fitted batch by batch" in word and "612 examples of 400 numbers" in word
     assert torch.allclose((exact.components.T @ nearly.components).abs(), torch.eye(3), atol=1e-2)
     assert torch.allclose(exact.mean, nearly.mean, atol=1e-5)
 

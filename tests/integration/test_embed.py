@@ -165,8 +165,8 @@ def test_where_no_image_can_be_read_nothing_is_written(run_embed, finished, tmp_
 
 
 BAD_WORDS = [
-    ("run=R out=f.csv", "Give images=FOLDER (or a .zip), or data=NAME, and not both."),
-    ("run=R images=. data=digits out=f.csv", "Give images=FOLDER (or a .zip), or data=NAME, and not both."),
+    ("run=R out=f.csv", "Give one of images=FOLDER (or a .zip), inputs=FILE (.npy or .npz) and data=NAME."),
+    ("run=R images=. data=digits out=f.csv", "Give one of images=FOLDER (or a .zip), inputs=FILE (.npy or .npz) and data=NAME."),
     ("run=R images=. ", "out must be given: add out=... to the command."),
     ("run=R images=. out=f.txt", "out=f.txt should end in .csv, .npz or .parquet."),
     ("run=R images=. out=there/f.csv", "out=there/f.csv can't be written: there is no folder there."),
@@ -174,7 +174,7 @@ BAD_WORDS = [
     ("run=nowhere images=. out=f.csv", "nowhere does not exist: give a run directory, an encoder.safetensors or a checkpoint."),
     ("run=R image=. out=f.csv", "image is no config key or group (did you mean images)."),
     ("run=R images=. out=f.csv layer=mu", "layer=mu should be 'bottleneck' or 'features'."),
-    ("run=R images=. out=f.csv pad=16", "pad=16 leaves nothing of the 32x32 images that the encoder takes."),
+    ("run=R images=. out=f.csv pad=16", "pad=16 leaves nothing of the 32x32 pixels that the encoder takes."),
     ("run=R data=mnist data.pad=0 out=f.csv", "The encoder takes 32x32 images, but mnist gives 28x28 images: set data.pad or data.image_size to fit."),
     ("run=R data=digits pad=2 out=f.csv", "pad belongs to images=: a data set has data.pad."),
     ("run=R data=digits data.labels_per_class=3 out=f.csv", "data.labels_per_class and data.train_fraction choose what is trained on: leave them out."),

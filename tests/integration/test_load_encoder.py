@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -112,8 +113,10 @@ def test_ones_own_encoder_is_built_where_its_package_is_allowed_and_only_there(t
     assert torch.equal(loaded(images), encoder(images))
 
 
-@pytest.mark.parametrize("shape", [(5,), (2, 4, 6)])
-def test_an_encoder_of_other_inputs_than_images_is_loaded_and_embeds_none(tmp_path, monkeypatch, command, shape):
+@pytest.mark.parametrize(("shape", "said"), [((5,), "vectors of 5 numbers"), ((2, 4, 6), "4x6 images in 2 channels")])
+def test_an_encoder_of_other_inputs_than_images_is_loaded_and_embeds_arrays_alone(
+    tmp_path, monkeypatch, command, shape, said
+):
     (tmp_path / "vector_lab.py").write_text(MY_ENCODER)
     monkeypatch.syspath_prepend(tmp_path)
     import vector_lab
@@ -126,8 +129,16 @@ def test_an_encoder_of_other_inputs_than_images_is_loaded_and_embeds_none(tmp_pa
     assert not hasattr(loaded, "preprocess")
     assert_refused(
         command(embed.main, f"run={path}", "allow=[vector_lab]", f"images={tmp_path}", f"out={tmp_path}/codes.csv"),
-        f"The encoder in {path} takes inputs of {shape}, not square images, grey or in colour: choose another.",
+        f"The encoder takes {said}, which no image files give: name an array with inputs=FILE (.npy or .npz), or "
+        "data=NAME.",
     )
+    inputs = np.full((3, *shape), 255, np.uint8)
+    np.save(tmp_path / "mine.npy", inputs)
+    words = [f"run={path}", "allow=[vector_lab]", f"inputs={tmp_path}/mine.npy", f"out={tmp_path}/codes.npz"]
+    done = command(embed.main, *words)
+    assert done.code == 0, done.err
+    taken = torch.from_numpy(inputs).float() / (255 if len(shape) == 3 else 1)
+    np.testing.assert_allclose(np.load(tmp_path / "codes.npz")["features"], encoder(taken).detach(), rtol=1e-5)
 
 
 def snippet(card):

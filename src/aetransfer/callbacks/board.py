@@ -119,14 +119,14 @@ def last_step(trainer: Trainer) -> int:
     return max(trainer.global_step - 1, 0)
 
 
-def fixed_images(trainer: Trainer, part: Part, count: int, model: LightningModule) -> Tensor:
-    """Return the same images of a part each time, evenly spaced, as the model takes them: (count or fewer, C, S, S)."""
-    images, _ = next(data_of(trainer).in_order(part, count, model.device, count))
-    return as_taken(images, model)
+def fixed_inputs(trainer: Trainer, part: Part, count: int, model: LightningModule) -> Tensor:
+    """Return the same inputs of a part each time, evenly spaced, as the model takes them: (count or fewer, *shape)."""
+    inputs, _ = next(data_of(trainer).in_order(part, count, model.device, count))
+    return as_taken(inputs, model)
 
 
 def as_taken(values: Tensor, model: LightningModule) -> Tensor:
-    """Return images or codes on the model's device and in its precision."""
+    """Return inputs or codes on the model's device and in its precision."""
     dtype = model.dtype
     assert isinstance(dtype, torch.dtype)
     return values.to(model.device, dtype)

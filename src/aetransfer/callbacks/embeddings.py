@@ -1,4 +1,4 @@
-"""Codes of test images in TensorBoard's Projector, with their classes and thumbnails.
+"""Codes of test examples in TensorBoard's Projector, with their classes and thumbnails.
 
 The three files are plain and written here: torch's `add_embedding` spends 20 characters on each number, and makes a
 folder for each step.
@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from aetransfer.callbacks.board import as_png, as_taken
 from aetransfer.callbacks.looking import LookAtTheTest
+from aetransfer.callbacks.views import View, view_of
 from aetransfer.data.module import data_of
 from aetransfer.data.targets import Targets
 from aetransfer.evaluation.features import extracted
@@ -33,7 +34,7 @@ Count = Annotated[int, Field(gt=0, le=20_000)]
 
 
 class Embeddings(LookAtTheTest):
-    """Write the codes (mu of a VAE) of test images at the best epoch; of a transfer, what they were taken for as well.
+    """Write the codes (mu of a VAE) of test examples at the best epoch; of a classifier, what they were taken for too.
 
     Nothing is written where TensorBoard does not log: `python -m aetransfer.embed` gives codes as a table.
     """
@@ -48,13 +49,14 @@ class Embeddings(LookAtTheTest):
     def look(self, trainer: Trainer, model: Any) -> None:
         if not self.board.writers:
             return
-        data = data_of(trainer)
+        data, view = data_of(trainer), view_of(trainer, model, THUMBNAIL, THUMBNAIL)
         thumbnails: list[Tensor] = []
         taken_for: list[Tensor] = []
 
-        def codes_of(images: Tensor) -> Tensor:
-            thumbnails.append(_thumbnails(images))
-            taken = as_taken(images, model)
+        def codes_of(inputs: Tensor) -> Tensor:
+            taken = as_taken(inputs, model)
+            if view is not None:
+                thumbnails.append(_thumbnails(view, taken))
             if isinstance(model, Classifies):
                 taken_for.append(model(taken).argmax(1).cpu())
             elif isinstance(model, Regresses):
@@ -63,10 +65,13 @@ class Embeddings(LookAtTheTest):
 
         codes, labels = extracted(codes_of, data.in_order("test", BATCH, model.device, self.images))
         columns = _columns(data.targets, labels, torch.cat(taken_for) if taken_for else None)
-        self._write(codes, columns, torch.cat(thumbnails))
+        self._write(data.noun, codes, columns, torch.cat(thumbnails) if thumbnails else None)
 
-    def _write(self, codes: Tensor, columns: dict[str, list[str]], thumbnails: Tensor) -> None:
-        """Write codes (N, D), columns of N names each and thumbnails (N, 3, S, S) uint8. Raises WriteError."""
+    def _write(self, noun: str, codes: Tensor, columns: dict[str, list[str]], thumbnails: Tensor | None) -> None:
+        """Write codes (N, D), columns of N names each and thumbnails (N, 3, S, S) uint8. Raises WriteError.
+
+        noun: what the examples are.
+        """
         folder = self.board.directory / FOLDER
         folder.mkdir(exist_ok=True)
         lines = ["\t".join(f"{number:.5g}" for number in code) for code in codes.tolist()]
@@ -75,16 +80,17 @@ class Embeddings(LookAtTheTest):
         heads = [tuple(columns)] if len(columns) > 1 else []
         rows = ["\t".join(row) for row in [*heads, *zip(*columns.values(), strict=True)]]
         replace_file(folder / "classes.tsv", "\n".join(rows) + "\n")
-        replace_file(folder / "thumbnails.png", as_png(sprite(thumbnails)))
         config = ProjectorConfig()
         embedding = config.embeddings.add(
-            tensor_name="codes of test images",
+            tensor_name=f"codes of test {noun}",
             tensor_shape=codes.shape,
             tensor_path=f"{FOLDER}/codes.tsv",
             metadata_path=f"{FOLDER}/classes.tsv",
         )
-        embedding.sprite.image_path = f"{FOLDER}/thumbnails.png"
-        embedding.sprite.single_image_dim.extend(thumbnails.shape[-2:])
+        if thumbnails is not None:
+            replace_file(folder / "thumbnails.png", as_png(sprite(thumbnails)))
+            embedding.sprite.image_path = f"{FOLDER}/thumbnails.png"
+            embedding.sprite.single_image_dim.extend(thumbnails.shape[-2:])
         # Where TensorBoard looks for it: beside the events.
         replace_file(self.board.directory / "projector_config.pbtxt", text_format.MessageToString(config))
 
@@ -122,9 +128,14 @@ def sprite(thumbnails: Tensor) -> Image.Image:
     return Image.fromarray(pixels.contiguous().numpy())
 
 
-def _thumbnails(images: Tensor) -> Tensor:
-    """Make (N, 3, S, S) uint8 on the CPU, S at most THUMBNAIL, of images in [0, 1]."""
-    colour = images.float().expand(-1, 3, -1, -1)
-    if colour.shape[-1] > THUMBNAIL:
-        colour = F.interpolate(colour, size=(THUMBNAIL, THUMBNAIL), mode="area")
-    return (colour * 255).round().to("cpu", torch.uint8)
+def _thumbnails(view: View, inputs: Tensor) -> Tensor:
+    """Make (N, 3, S, S) uint8 on the CPU, S at most THUMBNAIL: what is oblong, in the middle of a black square."""
+    colour = view.pictures(inputs)
+    height, width = colour.shape[2:]
+    side = min(THUMBNAIL, max(height, width))
+    if max(height, width) > THUMBNAIL:
+        height, width = (max(1, length * THUMBNAIL // max(height, width)) for length in (height, width))
+        colour = F.interpolate(colour, size=(height, width), mode="area")
+    top, left = (side - height) // 2, (side - width) // 2
+    colour = F.pad(colour, (left, side - width - left, top, side - height - top))
+    return (colour * 255).round().to(torch.uint8)

@@ -12,6 +12,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
+from aetransfer.data.module import data_of
 from aetransfer.errors import UserError
 from aetransfer.models.base import Model
 from aetransfer.models.processes import in_any_process
@@ -77,7 +78,8 @@ def check_chosen(trainer: Trainer) -> None:
     if best.best_model_score is not None and not best.best_model_score.isfinite():
         raise UserError(
             f"{best.monitor} is NaN or infinite after every epoch, so no epoch can be chosen as the best: the model's "
-            "outputs for some images are no numbers, try trainer.precision=32-true or lower optimizer.lr."
+            f"outputs for some {data_of(trainer).noun} are no numbers, try trainer.precision=32-true or lower "
+            "optimizer.lr."
         )
 
 
@@ -92,4 +94,5 @@ def _say_what_is_nan(trainer: Trainer, part: Literal["val", "test"]) -> None:
     for name, why in because.items():
         log.warning("NaN%s: %s/%s %s.", when, part, name, why)
     if others := [name for name in names if name.partition("/")[2] not in because]:
-        log.warning("NaN%s: %s. The model's outputs for some images are NaN or infinite.", when, ", ".join(others))
+        noun = data_of(trainer).noun
+        log.warning("NaN%s: %s. The model's outputs for some %s are NaN or infinite.", when, ", ".join(others), noun)

@@ -1,4 +1,4 @@
-"""The test images that a classifier is surest about and wrong."""
+"""The test examples that a classifier is surest about and wrong."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -12,6 +12,7 @@ from torch import Tensor
 from aetransfer.callbacks.board import as_taken
 from aetransfer.callbacks.drawing import sheet
 from aetransfer.callbacks.looking import LookAtTheTest
+from aetransfer.callbacks.views import view_of
 from aetransfer.data.module import data_of
 from aetransfer.evaluation.features import extracted
 from aetransfer.models.capabilities import Classifies
@@ -32,7 +33,7 @@ class Mistake:
 
 
 def surest_mistakes(logits: Tensor, labels: Tensor, most: int) -> list[Mistake]:
-    """Return wrong images, the surest first. logits: (N, classes); labels: (N,) int64."""
+    """Return wrong examples, the surest first. logits: (N, classes); labels: (N,) int64."""
     confidence, predicted = logits.double().softmax(1).max(1)
     wrong = (predicted != labels).nonzero().squeeze(1)
     order = wrong[confidence[wrong].argsort(descending=True, stable=True)][:most]
@@ -44,7 +45,7 @@ def surest_mistakes(logits: Tensor, labels: Tensor, most: int) -> list[Mistake]:
 class Mistakes(LookAtTheTest):
     """Draw them after the final test, with their class, what they were taken for and how surely; as a list as well.
 
-    The test images of all processes are looked at once more, by the first one.
+    The test examples of all processes are looked at once more, by the first one.
     """
 
     needs = Classifies
@@ -61,8 +62,10 @@ class Mistakes(LookAtTheTest):
         names = data.class_names
         rows = [asdict(each) | {"label": names[each.label], "taken_for": names[each.taken_for]} for each in mistakes]
         replace_file(self.board.directory / "mistakes.json", json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
-        if mistakes:
-            images = data.inputs_at("test", torch.tensor([each.image for each in mistakes]))
+        view = view_of(trainer, model)
+        if mistakes and view is not None:
+            inputs = data.inputs_at("test", torch.tensor([each.image for each in mistakes]))
             captions = [f"{row['label']}\n→ {row['taken_for']}\n{row['confidence']:.1%}" for row in rows]
-            picture = sheet(images, min(COLUMNS, len(rows)), captions=captions)
+            pictures = view.pictures(as_taken(inputs, model))
+            picture = view.noted(sheet(pictures, min(COLUMNS, len(rows)), captions=captions, drawn=view.drawn))
             self.board.show(self.what, picture, trainer.global_step, "mistakes")

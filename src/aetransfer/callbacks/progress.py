@@ -1,4 +1,4 @@
-"""How fast training goes: images per second, on a progress bar in a terminal and one line an epoch elsewhere."""
+"""How fast training goes: examples per second, on a progress bar in a terminal and one line an epoch elsewhere."""
 
 import logging
 import sys
@@ -11,6 +11,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.trainer.states import TrainerFn
 
+from aetransfer.data.module import data_of
 from aetransfer.models.length import batches_left, ends_epoch, epochs_done, is_validated
 
 log = logging.getLogger(__name__)
@@ -86,7 +87,7 @@ def _finish_device_work(device: torch.device) -> None:
 
 
 class ProgressBar(RichProgressBar):
-    """Lightning's bar, which shows the time left, with images/s."""
+    """Lightning's bar, which shows the time left, with images/s, or of what else is trained on."""
 
     def __init__(self, throughput: Throughput) -> None:
         super().__init__(leave=False, refresh_rate=10)
@@ -97,7 +98,7 @@ class ProgressBar(RichProgressBar):
         monitored = str(pl_module.monitor)
         if monitored in trainer.callback_metrics:
             shown[monitored] = trainer.callback_metrics[monitored].item()
-        return {**shown, "images/s": f"{self.throughput.images_per_second:,.0f}"}
+        return {**shown, f"{data_of(trainer).noun}/s": f"{self.throughput.images_per_second:,.0f}"}
 
 
 class EpochLines(Callback):
@@ -125,11 +126,12 @@ class EpochLines(Callback):
         }
         self._validated = False
         log.info(
-            "epoch %s/%s  %s  %s images/s  %s left",
+            "epoch %s/%s  %s  %s %s/s  %s left",
             epoch,
             trainer.max_epochs,
             "  ".join(f"{name} {value:.4g}" for name, value in sorted(metrics.items())),
             f"{self.throughput.images_per_second:,.0f}",
+            data_of(trainer).noun,
             timedelta(seconds=round(self.throughput.seconds_left(trainer))),
         )
 

@@ -106,9 +106,8 @@ def with_source_chosen(word: str, options: Options = choices_of) -> list[str]:
     """Let `pretrain=NAME` stand for choosing the pretraining's model, `pretrain=PATH` for a finished one, and
     `pretrain=timm` for what timm has.
 
-    Likewise `augment=NAME` and `pretrain.augment=NAME` for those of the data, `views=NAME` and `pretrain.views=NAME` for
-    those of a model that learns from views. Raises UserError for a key of an earlier
-    version.
+    Likewise `augment=NAME` and `pretrain.augment=NAME` for those of the data, `views=NAME` and `pretrain.views=NAME`
+    for those of a model that learns from views. Raises UserError for a key of an earlier version.
     """
     key, _, value = word.partition("=")
     if key in TRANSFORMS:

@@ -16,11 +16,12 @@ HOW_IMAGES_ARE_READ = ("pad", "background", "value_range", "frame")
 Format = Literal["torch_export", "onnx"]
 
 
-class ImagesRequest(Node):
-    """Which images a run's network is applied to: those of a folder or zip, or a split of a data set."""
+class InputsRequest(Node):
+    """What a run's network is applied to: images of a folder or zip, a file's array, or a split of a data set."""
 
     run: str
     images: Path | None = None
+    inputs: Path | None = None
     data: Data | None = None
     split: Literal["train", "test"] = "test"
     out: Path
@@ -42,13 +43,16 @@ class ImagesRequest(Node):
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        if (self.images is None) == (self.data is None):
-            raise ValueError("Give images=FOLDER (or a .zip), or data=NAME, and not both")
-        if self.data is None:
+        if sum(given is not None for given in (self.images, self.inputs, self.data)) != 1:
+            raise ValueError("Give one of images=FOLDER (or a .zip), inputs=FILE (.npy or .npz) and data=NAME")
+        if self.images is not None:
             return self
         for key in HOW_IMAGES_ARE_READ:
             if getattr(self, key) is not None:
-                raise ValueError(f"{key} belongs to images=: a data set has data.{key}")
+                says = f"a data set has data.{key}" if self.data is not None else "arrays are taken as they are"
+                raise ValueError(f"{key} belongs to images=: {says}")
+        if self.data is None:
+            return self
         if self.data.labels_per_class is not None or self.data.train_fraction is not None:
             raise ValueError("data.labels_per_class and data.train_fraction choose what is trained on: leave them out")
         if self.data.test_fraction is not None or self.data.folds is not None:
@@ -58,11 +62,11 @@ class ImagesRequest(Node):
         return self
 
 
-class EmbedRequest(ImagesRequest):
+class EmbedRequest(InputsRequest):
     layer: Literal["bottleneck", "features"] = "bottleneck"
 
 
-class PredictRequest(ImagesRequest):
+class PredictRequest(InputsRequest):
     """The same, through the run's classifier."""
 
 

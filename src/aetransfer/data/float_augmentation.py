@@ -1,8 +1,7 @@
 """Random changes of inputs that are no pixels: signals, vectors, images of floats.
 
-What noise and factors are measured in is the deviation of a channel (of a vector: a feature) over the training data, and
-what is hidden becomes its mean. So no channel's unit decides, and an encoder that standardises sees the same change of
-each.
+Noise and factors are in units of a channel's deviation (of a vector: a feature's) over the training data, and what is
+hidden becomes its mean. So no channel's unit decides, and an encoder that standardises sees the same change of each.
 """
 
 import math

@@ -1,7 +1,7 @@
 """From an encoder's layers to feature vectors that a probe can take: flattened, pooled where they are too many."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -14,51 +14,71 @@ from aetransfer.networks.encoder import Encoder
 Extract = Callable[[Tensor], Tensor]
 
 
-def pooled(maps: Tensor, max_features: int) -> Tensor:
-    """Flatten (N, C, S, S) or (N, S, S, C) to (N, at most max_features), but no less than one average a channel.
+def pooled(maps: Tensor, max_features: int, input_shape: Sequence[int] = (1, 1, 1)) -> Tensor:
+    """Flatten maps to (N, at most max_features), but no less than one average a channel.
 
-    Too large a map is averaged over equal windows to the largest grid that fits, tokens (N, L, D) over all of them.
-    Vectors (N, D) stay as they are.
+    maps: of images (N, C, H, W) or (N, H, W, C), of signals (N, C, L). Too large ones are averaged over equal windows,
+    those of signals over as many as fit; tokens of images (N, L, D) over all of them. Vectors (N, D) stay as they are.
+    input_shape: of the encoder that they are of.
     """
     if maps.ndim == 2:
         return maps
     if maps.ndim == 3:
-        return maps.mean(1)
-    if maps.shape[2] != maps.shape[3]:
+        if len(input_shape) != 2:
+            return maps.mean(1)
+        windows = max(1, max_features // maps.shape[1])
+        return (F.adaptive_avg_pool1d(maps, windows) if maps.shape[2] > windows else maps).flatten(1)
+    if _has_channels_last(maps, input_shape):
         maps = maps.movedim(3, 1)
-    channels, size = maps.shape[1], maps.shape[2]
-    assert maps.shape[2] == maps.shape[3], maps.shape
-    grids = [grid for grid in range(1, size + 1) if size % grid == 0 and channels * grid * grid <= max_features]
-    return F.avg_pool2d(maps, size // max(grids, default=1)).flatten(1)
+    channels, *size = maps.shape[1:]
+    sides = [side for side in range(1, min(size) + 1) if size[0] % side == size[1] % side == 0]
+    fitting = [side for side in sides if channels * (size[0] // side) * (size[1] // side) <= max_features]
+    return F.avg_pool2d(maps, min(fitting) if fitting else tuple(size)).flatten(1)
 
 
-def shrunk(images: Tensor, most: int) -> Tensor:
-    """Average images (N, C, S, S) of more than `most` numbers to the largest square that has no more."""
-    channels, size = images.shape[1], images.shape[2]
-    side = math.isqrt(most // channels)
-    return images if size <= side else F.adaptive_avg_pool2d(images, side)
+def _has_channels_last(maps: Tensor, input_shape: Sequence[int]) -> bool:
+    """Tell (N, H, W, C) from (N, C, H, W): height to width is as in the encoder's images."""
+    one, two, three = maps.shape[1:]
+    wanted = math.log(input_shape[-2] / input_shape[-1])
+    return abs(math.log(one / two) - wanted) < abs(math.log(two / three) - wanted)
+
+
+def shrunk(inputs: Tensor, most: int) -> Tensor:
+    """Average images (N, C, H, W) of more than `most` numbers to the largest of the same form that have no more.
+
+    Signals (N, C, L) likewise, to fewer times; vectors stay as they are.
+    """
+    if inputs.ndim not in (3, 4) or inputs[0].numel() <= most:
+        return inputs
+    room = max(1, most // inputs.shape[1])
+    if inputs.ndim == 3:
+        return F.adaptive_avg_pool1d(inputs, room)
+    height, width = inputs.shape[2:]
+    return F.adaptive_avg_pool2d(
+        inputs, (max(1, math.isqrt(room * height // width)), max(1, math.isqrt(room * width // height)))
+    )
 
 
 def layer(encoder: Encoder, name: str, max_features: int) -> Extract:
-    """Return what maps images to one layer's features; see `Encoder.layer_outputs` for the names."""
+    """Return what maps inputs to one layer's features; see `Encoder.layer_outputs` for the names."""
     if name == "bottleneck":
         return encoder
-    return lambda images: pooled(encoder.layer_outputs(images)[name], max_features)
+    return lambda inputs: pooled(encoder.layer_outputs(inputs)[name], max_features, encoder.input_shape)
 
 
 @torch.no_grad()
 def extracted(extract: Extract, batches: Iterable[Labelled]) -> tuple[Tensor, Tensor]:
-    """Gather features (N, D) float32 and labels (N,) int64 of all batches, on the CPU.
+    """Gather features (N, D) float32 and targets, as a Batch has them, of all batches, on the CPU.
 
     Raises NoNumbersError for features that are NaN or infinite.
     """
-    features, labels = [], []
-    for images, targets in batches:
-        features.append(extract(images).float().cpu())
-        labels.append(targets.cpu())
+    features, targets = [], []
+    for inputs, each in batches:
+        features.append(extract(inputs).float().cpu())
+        targets.append(each.cpu())
     gathered = torch.cat(features)
     check_finite(gathered)
-    return gathered, torch.cat(labels)
+    return gathered, torch.cat(targets)
 
 
 class Scale:

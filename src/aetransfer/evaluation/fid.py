@@ -14,8 +14,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from aetransfer.config.nodes import PositiveInt, Seed
+from aetransfer.config.shapes import with_channels
 from aetransfer.data.batches import content
 from aetransfer.data.draws import step_generator
+from aetransfer.data.module import DataModule
 from aetransfer.errors import UserError
 from aetransfer.evaluation.frechet import frechet_distance
 from aetransfer.evaluation.measure import Measure
@@ -43,6 +45,14 @@ class Fid(Measure):
         seed: Seed = 0,
     ) -> None:
         self.images, self.epochs, self.inception_weights, self.seed = images, epochs, inception_weights, seed
+
+    def check_data(self, data: DataModule, name: str) -> None:
+        """Raise UserError for inputs that no classifier of images compares."""
+        if not data.takes_pixels or len(data.shape) != 3 or data.shape[0] not in (1, 3):
+            raise UserError(
+                f"evaluation={self.name} compares images of 8 bits in 1 or 3 channels, and {name} gives "
+                f"{with_channels(data.shape)}{'' if data.takes_pixels else ', as floats'}: leave it out."
+            )
 
     def __call__(self, subject: Subject) -> Outcome:
         """Compare sets of images. Raises UserError for sets of one image, or Inception weights out of use."""

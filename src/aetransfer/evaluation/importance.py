@@ -24,7 +24,8 @@ def image_bounds(
 ) -> Iterator[Tensor]:
     """Yield for each image (-ELBO, importance-weighted NLL, variance of the -ELBO of one code), from the same codes.
 
-    images: (N, C, S, S) in [0, 1] on the model's device. samples: codes an image; of a single one the variance is NaN.
+    images: inputs (N, *shape) of any kind, on the model's device. samples: codes an image; of a single one the variance
+    is NaN.
     first: the number of the first of them; what is drawn for an image, its binarisation and its codes, follows from
     seed and number alone, whatever device or chunk it is in. at_once: images decoded at a time. margin: pixels of
     padding on each side.

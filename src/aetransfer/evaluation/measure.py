@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from aetransfer.data.module import DataModule
 from aetransfer.evaluation.outcome import Outcome
 from aetransfer.evaluation.subject import Subject
 
@@ -26,6 +27,10 @@ class Measure(ABC):
 
     name: str = ""
     settings: Mapping[str, Any]
+
+    def check_data(self, data: DataModule, name: str) -> None:
+        """Raise UserError for data that it can't be taken on, before anything is trained. name: of the data."""
+        return
 
     @abstractmethod
     def __call__(self, subject: Subject) -> Outcome:

@@ -55,6 +55,7 @@ def check_measures(measures: Sequence[Measure], model: ModelFacts, module: DataM
             raise UserError(
                 f"evaluation={measure.name} reads {' or '.join(kinds)}, and {data} has {targets}: leave it out."
             )
+        measure.check_data(module, data)
 
 
 def take(subject: Subject, measures: Sequence[Measure]) -> None:

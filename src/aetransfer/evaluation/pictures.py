@@ -52,13 +52,13 @@ def heatmap(
         return _png(figure)
 
 
-def unit_bars(kl: Sequence[float]) -> bytes:
-    """Draw what each latent unit costs, in nats an image, the dearest first."""
+def unit_bars(kl: Sequence[float], one: str = "an image") -> bytes:
+    """Draw what each latent unit costs, in nats an image or what else one input is, the dearest first."""
     with mpl.rc_context(STYLE | {"axes.grid.axis": "y"}):
         figure = Figure(figsize=(5.6, 3.0), layout="constrained")
         axes = figure.subplots()
         axes.bar(range(1, len(kl) + 1), kl, width=1.0, color=OTHER)
-        axes.set(xlabel="latent unit, by cost", ylabel="KL, nats an image", xlim=(0.5, len(kl) + 0.5))
+        axes.set(xlabel="latent unit, by cost", ylabel=f"KL, nats {one}", xlim=(0.5, len(kl) + 0.5))
         return _png(figure)
 
 

@@ -39,7 +39,7 @@ def fit_pca(batches: Iterable[Tensor], count: int, components: int) -> tuple[PCA
         return _by_covariance(torch.cat(list(batches)), components), ""
     fitted = _by_batches(batches, min(components, count, dims))
     return fitted, (
-        f"pca: fitted batch by batch (scikit-learn's IncrementalPCA), as {count} images of {dims} numbers take too "
+        f"pca: fitted batch by batch (scikit-learn's IncrementalPCA), as {count} examples of {dims} numbers take too "
         "much memory at once."
     )
 

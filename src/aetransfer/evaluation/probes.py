@@ -115,11 +115,12 @@ def _called(name: str, untrained: Sequence[str], own: bool) -> str:
 
 
 def _of_large_images(subject: Subject, settings: Probes) -> list[str]:
-    image = subject.data.first_inputs("train", 1)
-    side = shrunk(image, MOST_PIXELS).shape[2]
-    if side == image.shape[2] or not {"pixels", "pca"} & set(settings.baselines):
+    first = subject.data.first_inputs("train", 1)
+    small = shrunk(first, MOST_PIXELS)
+    if small.shape == first.shape or not {"pixels", "pca"} & set(settings.baselines):
         return []
-    return [f"pixels and pca: of images averaged to {side}x{side}, at most {MOST_PIXELS} numbers."]
+    size = "x".join(map(str, small.shape[2:]))
+    return [f"pixels and pca: of {subject.data.noun} averaged to {size}, at most {MOST_PIXELS} numbers."]
 
 
 def _layers(subject: Subject, encoder: Encoder, settings: Probes) -> Sequence[str]:

@@ -46,12 +46,13 @@ class Representation(Measure):
     def __call__(self, subject: Subject) -> Outcome:
         """Compare a run's encoder with its source, a random one and given ones.
 
-        Raises UserError for a path without one, and for fewer than 4 images.
+        Raises UserError for a path without one, and for fewer than 4 inputs.
         """
         encoder = subject.encoder
         subject.open(subject.part)
         if (count := subject.data.count(subject.part)) < FEWEST:
-            raise UserError(f"evaluation={self.name} compares {FEWEST} images or more, and {subject.part} has {count}.")
+            noun = subject.data.noun
+            raise UserError(f"evaluation={self.name} compares {FEWEST} {noun} or more, and {subject.part} has {count}.")
         others = _others(subject, self)
         rows: list[dict[str, Cell]] = []
         for name in _names(subject, encoder):
@@ -81,8 +82,8 @@ class Representation(Measure):
             rows,
             facts={"cka": matrices},
             notes=[
-                f"{self.images} images of {subject.part} at most. cka_X: linear CKA with the same layer of X "
-                f"(random minibatches of {self.batch}, unbiased HSIC), – where a layer says the same of all images; "
+                f"{self.images} {subject.data.noun} of {subject.part} at most. cka_X: linear CKA with the same layer "
+                f"of X (random minibatches of {self.batch}, unbiased HSIC), – where a layer says the same of all; "
                 "all pairs in the pictures and the file. effective_rank: of the layer's features, pooled to "
                 f"{self.max_features} at most."
             ],
@@ -112,11 +113,11 @@ def _names(subject: Subject, encoder: Encoder) -> list[str]:
 @torch.no_grad()
 def _cka(subject: Subject, one: Encoder, other: Encoder, settings: Representation) -> tuple[list[str], Tensor]:
     cka = MinibatchCKA()
-    for images in _batches(subject, settings):
-        outputs = other.layer_outputs(fitted(images, other))
+    for inputs in _batches(subject, settings):
+        outputs = other.layer_outputs(fitted(inputs, other))
         for output in outputs.values():
             check_finite(output)
-        cka.update(one.layer_outputs(images), outputs)
+        cka.update(one.layer_outputs(inputs), outputs)
     return cka.names[1], cka.compute()
 
 
@@ -124,10 +125,10 @@ def _batches(subject: Subject, settings: Representation) -> Iterator[Tensor]:
     """Yield random batches: the mean over batches that hold a class or two, as a folder's do, would be biased."""
     drawn = torch.Generator().manual_seed(mixed_seed("measure", settings.seed, 1))
     batches = subject.data.in_order(subject.part, settings.batch, subject.device, settings.images, shuffled_by=drawn)
-    for number, (images, _) in enumerate(batches):
-        # The mean is over batches, so a last one of fewer images would weigh too much.
-        if number == 0 or len(images) == settings.batch:
-            yield images
+    for number, (inputs, _) in enumerate(batches):
+        # The mean is over batches, so a last one of fewer would weigh too much.
+        if number == 0 or len(inputs) == settings.batch:
+            yield inputs
 
 
 def _known(value: float) -> float | None:

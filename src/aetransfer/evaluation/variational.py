@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from aetransfer.config.nodes import PositiveInt, Seed
+from aetransfer.config.shapes import a
 from aetransfer.data.draws import step_generator
 from aetransfer.evaluation.aggregate import surgery
 from aetransfer.evaluation.importance import image_bounds
@@ -51,6 +52,7 @@ class Variational(Measure):
         gap = bounds[:, 0] - bounds[:, 1]
         # Of what was drawn: a code for each image of the split, and which images have measured the gap.
         error = (bounds[:, 2].mean() / len(mean) + gap.var() / len(gap)).sqrt().item()
+        noun, one = subject.data.noun, a(subject.data.shape)
         units = sorted(zip(kl.mean(0).tolist(), variance.tolist(), strict=True), reverse=True)
         neg_elbo = (distortion + rate).mean().item()
         row = {
@@ -62,7 +64,7 @@ class Variational(Measure):
             f"iw_nll (k={self.samples})": neg_elbo - gap.mean().item(),
             "± SE": None if math.isnan(error) else error,
             "gap": gap.mean().item(),
-            "images": len(gap),
+            noun: len(gap),
             "I(n; z)": taken_apart.mutual_information,
             "KL(q(z) || p)": taken_apart.marginal_kl,
             "of moments": taken_apart.moments_kl,
@@ -78,18 +80,21 @@ class Variational(Measure):
             },
             notes=[
                 *subject.facts.caveats,
-                f"Nats an image. neg_elbo, distortion and rate: one code an image, all {len(mean)} of {subject.part}. "
+                f"Nats {one}. neg_elbo, distortion and rate: one code {one}, all {len(mean)} of {subject.part}. "
                 f"iw_nll: that less the gap between the two bounds, which {self.samples} codes each of {len(gap)} "
-                "images measure. SE: of the codes and the images drawn for this. Images differ in their cost by tens "
-                "of nats, in their gap by a few.",
+                f"{noun} measure. SE: of the codes and the {noun} drawn for this. {noun.capitalize()} differ in their "
+                "cost by tens of nats, in their gap by a few.",
                 "Bernoulli pixels are binarised dynamically, from the grey values: once for the terms, once for the "
-                "gap.",
+                "gap."
+                if subject.encoder.takes_pixels
+                else "Densities are of standardised inputs, each channel by its mean and deviation in training: in "
+                "their own units -ELBO and distortion are larger by the sum of the logarithms of these deviations.",
                 f"I(n; z) + KL(q(z) || p) estimate the rate (Hoffman & Johnson 2016), q(z) being the mean of all "
                 f"{len(mean)} posteriors: I(n; z) cannot exceed log {len(mean)} = {taken_apart.most_information:.1f}. "
                 "of moments: the KL of a Gaussian with q(z)'s mean and covariance, which no q(z) with these falls "
                 "below.",
             ],
-            pictures={"kl_per_unit": unit_bars([kl for kl, _ in units])},
+            pictures={"kl_per_unit": unit_bars([kl for kl, _ in units], one)},
         )
 
 

@@ -1,1 +1,1 @@
-"""A finished run's network on images that it was not trained for: where they come from, and the table they end in."""
+"""A finished run's network on inputs that it was not trained on: where they come from, and the table they end in."""

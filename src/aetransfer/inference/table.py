@@ -1,4 +1,4 @@
-"""The table that images end in: CSV, NPZ or Parquet, whole or not there."""
+"""The table that inputs end in: CSV, NPZ or Parquet, whole or not there."""
 
 import csv
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from aetransfer.runs.files import replacing
 
 @dataclass(frozen=True)
 class Table:
-    """A row for each image.
+    """A row for each input.
 
     leading: columns by name, (N,) each. name, values: the block of numbers (N, D) float32, an array of its own in an
     .npz. columns: its D names in the other two formats.

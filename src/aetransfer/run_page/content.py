@@ -7,6 +7,7 @@ from typing import Any
 from aetransfer.commands import again, allowed, command, of_control
 from aetransfer.config.quoting import quoted
 from aetransfer.config.schema import ARM
+from aetransfer.config.shapes import noun_of
 from aetransfer.errors import UserError
 from aetransfer.html.picture import Picture
 from aetransfer.run_page.curves import Chart, charts
@@ -81,7 +82,7 @@ def content_of(subject: Subject) -> Content:
         comparison=_comparison(subject) if _is_tested(subject) and subject.run.control else None,
         source=source_of(subject),
         charts=charts(subject.run.history, subject.best_epoch, subject.model),
-        pictures=pictures_of(directory),
+        pictures=pictures_of(directory, subject.shape, bool(subject.config.get("data.floats"))),
         measures=measures,
         hint=_hint(subject, measures) if subject.status == "finished" else None,
         facts=_facts(subject),
@@ -121,7 +122,7 @@ def _lead(subject: Subject) -> str:
     epochs, steps = subject.counts.get("epochs", config.get("trainer.max_epochs")), config.get("trainer.max_steps")
     labels = config.get("data.labels_per_class")
     parts = [
-        *([f"{subject.counts['train']:,} training images"] if "train" in subject.counts else []),
+        *([f"{subject.counts['train']:,} training {noun_of(subject.shape)}"] if "train" in subject.counts else []),
         *([f"{labels} labels a class"] if labels is not None else []),
         f"{steps} steps" if epochs is None else "1 epoch" if epochs == 1 else f"{epochs} epochs",
         *([f"a code of {latent_dim} numbers"] if (latent_dim := config.get("encoder.latent_dim")) else []),
@@ -232,10 +233,10 @@ def _facts(subject: Subject) -> list[tuple[str, str]]:
     speed = told.timing.images_per_second
     parameters = counts.get("parameters")
     rows = {
-        "images": ", ".join(shares),
+        noun_of(subject.shape): ", ".join(shares),
         "data": " ".join([told.data.used, *told.data.notes]),
         "kept": f"epoch {subject.best_epoch:g}, the best on validation" if subject.best_epoch else "",
-        "training": f"{duration(told.timing.train_seconds)}, {speed:,.0f} images/s" if speed else "",
+        "training": f"{duration(told.timing.train_seconds)}, {speed:,.0f} {noun_of(subject.shape)}/s" if speed else "",
         "processes": str(counts.get("processes", "")),
         "parameters": "" if parameters is None else f"{parameters:,}, {counts.get('trained_parameters', 0):,} trained",
         "started": str(subject.run.result.get("timing", {}).get("started", "")),

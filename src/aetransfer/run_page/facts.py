@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
+from aetransfer.config.shapes import shape_in
 from aetransfer.errors import UserError
 from aetransfer.models.facts import ModelFacts, facts_of
 from aetransfer.runs.directory import RunDirectory
@@ -57,8 +58,13 @@ class Subject:
         return facts_of(without_secrets(self.run.result), without_secrets(self.run.stored.config))
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """What one of its inputs is, for words."""
+        return shape_in(self.run.stored.config)
+
+    @property
     def counts(self) -> dict[str, float]:
-        """Return images by part, parameters, epochs, ...: what there is of them."""
+        """Return examples by part, parameters, epochs, ...: what there is of them."""
         counts = {name: count for name, count in self.told.counts.items() if math.isfinite(count)}
         return {name: int(count) if count.is_integer() else count for name, count in counts.items()}
 

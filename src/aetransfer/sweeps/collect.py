@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
+from aetransfer.config.shapes import noun_of, shape_in
 from aetransfer.models.facts import Monitor
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.filters import chosen, flat
@@ -231,7 +232,10 @@ def checked(run: StoredRun) -> StoredRun:
         return replace(run, damage=f"result.json: {where} is not what a finished run says")
     tested = {name: value for name, value in facts.metrics.items() if name.startswith("test/")}
     if spoilt := [f"{name} is {value}" for name, value in tested.items() if not math.isfinite(value)]:
-        return replace(run, damage=f"{', '.join(spoilt)}: the model's outputs for some images are no numbers")
+        return replace(
+            run,
+            damage=f"{', '.join(spoilt)}: the model's outputs for some {noun_of(shape_in(run.config))} are no numbers",
+        )
     return run
 
 

@@ -7,12 +7,11 @@ from matplotlib.figure import Figure
 
 from aetransfer.models.facts import Monitor
 from aetransfer.sweeps.drawing import Bar, Line, draw_bars, draw_lines
-from aetransfer.sweeps.grouping import Group, label, means, replicate, same_setting
+from aetransfer.sweeps.grouping import Group, label, means, noun_of_groups, replicate, same_setting
 from aetransfer.sweeps.savings import LABEL_KEYS, labelled
 
 LATENT = "encoder.latent_dim"
 TRANSPLANTED = "transfer.transplanted"
-LABELLED = "labelled training examples"
 CARRIED = "layers carried over, counted from the input"
 # A page with a hundred figures is read by nobody, and each takes a third of a second; results.csv has them all.
 MOST_SETTINGS = 4
@@ -88,7 +87,8 @@ def _for_each_setting(
 
 def _labels(metric: str) -> Callable[[Sequence[Group], str], Plot]:
     def draw(groups: Sequence[Group], where: str) -> Plot:
-        figure = draw_lines(_by_arm(groups, metric, labelled), LABELLED, groups[0].words(metric), where, log=10)
+        named = f"labelled training {noun_of_groups(groups)}"
+        figure = draw_lines(_by_arm(groups, metric, labelled), named, groups[0].words(metric), where, log=10)
         return Plot("", _caption(f"Label efficiency: {metric} against the number of labels, log axis", where), figure)
 
     return draw

@@ -11,6 +11,7 @@ from typing import Any
 
 from aetransfer.config.looking import only_looks
 from aetransfer.config.schema import Training
+from aetransfer.config.shapes import noun_of, shape_in
 from aetransfer.models.facts import Monitor
 from aetransfer.runs.identity import HARDWARE
 from aetransfer.sweeps.arms import rank
@@ -111,6 +112,12 @@ class Group:
 
     def labels(self, columns: Iterable[str]) -> list[str]:
         return [label(column, self.setting) for column in columns]
+
+
+def noun_of_groups(groups: Sequence[Group]) -> str:
+    """Say what the inputs of runs are: images, signals, vectors; examples where they differ."""
+    nouns = {noun_of(shape_in(run.stored.config)) for group in groups for run in group.runs}
+    return nouns.pop() if len(nouns) == 1 else "examples"
 
 
 def group_runs(runs: list[CollectedRun]) -> tuple[list[str], list[Group]]:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from aetransfer.config.shapes import noun_of, shape_in
 from aetransfer.errors import UserError
 from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.files import replace_file
@@ -143,7 +144,8 @@ def _progress(run: StoredRun, brief: bool = False) -> str:
     epoch = f"{run.stage} epoch {progress['epoch']}/{progress['epochs']}"
     if brief:
         return epoch
-    return f"{epoch}, {progress['images_per_second']:,.0f} images/s, {_clock(progress['seconds_left'])} left"
+    speed = f"{progress['images_per_second']:,.0f} {noun_of(shape_in(run.config))}/s"
+    return f"{epoch}, {speed}, {_clock(progress['seconds_left'])} left"
 
 
 def _measured(run: StoredRun) -> str:

@@ -8,7 +8,7 @@ from statistics import fmean
 
 from aetransfer.models.facts import Monitor, Part
 from aetransfer.sweeps.comparison import Comparison
-from aetransfer.sweeps.grouping import Group
+from aetransfer.sweeps.grouping import Group, noun_of_groups
 from aetransfer.sweeps.numbers import NOTHING, decimals, duration, interval, spread
 from aetransfer.sweeps.savings import epochs_to_match, label_savings
 from aetransfer.sweeps.statistics import Summary, summarise
@@ -152,7 +152,7 @@ def savings(groups: Sequence[Group], columns: Sequence[str]) -> TextTable | None
 
 
 def costs(groups: Sequence[Group], columns: Sequence[str]) -> TextTable:
-    """One row a group: seconds of a training and of the whole run, images a second, all means over the runs."""
+    """One row a group: seconds of a training and of the whole run, examples a second, all means over the runs."""
     rows = []
     for group in groups:
         timings = [run.result["timing"] for run in group.runs]
@@ -169,7 +169,7 @@ def costs(groups: Sequence[Group], columns: Sequence[str]) -> TextTable:
                 parameters,
             ]
         )
-    header = [*columns, "training", "whole run", "images/s", "epochs", "trained parameters"]
+    header = [*columns, "training", "whole run", f"{noun_of_groups(groups)}/s", "epochs", "trained parameters"]
     return TextTable(header, rows, len(columns))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from aetransfer.config.schema import Job, Pretraining
+from aetransfer.config.shapes import IMAGE, noun_of
 from aetransfer.data.targets import Kind, Targets
 from aetransfer.errors import UserError
 from aetransfer.models.facts import ModelFacts
@@ -38,11 +39,12 @@ def write_cards(
     """Write both, atomically.
 
     model: what the job's model says of itself. facts: of the run, as `caveats` takes them. targets: of its data.
-    preprocessing: of its images.
+    preprocessing: of its inputs.
     """
+    noun = noun_of(encoder.input_shape)
     description = {
         "architecture": job.encoder.model_dump(mode="json", by_alias=True),
-        "input": {"shape": list(encoder.input_shape), "range": [0, 1]} | preprocessing.plain(),
+        "input": {"shape": list(encoder.input_shape), **_taken(encoder, preprocessing)},
         "normalisation": {
             "mean": encoder.normalise.mean.flatten().tolist(),
             "deviation": encoder.normalise.deviation.flatten().tolist(),
@@ -66,7 +68,7 @@ def write_cards(
         "data": {
             "name": job.data.name,
             "digest": job.data.digest,
-            "images": {part: facts["counts"][part] for part in ("train", "val", "test") if part in facts["counts"]},
+            noun: {part: facts["counts"][part] for part in ("train", "val", "test") if part in facts["counts"]},
             "labels_per_class": job.data.labels_per_class,
             "class_names": list(targets.names) if targets.kind == "classes" else [],
             **({} if targets.kind in ("classes", "none") else {"targets": asdict(targets)}),
@@ -75,7 +77,21 @@ def write_cards(
         "caveats": caveats(job, model, facts),
     }
     replace_file(directory.encoder_card, json.dumps(description, indent=2) + "\n")
-    replace_file(directory.model_card, _page(description, model, job.allow))
+    words = {"noun": noun, "floats": not encoder.takes_pixels, "pad": preprocessing.pad}
+    side = encoder.input_shape[-1]
+    words["reads_files"] = encoder.takes_pixels and encoder.input_shape in ((1, side, side), (3, side, side))
+    replace_file(directory.model_card, _page(description | words, model, job.allow))
+
+
+def _taken(encoder: "Encoder", preprocessing: Preprocessing) -> dict[str, Any]:
+    """Say of what range or unit inputs are, and of pixels how they were read."""
+    if encoder.takes_pixels:
+        return {"range": [0, 1], **preprocessing.plain()}
+    return {
+        "floats": True,
+        "units": "the training data's: standardised by the encoder itself",
+        "pad": preprocessing.pad,
+    }
 
 
 def read_targets(folder: Path) -> Targets | None:
@@ -107,22 +123,23 @@ def caveats(job: Job, model: ModelFacts, facts: Mapping[str, Any]) -> list[str]:
     and whether it is `untested`.
     """
     counts, metrics, data = facts["counts"], facts["metrics"], facts.get("data", {})
+    noun = noun_of(job.data.input_shape or IMAGE)
     own = data.get("validation") == "own"
-    drawn = "orders and label subsets" if own else "orders, validation images and label subsets"
-    chosen_by = f"{model.monitor or 'a metric'} on {_validated(counts['val'], own)}"
+    drawn = "orders and label subsets" if own else f"orders, validation {noun} and label subsets"
+    chosen_by = f"{model.monitor or 'a metric'} on {_validated(counts['val'], own, noun)}"
     said = [
         f"One run (n = 1) of seed {job.seed}: other seeds have other first weights, {drawn}, and give other numbers.",
-        f"The epoch was chosen by {chosen_by}; {_tested(facts)}.",
+        f"The epoch was chosen by {chosen_by}; {_tested(facts, noun)}.",
         *data.get("notes", []),
         *([facts["weights"]["said"]] if "weights" in facts else []),
     ]
     limits = job.trainer.model_dump(include={"limit_train_batches", "limit_val_batches", "limit_test_batches"})
     if short := [f"trainer.{key}={value}" for key, value in limits.items() if value is not None]:
-        said.append(f"Not all of these images were used: {', '.join(short)}.")
+        said.append(f"Not all of these {noun} were used: {', '.join(short)}.")
     said += model.caveats
-    if model.does("reconstruct") and job.data.pad:
-        size = job.data.image_size
-        said.append(f"Errors are those on the {size}x{size} image, without its padding.")
+    if model.does("reconstruct") and job.data.pad and job.data.unpadded_shape:
+        _, height, width = job.data.unpadded_shape
+        said.append(f"Errors are those on the {height}x{width} image, without its padding.")
     if model.untrained:
         said.append(
             f"This model leaves the {' and the '.join(model.untrained)} of the encoder as it began: what comes out is "
@@ -132,7 +149,7 @@ def caveats(job: Job, model: ModelFacts, facts: Mapping[str, Any]) -> list[str]:
         said.append("The numbers are those of the encoder with its head, which only the run's checkpoint holds.")
         if (accuracy := metrics.get("test/acc")) is not None and job.trainer.limit_test_batches is None:
             error = sqrt(accuracy * (1 - accuracy) / counts["test"])
-            said.append(f"So few test images alone make test/acc uncertain by {error:.4f} (binomial standard error).")
+            said.append(f"So few test {noun} alone make test/acc uncertain by {error:.4f} (binomial standard error).")
     if job.transfer is not None and job.transfer.control is not None:
         measured = model.compared.on("test").metric if model.compared else "a test metric"
         said.append(
@@ -144,18 +161,18 @@ def caveats(job: Job, model: ModelFacts, facts: Mapping[str, Any]) -> list[str]:
     return said
 
 
-def _validated(count: int, own: bool) -> str:
+def _validated(count: int, own: bool, noun: str) -> str:
     if own:
-        return f"the {count:,} images of the data's own validation split, the same for every seed"
-    return f"{count:,} images cut out of the training split"
+        return f"the {count:,} {noun} of the data's own validation split, the same for every seed"
+    return f"{count:,} {noun} cut out of the training split"
 
 
-def _tested(facts: Mapping[str, Any]) -> str:
+def _tested(facts: Mapping[str, Any], noun: str) -> str:
     if facts.get(UNTESTED):
         return "the test split was not used, because a search made this run: train with the same config tests it"
     if not (count := facts["counts"]["test"]):
-        return "there is no test split, so all numbers are of images that chose the epoch"
-    return f"the {count:,} test images were used once, after that"
+        return f"there is no test split, so all numbers are of {noun} that chose the epoch"
+    return f"the {count:,} test {noun} were used once, after that"
 
 
 def _page(description: dict[str, Any], model: ModelFacts, allow: list[str]) -> str:
@@ -165,4 +182,9 @@ def _page(description: dict[str, Any], model: ModelFacts, allow: list[str]) -> s
     environment = Environment(
         loader=PackageLoader("aetransfer.transfer", ""), trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
     )
-    return environment.get_template("card.md.jinja").render(**description, model=model, allow=allow).rstrip() + "\n"
+    template = environment.get_template("card.md.jinja")
+    return template.render(**description, model=model, allow=allow, numbers=_numbers).rstrip() + "\n"
+
+
+def _numbers(values: list[float]) -> str:
+    return ", ".join(f"{value:.4g}" for value in values)

@@ -102,8 +102,8 @@ def read_description(path: str) -> Description:
         said = read_checkpoint(file)["hyper_parameters"]
         architecture, untrained = said["architecture"], said[UNTRAINED]
     preprocessing = preprocessing or preprocessing_beside(file)
-    size = architecture["input_shape"][-1]
-    if preprocessing is not None and 2 * preprocessing.pad >= size:
+    size = min(architecture["input_shape"][1:], default=1)
+    if preprocessing is not None and preprocessing.pad and 2 * preprocessing.pad >= size:
         raise UserError(
             f"{file} is damaged: of the {size} pixels that it takes, {preprocessing.pad} on each side would be padding."
         )
@@ -164,7 +164,7 @@ def _file(path: str) -> Path:
 
 
 def _header(file: Path) -> tuple[dict[str, Any], Preprocessing | None, tuple[str, ...]]:
-    """Return what an encoder's file says of its architecture, of its images if it is not too old, and as untrained."""
+    """Return what an encoder's file says of its architecture, of its inputs if it is not too old, and as untrained."""
     try:
         with safe_open(file, framework="np") as opened:
             metadata = opened.metadata() or {}
@@ -187,7 +187,7 @@ def _header(file: Path) -> tuple[dict[str, Any], Preprocessing | None, tuple[str
     try:
         preprocessing = None if said is None else preprocessing_of(said)
     except (ValueError, AttributeError) as error:
-        raise UserError(f"{file} is damaged: what its header says of its images is wrong ({error}).") from error
+        raise UserError(f"{file} is damaged: what its header says of its inputs is wrong ({error}).") from error
     return _complete(architecture, shapes, file), preprocessing, _untrained(untrained, shapes, file)
 
 

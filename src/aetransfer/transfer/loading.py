@@ -25,7 +25,7 @@ def build_encoder(architecture: dict[str, Any], allow: Sequence[str]) -> Encoder
     encoder = build({**keys, "input_shape": shape}, "encoder", allow)
     if not isinstance(encoder, Encoder):
         raise UserError(f"_target_: {architecture['_target_']} is no aetransfer.networks.encoder.Encoder: subclass it.")
-    encoder.takes_pixels = not architecture.get(FLOATS, False)
+    encoder.takes_pixels = len(shape) == 3 and not architecture.get(FLOATS, False)
     try:
         encoder.modules_of_layers()
     except ValueError as error:
@@ -39,11 +39,14 @@ def load_encoder(path: str | Path, *, allow: Sequence[str] = ()) -> Encoder:
     path: a finished run's directory, its encoder.safetensors or one of its checkpoints. allow: packages, beside this
     one, that the encoder's class may come from (`["my_lab"]`).
 
-    The module takes float inputs (N, *input_shape), images (N, C, S, S) in [0, 1], which it normalises itself, and
-    returns codes (N, latent_dim), of a VAE the posterior's mean; its method `features` returns what the bottleneck
-    reads, (N, num_features). Inputs of another shape or dtype raise ValueError; values outside [0, 1] are not noticed.
-    `encoder.preprocess(image)` makes such an image (C, S, S) of a file or of what PIL.Image.open gave, as the training
-    images were made; an encoder of other inputs has none.
+    The module takes floats (N, *input_shape), which it normalises itself, and returns codes (N, latent_dim), of a VAE
+    the posterior's mean; its method `features` returns what the bottleneck reads, (N, num_features). Inputs of another
+    shape or dtype raise ValueError. Where `encoder.takes_pixels`, they are images of 8 bits divided by 255: values
+    outside [0, 1] are not noticed. Other inputs, such as signals (N, C, L), vectors (N, D) or images (N, C, H, W) of
+    more bits, are in the units of the training data.
+
+    `encoder.preprocess(image)` makes an image (C, S, S) of a file or of what PIL.Image.open gave, as the training
+    images were made; an encoder of anything but square pixel images, grey or in colour, has none.
 
     `encoder.untrained` names the parts that its training left as they began, mostly none. Where that is "bottleneck"
     (its pretext reads the features), codes are random projections of the features: what was learnt is `features`.

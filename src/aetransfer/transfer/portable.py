@@ -1,4 +1,4 @@
-"""An encoder in forms that need none of this program's classes: torch.export's and ONNX, with any number of images.
+"""An encoder in forms that need none of this program's classes: torch.export's and ONNX, with any number of inputs.
 
 Each file is read back and must give the encoder's codes before it takes its place.
 """
@@ -49,13 +49,21 @@ def write_portable(encoder: Encoder, kind: Format, folder: Path) -> tuple[Path, 
     return path, deviation
 
 
-def _images(encoder: Encoder, count: int) -> Tensor:
+def _inputs(encoder: Encoder, count: int) -> Tensor:
+    """Return pixels in [0, 1], or numbers of the mean and deviation that the encoder was trained on."""
     generator = torch.Generator().manual_seed(count)
-    return torch.rand(count, *encoder.input_shape, generator=generator)
+    if encoder.takes_pixels:
+        return torch.rand(count, *encoder.input_shape, generator=generator)
+    return encoder.normalise.undone(torch.randn(count, *encoder.input_shape, generator=generator))
+
+
+def _name(encoder: Encoder) -> str:
+    """What the input of an ONNX graph is called."""
+    return "images" if len(encoder.input_shape) == 3 else "inputs"
 
 
 def _write_program(encoder: Encoder, path: Path) -> None:
-    program = torch.export.export(encoder, (_images(encoder, 2),), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    program = torch.export.export(encoder, (_inputs(encoder, 2),), dynamic_shapes=({0: torch.export.Dim("batch")},))
     with path.open("wb") as file:
         torch.export.save(program, file)
 
@@ -68,10 +76,10 @@ def _read_program(path: Path) -> Callable[[Tensor], Tensor]:
 def _write_onnx(encoder: Encoder, path: Path) -> None:
     program = torch.onnx.export(
         encoder,
-        (_images(encoder, 2),),
+        (_inputs(encoder, 2),),
         dynamo=True,
         dynamic_shapes=({0: torch.export.Dim("batch")},),
-        input_names=["images"],
+        input_names=[_name(encoder)],
         output_names=["codes"],
         verbose=False,
     )
@@ -83,15 +91,16 @@ def _read_onnx(path: Path) -> Callable[[Tensor], Tensor]:
     from onnxruntime import InferenceSession
 
     session = InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
-    return lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
+    (name,) = (each.name for each in session.get_inputs())
+    return lambda inputs: torch.from_numpy(session.run(None, {name: inputs.numpy()})[0])
 
 
 def _deviation(encoder: Encoder, exported: Callable[[Tensor], Tensor]) -> float:
     largest = 0.0
     with torch.inference_mode():
         for count in CHECKED_BATCHES:
-            images = _images(encoder, count)
-            codes = encoder(images)
-            difference = (exported(images.clone()) - codes).abs().max() / codes.abs().max().clamp_min(1e-12)
+            inputs = _inputs(encoder, count)
+            codes = encoder(inputs)
+            difference = (exported(inputs.clone()) - codes).abs().max() / codes.abs().max().clamp_min(1e-12)
             largest = max(largest, difference.item())
     return largest

@@ -1,4 +1,4 @@
-"""What an encoder says of the images that it was trained on: in its file's header, or in `encoder.json` beside it."""
+"""What an encoder says of the inputs that it was trained on: in its file's header, or in `encoder.json` beside it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
