@@ -21,13 +21,14 @@ HEADER = """# A comment.
 PLAIN = {"TRAIN": "1,2,3:b\n4,5,6:a\n7,8,9:b\n", "TEST": "1,1,1:a\n2,2,2:b\n"}
 RAGGED = {"TRAIN": "1,2,3:b\n4,5:a\n", "TEST": "1,1,1,1:a\n"}
 MANY = {"TRAIN": "1,2,3:4,5,6:-1.5\n1,2,3:4,5,7:2\n", "TEST": "0,0,0:1,1,1:7\n"}
+B_AND_A = HEADER.format(classes="b a")
 
 
 @pytest.fixture
 def read(tmp_path):
     """Write both files of a set and read a split of it."""
 
-    def call(lines, split="train", *, header=HEADER.format(classes="b a"), ending=".ts", **keys):
+    def call(lines, split="train", *, header=B_AND_A, ending=".ts", **keys):
         for part, text in lines.items():
             content = (header + text).encode()
             path = tmp_path / f"Made_{part}{ending}"

@@ -42,8 +42,8 @@ def read_folder(
     image_size: height and width, or both in one. labels: None for class folders; see `list_folder`. background,
     value_range, frame: see `aetransfer.data.reading.Reading`; without a value_range that of the training split is
     found, for all splits, and without a background it is white. The images of a val folder come behind those of train,
-    as `validation`. Raises UserError as `list_folder`, for a file that is not an image (named), and for a test split where
-    there is none: without labels none is set aside.
+    as `validation`. Raises UserError as `list_folder`, for a file that is not an image (named), and for a test split
+    where there is none: without labels none is set aside.
     """
     if root is None:
         raise UserError(
