@@ -18,17 +18,17 @@ HEADER = """# A comment.
 @classLabel true {classes}
 @data
 """
+OF_CLASSES = HEADER.format(classes="b a")
 PLAIN = {"TRAIN": "1,2,3:b\n4,5,6:a\n7,8,9:b\n", "TEST": "1,1,1:a\n2,2,2:b\n"}
 RAGGED = {"TRAIN": "1,2,3:b\n4,5:a\n", "TEST": "1,1,1,1:a\n"}
 MANY = {"TRAIN": "1,2,3:4,5,6:-1.5\n1,2,3:4,5,7:2\n", "TEST": "0,0,0:1,1,1:7\n"}
-B_AND_A = HEADER.format(classes="b a")
 
 
 @pytest.fixture
 def read(tmp_path):
     """Write both files of a set and read a split of it."""
 
-    def call(lines, split="train", *, header=B_AND_A, ending=".ts", **keys):
+    def call(lines, split="train", *, header=OF_CLASSES, ending=".ts", **keys):
         for part, text in lines.items():
             content = (header + text).encode()
             path = tmp_path / f"Made_{part}{ending}"
@@ -101,8 +101,8 @@ def test_signals_of_several_lengths_get_one_and_it_is_said(read):
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_file_is_said(read, lines, change, sentence):
-    header = HEADER.format(classes="b a")
-    assert sentence in refused(read, lines, header=header.replace(*change) if change else header)
+    header = OF_CLASSES.replace(*change) if change else OF_CLASSES
+    assert sentence in refused(read, lines, header=header)
 
 
 def test_a_set_that_is_not_there_is_refused(read, tmp_path):
