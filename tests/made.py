@@ -2,11 +2,12 @@
 
 import gzip
 import hashlib
+import math
 import os
 import pickle
 import struct
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -40,6 +41,17 @@ def make_images(count: int, *, channels: int = 1, size: int = 8, classes: int = 
     generator = torch.Generator().manual_seed(seed)
     pixels = torch.randint(256, (count, channels, size, size), generator=generator, dtype=torch.uint8)
     return Examples(pixels, torch.arange(count) % classes, names=tuple(f"class{n}" for n in range(classes)))
+
+
+def read_waves(split: str, shape: Sequence[int] = (2, 40), count: int = 96, offset: float = 50.0) -> Examples:
+    """Floats of any shape, far from 0 and each channel of a unit of its own, in two classes that a mean does not tell."""
+    drawn = torch.Generator().manual_seed({"train": 0, "test": 1}[split])
+    classes = torch.arange(count) % 2
+    places = torch.linspace(0, 6, math.prod(shape)).expand(count, -1)
+    waves = torch.sin(places * (1 + classes[:, None]) + 6 * torch.rand(count, 1, generator=drawn))
+    noise = 0.1 * torch.randn(count, math.prod(shape), generator=drawn)
+    units = 10.0 ** torch.arange(shape[0]).remainder(4).view(-1, *(1 for _ in shape[1:]))
+    return Examples((waves + noise).view(count, *shape) * units + offset, classes, names=("slow", "fast"))
 
 
 def idx_bytes(array: np.ndarray) -> bytes:
