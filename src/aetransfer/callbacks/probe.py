@@ -13,9 +13,9 @@ from aetransfer.evaluation.features import extracted
 from aetransfer.evaluation.knn import average, vote
 from aetransfer.evaluation.numbers import NoNumbersError
 from aetransfer.evaluation.probe_fits import mean_average_precision
-from aetransfer.evaluation.regression import errors
 from aetransfer.models.base import Task
 from aetransfer.models.length import falls_due
+from aetransfer.models.metrics import errors
 from aetransfer.networks.encoder import Encoder
 from aetransfer.sharded import is_sharded
 

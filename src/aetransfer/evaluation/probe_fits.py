@@ -12,9 +12,9 @@ from aetransfer.evaluation.knn import average, vote
 from aetransfer.evaluation.logistic import fit_logistic
 from aetransfer.evaluation.outcome import Cell
 from aetransfer.evaluation.perceptron import fit_perceptron
-from aetransfer.evaluation.regression import errors, known
+from aetransfer.evaluation.regression import known
 from aetransfer.evaluation.ridge import fit_ridge
-from aetransfer.models.metrics import average_precisions
+from aetransfer.models.metrics import average_precisions, errors
 
 Split = tuple[Tensor, Tensor]  # features (N, D) float32, targets as a Batch has them
 Predict = Callable[[Tensor], Tensor]

@@ -1,6 +1,5 @@
 """A regressor beyond its mean error: value by value in their units, beside what a constant would do."""
 
-import torch
 from torch import Tensor
 
 from aetransfer.evaluation.features import extracted
@@ -9,6 +8,7 @@ from aetransfer.evaluation.outcome import Cell, Outcome
 from aetransfer.evaluation.pictures import predicted_against_true
 from aetransfer.evaluation.subject import Subject
 from aetransfer.models.capabilities import Regresses
+from aetransfer.models.metrics import errors
 
 BATCH = 500
 # Panels of a picture.
@@ -62,15 +62,6 @@ class Regression(Measure):
                 )
             },
         )
-
-
-def errors(predicted: Tensor, wanted: Tensor) -> dict[str, Tensor]:
-    """Return mae, rmse and r2 of each value, (T,) each. predicted, wanted: (N, T). r2 is NaN where one never varies."""
-    difference = predicted - wanted
-    squared = difference.square().mean(0)
-    constant = wanted.amax(0) == wanted.amin(0)
-    r2 = (1 - squared / wanted.var(0, correction=0)).where(~constant, torch.nan)
-    return {"mae": difference.abs().mean(0), "rmse": squared.sqrt(), "r2": r2}
 
 
 def known(value: Tensor) -> float | None:

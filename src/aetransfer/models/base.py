@@ -280,13 +280,15 @@ class Pretext(Model):
 
 
 class Task(Model):
-    """A carried (or fresh) encoder, and a head that reads its code. names: of the targets, for sentences.
+    """A carried (or fresh) encoder, and a head that reads its code. learns: the kind of its targets. names: what these
+    are called, for sentences.
 
     What is frozen learns nothing, stays in eval mode and so keeps every buffer as it was. An encoder that is unfrozen
     gradually is not frozen by `requires_grad`: which parameters a process group reduces, and what a compiler traced,
     is settled when training begins. The gradients of its frozen layers are dropped instead.
     """
 
+    learns: ClassVar[Literal["classes", "values", "labels"]] = "classes"
     arm: Arm = Arm()
     names: tuple[str, ...] = ()
 
@@ -322,7 +324,7 @@ class Task(Model):
         metrics = self.metrics_of(part).items()
         lacks = {name: each.lacks for name, each in metrics if isinstance(each, FurtherMetric) and each.lacks}
         return {
-            name: f"is a mean over classes, and {part} has no example of {self.called(places)}"
+            name: f"is a mean over {self.learns}, and {part} has no example of {self.called(places)}"
             for name, places in lacks.items()
         }
 
@@ -411,15 +413,15 @@ class Task(Model):
         return {**own, **rates}
 
 
-def how_many(targets: Targets, kind: Literal["classes", "values", "labels"], data: str, does: str) -> int:
-    """Return how many targets of a kind there are.
+def how_many(task: type[Task], targets: Targets, data: str, does: str) -> int:
+    """Return how many targets there are of the kind that a task learns.
 
     data: what they are called. does: what the task does with them. Raises UserError for others, and names our task that
     learns those.
     """
     if targets.kind == "none" or not targets.names:
         raise UserError(f"{data} has no labels, and {does}: choose other data.")
-    if targets.kind != kind:
+    if targets.kind != task.learns:
         raise UserError(f"{data} has {targets}, and {does}: choose model={LEARNT_BY[targets.kind]}.")
     return len(targets.names)
 

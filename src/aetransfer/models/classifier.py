@@ -56,7 +56,7 @@ class Classifier(Task):
     @classmethod
     def outputs_for(cls, targets: Targets, data: str) -> int:
         does = "a classifier tells two classes or more apart"
-        if (classes := how_many(targets, "classes", data, does)) < 2:
+        if (classes := how_many(cls, targets, data, does)) < 2:
             raise UserError(f"{data} has one class, {targets.names[0]!r}, and {does}: choose other data.")
         return classes
 

@@ -76,35 +76,35 @@ class RMSE(Metric):
 class R2(Metric):
     """The coefficient of determination, averaged over the values; NaN where one of them never varies."""
 
-    squares: Tensor
-    total: Tensor
-    spread: Tensor
-    count: Tensor
-    low: Tensor
-    high: Tensor
+    predicted: list[Tensor]
+    wanted: list[Tensor]
 
-    def __init__(self, values: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.lacks: list[int] = []
-        for name in ("squares", "total", "spread", "count"):
-            self.add_state(name, torch.zeros(values), dist_reduce_fx="sum")
-        self.add_state("low", torch.full((values,), torch.inf), dist_reduce_fx="min")
-        self.add_state("high", torch.full((values,), -torch.inf), dist_reduce_fx="max")
+        # Sums of squares lose the variance of values that are far from 0.
+        self.add_state("predicted", [], dist_reduce_fx="cat")
+        self.add_state("wanted", [], dist_reduce_fx="cat")
 
-    def update(self, residuals: Tensor, wanted: Tensor) -> None:
-        """Add a batch of values (N, T), standardised, so that their variance is a difference of small numbers."""
-        self.squares += residuals.square().sum(0)
-        self.total += wanted.sum(0)
-        self.spread += wanted.square().sum(0)
-        self.count += len(wanted)
-        self.low = torch.minimum(self.low, wanted.amin(0))
-        self.high = torch.maximum(self.high, wanted.amax(0))
+    def update(self, predicted: Tensor, wanted: Tensor) -> None:
+        """Add a batch of values (N, T). N may be 0."""
+        self.predicted.append(predicted)
+        self.wanted.append(wanted)
 
     def compute(self) -> Tensor:
-        constant = self.low >= self.high
-        self.lacks = constant.nonzero().flatten().tolist()
-        total = self.spread - self.total.square() / self.count
-        return (1 - self.squares / total).where(~constant, torch.nan).mean()
+        predicted, wanted = (dim_zero_cat(each) for each in (self.predicted, self.wanted))
+        each = errors(predicted.cpu().double(), wanted.cpu().double())["r2"]
+        self.lacks = (wanted.amax(0) == wanted.amin(0)).nonzero().flatten().tolist()
+        return each.mean().to(predicted)
+
+
+def errors(predicted: Tensor, wanted: Tensor) -> dict[str, Tensor]:
+    """Return mae, rmse and r2 of each value, (T,) each. predicted, wanted: (N, T). r2 is NaN where one never varies."""
+    difference = predicted - wanted
+    squared = difference.square().mean(0)
+    constant = wanted.amax(0) == wanted.amin(0)
+    r2 = (1 - squared / wanted.var(0, correction=0)).where(~constant, torch.nan)
+    return {"mae": difference.abs().mean(0), "rmse": squared.sqrt(), "r2": r2}
 
 
 class MeanAveragePrecision(Metric):

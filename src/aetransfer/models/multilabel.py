@@ -24,6 +24,7 @@ class MultiLabel(Task):
     """Binary cross-entropy of each label, by a head on the encoder's code."""
 
     title = "multilabel classifier"
+    learns = "labels"
     mixes = True
     metrics: ClassVar[Mapping[str, Quantity]] = {
         "map": Quantity("mAP, average precision, mean over the labels that occur", "higher"),
@@ -54,7 +55,7 @@ class MultiLabel(Task):
 
     @classmethod
     def outputs_for(cls, targets: Targets, data: str) -> int:
-        return how_many(targets, "labels", data, "a multilabel classifier tells which of several labels are there")
+        return how_many(cls, targets, data, "a multilabel classifier tells which of several labels are there")
 
     def learn_from(self, targets: Tensor) -> None:
         """Count each label. targets: (N, T) of 0 and 1. Raises UserError where none of them varies."""

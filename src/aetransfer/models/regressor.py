@@ -22,6 +22,7 @@ class Regressor(Task):
     """Values in units of their own. Each is standardised by its training targets, so that none outweighs another."""
 
     title = "regressor"
+    learns = "values"
     mixes = True
     metrics: ClassVar[Mapping[str, Quantity]] = {
         "mae": Quantity("mean absolute error, in the unit of the value; of several values the mean"),
@@ -53,7 +54,7 @@ class Regressor(Task):
 
     @classmethod
     def outputs_for(cls, targets: Targets, data: str) -> int:
-        return how_many(targets, "values", data, "a regressor predicts values")
+        return how_many(cls, targets, data, "a regressor predicts values")
 
     def learn_from(self, targets: Tensor) -> None:
         """Take the mean and deviation of each value. targets: (N, T) float32. Raises UserError for a constant one."""
@@ -91,20 +92,16 @@ class Regressor(Task):
         found = {"loss": loss, "mae": batch.over_targets(lambda targets: (values - targets).abs().mean(1))}
         if self.training:
             return found
+        found |= {"predicted": values, "wanted": batch.targets, "errors": values - batch.targets}
         # torchmetrics wants one value as (N,).
-        one = self.outputs == 1
-        each = {"values": values, "targets": batch.targets}
-        each = {name: tensor.squeeze(1) if one else tensor for name, tensor in each.items()}
-        wanted = (batch.targets - self.mean) / self.deviation
-        return found | each | {"errors": values - batch.targets, "residuals": outputs - wanted, "wanted": wanted}
+        return found | {"values": _as_one(values), "targets": _as_one(batch.targets)}
 
     def whole_split(self) -> Mapping[str, Metric]:
-        return {"rmse": RMSE(self.outputs), "r2": R2(self.outputs)}
+        return {"rmse": RMSE(self.outputs), "r2": R2()}
 
     def example(self) -> Outputs:
         values = torch.arange(4.0).view(4, 1).expand(4, self.outputs)
-        values = values[:, 0] if self.outputs == 1 else values
-        return {"values": values + 0.1 * values.square(), "targets": values}
+        return {"values": _as_one(values + 0.1 * values.square()), "targets": _as_one(values)}
 
     def because(self, part: Literal["val", "test"]) -> dict[str, str]:
         (metric,) = [each for each in self.metrics_of(part).values() if isinstance(each, R2)]
@@ -119,3 +116,7 @@ class Regressor(Task):
             f"mae and rmse are means over {self.outputs} values, each in its own unit: where units differ, the value "
             "of the largest numbers decides, and r2 is what to compare."
         ]
+
+
+def _as_one(values: Tensor) -> Tensor:
+    return values.squeeze(1) if values.shape[1] == 1 else values
