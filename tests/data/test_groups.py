@@ -205,7 +205,8 @@ def test_a_fold_is_tested_on_in_place_of_the_test_split_which_stays_unread() -> 
     assert account["tested_on"] == "fold 2 of 5"
     assert account["groups"] == {"train": 6, "val": 2, "test": 2, "called": "subject"}
     assert account["used"] == (
-        "Used: 24 train, 8 val, 8 test vectors of 4 classes; in whole groups (subject), 6 train, 2 val, 2 test."
+        "Used: 24 train, 8 val, 8 test vectors of 4 classes; in whole groups (subject), 6 train, 2 val, 2 test; "
+        "tested on fold 2 of 5."
     )
 
 

@@ -312,7 +312,8 @@ class DataModule(LightningDataModule):
         whole = ", ".join(f"{count:,} {part}" for part, count in self.groups.items())
         called = next(iter(self._read.values())).grouped_by
         kept = f"; in whole groups ({called}), {whole}" if whole else ""
-        return f"Used: {', '.join(parts)} {self.noun} {of}{'' if self.has_test else ', no test split'}{kept}."
+        tested = f"; tested on {self.tested_on}" if self.tests_within else ""
+        return f"Used: {', '.join(parts)} {self.noun} {of}{'' if self.has_test else ', no test split'}{kept}{tested}."
 
     @property
     def groups(self) -> dict[Part, int]:
@@ -328,7 +329,7 @@ class DataModule(LightningDataModule):
         """Say which part of the training split is tested on; empty where it is a split of its own."""
         if self.folds is not None:
             return f"fold {self.fold} of {self.folds}"
-        return "" if self.test_fraction is None else f"{self.test_fraction:.0%} that were cut out"
+        return "" if self.test_fraction is None else f"a part that was cut out, {self.test_fraction:.0%}"
 
     def account(self) -> dict[str, Any]:
         """Return what a run's result.json says of its data, after the fit."""

@@ -198,18 +198,22 @@ def _comparison(subject: Subject) -> Comparison:
     compared = subject.model.compared
     metric, remark = (compared.on("test").metric, compared.remark) if compared else ("its metric", "")
     mine = subject.told.metrics.get(metric)
+    fold, folds = subject.run.fold, subject.run.folds
     if control is None or mine is None or metric not in control.tested:
+        of = f"seed {subject.told.seed}{'' if fold is None else f' and fold {fold}'}"
         return Comparison(
-            f"Its control, transfer={name} with seed {subject.told.seed}, had no test result in this store when this "
-            f"page was written. Without it {metric} says nothing about what was carried:",
+            f"Its control, transfer={name} with {of}, had no test result in this store when this page was written. "
+            f"Without it {metric} says nothing about what was carried:",
             None,
             of_control(subject.run.result, str(name), subject.config),
         )
     theirs = control.tested[metric]
+    every = f"data.fold={','.join(map(str, range(folds)))}" if folds else "seed=0,1,2"
+    one, sweep = ("fold", f"folds (-m {every})") if folds else ("pair of seeds", f"seeds (-m {every})")
     return Comparison(
-        f"Its control, transfer={name} with the same seed, reached {metric} {theirs:.4f}: a difference of "
-        f"{mine - theirs:+.4f}{remark}. One pair of seeds decides nothing; a sweep over seeds (-m seed=0,1,2) has "
-        "a report with intervals.",
+        f"Its control, transfer={name} with the same seed{' and fold' if folds else ''}, reached {metric} "
+        f"{theirs:.4f}: a difference of {mine - theirs:+.4f}{remark}. One {one} decides nothing; a sweep over {sweep} "
+        "has a report with intervals.",
         control,
     )
 

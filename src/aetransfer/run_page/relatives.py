@@ -1,4 +1,4 @@
-"""The runs that a run's numbers must be read beside: the pretraining it carries, and its control of the same seed."""
+"""The runs that a run's numbers must be read beside: its pretraining, and its control of the same seed and fold."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from aetransfer.runs.directory import RunDirectory
 from aetransfer.runs.store import read
 from aetransfer.runs.untested import is_untested
 from aetransfer.sweeps.collect import CollectedRun, checked, moved
-from aetransfer.sweeps.grouping import group_runs
+from aetransfer.sweeps.grouping import group_runs, replicate
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,9 @@ def control_of(subject: Subject) -> Relative | None:
             control = checked(read(path))
             if control.status != "finished" or is_untested(control.result) or RunDirectory(path).is_superseded:
                 continue
-            columns, _ = group_runs([subject.run, CollectedRun(control)])
-            if columns == ["transfer"] and control.result["seed"] == subject.told.seed:
+            found = CollectedRun(control)
+            columns, _ = group_runs([subject.run, found])
+            if columns == ["transfer"] and replicate(found) == replicate(subject.run):
                 return _relative(path, subject)
     return None
 

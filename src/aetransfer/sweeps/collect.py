@@ -53,13 +53,15 @@ class Groups(BaseModel):
 
 class Used(BaseModel):
     """Which data a run used. classes: 0 without labels. validation: "own", where the data have a split for that, or
-    "cut" out of train by the seed. What older runs don't tell is as it always was then. groups: of data that have some.
+    "cut" out of train by the seed. What older runs don't tell is as it always was then. tested_on: which
+    part of the training split, where it is no test split. groups: of data that have some.
     """
 
     used: str = ""
     notes: list[str] = []
     classes: int = 2
     validation: str = "cut"
+    tested_on: str = ""
     groups: Groups | None = None
 
 

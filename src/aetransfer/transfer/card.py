@@ -130,6 +130,7 @@ def caveats(job: Job, model: ModelFacts, facts: Mapping[str, Any]) -> list[str]:
     said = [
         f"One run (n = 1) of seed {job.seed}: other seeds have other first weights, {drawn}, and give other numbers.",
         f"The epoch was chosen by {chosen_by}; {_tested(facts, noun)}.",
+        *_grouped(data.get("groups")),
         *data.get("notes", []),
         *([facts["weights"]["said"]] if "weights" in facts else []),
     ]
@@ -147,13 +148,15 @@ def caveats(job: Job, model: ModelFacts, facts: Mapping[str, Any]) -> list[str]:
         )
     if {"classify", "regress", "label"} & set(model.can or ()):
         said.append("The numbers are those of the encoder with its head, which only the run's checkpoint holds.")
-        if (accuracy := metrics.get("test/acc")) is not None and job.trainer.limit_test_batches is None:
+        every = job.trainer.limit_test_batches is None and not data.get("groups")
+        if every and (accuracy := metrics.get("test/acc")) is not None:
             error = sqrt(accuracy * (1 - accuracy) / counts["test"])
             said.append(f"So few test {noun} alone make test/acc uncertain by {error:.4f} (binomial standard error).")
     if job.transfer is not None and job.transfer.control is not None:
+        fold = "" if job.data.fold is None else " and fold"
         measured = model.compared.on("test").metric if model.compared else "a test metric"
         said.append(
-            f"Only beside its control, transfer={job.transfer.control} with the same seed, does {measured} say "
+            f"Only beside its control, transfer={job.transfer.control} with the same seed{fold}, does {measured} say "
             "anything about what the pretraining was worth."
         )
     elif job.transfer is not None and not job.transfer.carries:
@@ -172,7 +175,19 @@ def _tested(facts: Mapping[str, Any], noun: str) -> str:
         return "the test split was not used, because a search made this run: train with the same config tests it"
     if not (count := facts["counts"]["test"]):
         return f"there is no test split, so all numbers are of {noun} that chose the epoch"
+    if within := facts.get("data", {}).get("tested_on"):
+        return f"the {count:,} {noun} that were tested on, {within} of the training split, were used once, after that"
     return f"the {count:,} test {noun} were used once, after that"
+
+
+def _grouped(groups: Mapping[str, Any] | None) -> list[str]:
+    if not groups:
+        return []
+    counts = [f"{groups[part]:,} {part}" for part in ("train", "val", "test") if groups.get(part)]
+    return [
+        f"Groups ({groups['called']}) were never cut apart: {', '.join(counts)}. Examples of a group are alike, so "
+        "that the number of groups, and not of examples, says how sure a metric is."
+    ]
 
 
 def _page(description: dict[str, Any], model: ModelFacts, allow: list[str]) -> str:
