@@ -122,6 +122,26 @@ def test_folds_and_a_test_part_are_stratified_and_the_same_whatever_is_asked_bef
     assert examples.targets[cut_test(alone, 0.2)[1]].bincount().tolist() == [6, 6]
 
 
+def test_the_folds_of_a_source_are_those_of_its_target_where_they_share_groups_or_examples() -> None:
+    """A pretraining's inputs are of the same subjects, or the same without what is to be learnt."""
+    one, other = torch.arange(10).repeat_interleave(12), torch.arange(10).repeat_interleave(5)
+    target, source = of(one, torch.arange(120) % 4), of(other)
+    for fold in range(5):
+        held_out = [data.groups[fold_of(data, 5) == fold].unique() for data in (target, source)]
+        assert torch.equal(*held_out) and len(held_out[0]) == 2
+
+    settings = {"pad": 0, "batch_size": 4, "epoch_images": None, "augment": Augment(), "max_memory_gb": 1.0} | ALL
+    modules = []
+    for labels in (None, "none"):
+        read = Examples(torch.randn(40, 3), torch.arange(40) % 4, names=NAMES)
+        module = DataModule(
+            lambda split, read=read: read, shape=(3,), workers=1, seed=0, folds=4, fold=1, labels=labels, **settings
+        )
+        module.setup("test")
+        modules.append(module)
+    assert torch.equal(*(module._positions["test"] for module in modules))
+
+
 def test_folds_leave_the_datas_own_validation_alone() -> None:
     groups = torch.arange(10).repeat_interleave(2)
     examples = of(groups, validation=torch.tensor([0, 1]))

@@ -117,6 +117,9 @@ class DataModule(LightningDataModule):
         self.test_fraction, self.folds, self.fold = test_fraction, folds, fold
         self.notes: list[str] = []
         self._read: dict[Split, Examples] = {}
+        # The training split with the targets that `labels` may forget: a pretraining without them has the folds, and
+        # the test part, of the transfer with them.
+        self._whole: Examples | None = None
         self._names: tuple[str, ...] = ()
         self._taken_as: Callable[[Examples], Examples] | None = None
         self._positions: dict[Part, Tensor] = {}
@@ -134,7 +137,8 @@ class DataModule(LightningDataModule):
         if (stage == "test" and "test" in self._positions) or "train" in self._positions:
             return
         self._open("train")
-        among = self._hold_out(self._read["train"])
+        assert self._whole is not None
+        among = self._hold_out(self._whole)
         if stage != "test":
             self._cut(self._read["train"], among)
             log.info("%s", self.used)
@@ -198,6 +202,8 @@ class DataModule(LightningDataModule):
         if split == "test":
             self.check_test()
         images = read_split(self.reader, split)
+        if split == "train":
+            self._whole = images
         if self.labels == "none":
             images = replace(images, targets=None, names=())
         self._check_form(images.inputs, split)

@@ -145,10 +145,12 @@ def cut_test(examples: Examples, fraction: float) -> tuple[Tensor, Tensor]:
 def fold_of(examples: Examples, folds: int, among: Tensor | None = None) -> Tensor:
     """Number the fold of each example, (N,) int64; -1 for the data's own validation and what is not `among` (M,).
 
-    It is the same for every seed of a run. Groups are whole, classes stratified: scikit-learn's StratifiedGroupKFold,
-    GroupKFold, StratifiedKFold or KFold. Raises UserError where there are fewer examples or groups than folds.
+    It is the same for every seed of a run. Groups are whole: where each has every class, as many of them are in each
+    fold, and the same ones in other data of these groups, such as a pretraining's; else they are dealt out by classes
+    and sizes (scikit-learn's StratifiedGroupKFold). Without groups classes are stratified. Raises UserError where there
+    are fewer examples or groups than folds.
     """
-    from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
+    from sklearn.model_selection import KFold, StratifiedGroupKFold, StratifiedKFold
 
     usable = _mask(among, len(examples), default=True) & ~_mask(examples.validation, len(examples), default=False)
     places = _places(usable)
@@ -160,18 +162,21 @@ def fold_of(examples: Examples, folds: int, among: Tensor | None = None) -> Tens
         raise UserError(f"There are {units} {what} to train on, fewer than data.folds={folds}: lower it.")
     # A class that has fewer examples than folds is in some of them alone.
     stratified = len(np.unique(labels)) > 1 and np.bincount(labels).max() >= folds
-    numbers = torch.full((len(examples),), -1)
-    kinds: list[Any] = [(StratifiedKFold if stratified else KFold)(folds, shuffle=True, random_state=FIXED_SEED)]
-    if groups is not None:
-        # Unshuffled, groups are dealt out by their sizes and classes, which is most even.
-        kinds = [*([StratifiedGroupKFold(folds)] if stratified else []), GroupKFold(folds)]
-    for kind in kinds:
+    if groups is None:
+        kind: Any = (StratifiedKFold if stratified else KFold)(folds, shuffle=True, random_state=FIXED_SEED)
+    else:
+        dealt = np.array_split(np.random.default_rng(FIXED_SEED).permutation(np.unique(groups)), folds)
+        parts = [np.flatnonzero(np.isin(groups, names)) for names in dealt]
+        pairs = np.unique(np.stack([groups, labels]), axis=1).shape[1]
+        kind = StratifiedGroupKFold(folds) if stratified and pairs < units * len(np.unique(labels)) else None
+    if kind is not None:
         with warnings.catch_warnings(action="ignore", category=UserWarning):
-            parts = [torch.from_numpy(part) for _, part in kind.split(labels, labels, groups)]
-        if all(map(len, parts)):
-            break
+            by_class = [part for _, part in kind.split(labels, labels, groups)]
+        # Few groups may leave a fold empty.
+        parts = by_class if groups is None or all(map(len, by_class)) else parts
+    numbers = torch.full((len(examples),), -1)
     for number, part in enumerate(parts):
-        numbers[places[part]] = number
+        numbers[places[torch.from_numpy(part)]] = number
     return numbers
 
 
