@@ -232,7 +232,7 @@ def a_ts_of_less(draw: random.Random, path: Path) -> None:
                     ("@univariate true", "@univariate false\n@dimensions 2"),
                     ("0.5", "?"),
                     ("0.5", "half"),
-                    ("0.5,", ""),
+                    ("0.5:", "0.5,:"),
                     ("0.5", "NaN"),
                     ("0.5", "0.5:0.5"),
                 ]
