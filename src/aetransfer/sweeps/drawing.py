@@ -108,7 +108,7 @@ def draw_lines(
             _log_axis(axes, sorted({x for line in lines for x in line.x}), log)
         else:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set(xlabel=x_label, ylabel=textwrap.fill(y_label, 44))
+        axes.set(xlabel=x_label, ylabel=textwrap.fill(y_label, 36))
         axes.set_title(textwrap.fill(title, 70), fontsize=10, loc="left")
         _name_lines(axes, lines)
     return figure
@@ -121,7 +121,10 @@ def draw_bars(bars: Sequence[Bar], x_label: str) -> Figure:
     with mpl.rc_context(STYLE | {"axes.grid.axis": "x"}):
         figure = Figure(figsize=(WIDTH, height + 0.9), layout="constrained")
         axes = figure.subplots()
-        furthest = max(max(bar.dots) for bar in bars)
+        highest = max(max(bar.dots) for bar in bars)
+        # Of few seeds or folds an interval may be far wider than all that was measured: it goes on beyond the axis.
+        ends = [max([*bar.dots, *(bar.interval or ())]) for bar in bars]
+        furthest = min(max(ends), 1.4 * highest) if highest > 0 else highest
         for place, bar in enumerate(bars):
             colour, _ = look(bar.arm)
             control = bar.arm in CONTROLS
@@ -133,12 +136,13 @@ def draw_bars(bars: Sequence[Bar], x_label: str) -> Figure:
                 axes.plot(bar.interval, [place, place], color=INK, linewidth=1.6)
             axes.scatter(bar.dots, [place] * len(bar.dots), s=11, color="white", edgecolor=INK, linewidth=0.8, zorder=3)
             axes.annotate(
-                f"{bar.mean:.4g}", (max(bar.dots), place), xytext=(8, 0), textcoords="offset points", va="center"
-            )
+                f"{bar.mean:.4g}", (min(ends[place], furthest), place), xytext=(8, 0), textcoords="offset points",
+                va="center", bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
+            )  # fmt: skip
         axes.set_yticks(range(len(bars)), names)
         axes.set_ylim(len(bars) - 0.5, -0.5)
         axes.set_xlim(min(0.0, min(min(bar.dots) for bar in bars)), furthest * 1.16 if furthest > 0 else None)
-        axes.set_xlabel(textwrap.fill(x_label, 70))
+        axes.set_xlabel(textwrap.fill(x_label, 48))
     return figure
 
 
