@@ -213,7 +213,7 @@ CONTRADICTIONS = [
     ),
     (
         ["data=mnist", "data@pretrain.data=cifar10"],
-        "transfer.channels=inflate goes from 1 to 3 channels, not from 3 to 1: set data.channels=3.",
+        "transfer.channels=inflate goes from 1 channel to several, not from 3 to 1: set data.channels=3.",
     ),
     (
         ["data.labels_per_class=10", "data.train_fraction=0.5"],

@@ -5,6 +5,7 @@ import torch
 
 from aetransfer.errors import UserError
 from aetransfer.networks.conv4 import Conv4
+from aetransfer.networks.mlp import MLP
 from aetransfer.transfer.carry import carry
 
 
@@ -37,6 +38,27 @@ def test_an_inflated_encoder_answers_a_grey_image_as_before():
     grey = torch.rand(5, 1, 16, 16)
 
     torch.testing.assert_close(target(grey.expand(-1, 3, -1, -1)), source(grey), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(12, 16, 20), (4, 30)])
+@pytest.mark.parametrize("kind", ["conv4", "mlp"])
+def test_one_channel_of_images_or_signals_is_inflated_to_any_number(shape, kind):
+    def encoder(channels):
+        settings = {"input_shape": (channels, *shape[1:]), "latent_dim": 6}
+        return MLP(**settings, hidden=[8]) if kind == "mlp" else Conv4(**settings, widths=[4, 8])
+
+    source, target = encoder(1), encoder(shape[0])
+    source.normalise.set_statistics(torch.tensor([0.3]), torch.tensor([0.2]))
+    carry(source.state_dict(), target, "run")
+    same = torch.rand(5, 1, *shape[1:])
+
+    torch.testing.assert_close(target(same.expand(-1, *shape)), source(same), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("source", "target"), [(3, 1), (3, 12), (2, 4)])
+def test_several_channels_become_no_other_number(source, target):
+    with pytest.raises(UserError, match=f"The encoder in run takes {source} channels, and {target} are asked for"):
+        carry(make(input_shape=(source, 16, 16)).state_dict(), make(input_shape=(target, 16, 16)), "run")
 
 
 def test_a_mismatch_names_the_file_and_lists_every_tensor():

@@ -330,10 +330,11 @@ def check_found(job: Job) -> None:
         )
     if given[0] != job.data.input_shape[0]:
         how = None if job.transfer is None else job.transfer.channels
-        if how != "inflate" or (given[0], job.data.input_shape[0]) != (1, 3) or len(given) != 3:
+        if how != "inflate" or given[0] != 1:
             raise UserError(
                 f"The source has {given[0]} channels and {job.data.name} has {job.data.input_shape[0]}: choose data of "
-                "as many (8-bit images of 1 or 3 are converted where data.channels and data.image_size say so)."
+                "as many, or a source of one channel, which transfer.channels=inflate repeats (8-bit images of 1 or 3 "
+                "are converted where data.channels and data.image_size say so)."
             )
 
 
@@ -442,10 +443,10 @@ def _grey_target(job: Job, channels: int) -> Job:
 
 
 def _check_inflates(source_channels: int, job: Job) -> None:
-    if (source_channels, job.data.channels) != (1, 3):
+    if source_channels != 1:
         raise UserError(
-            f"transfer.channels=inflate goes from 1 to 3 channels, not from {source_channels} to {job.data.channels}: "
-            f"set data.channels={source_channels}."
+            f"transfer.channels=inflate goes from 1 channel to several, not from {source_channels} to "
+            f"{job.data.channels}: set data.channels={source_channels}."
         )
 
 
