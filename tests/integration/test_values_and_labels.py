@@ -183,12 +183,12 @@ def test_the_callbacks_that_look_at_targets_look_or_stay_quiet(trained, reader, 
 def test_metrics_of_torchmetrics_take_values_and_labels(trained):
     own = "+metrics.{}={{_target_: torchmetrics.{}}}"
     regression = [own.format(name, f"regression.{kind}") for name, kind in (
-        ("pearson", "PearsonCorrCoef"), ("spearman", "SpearmanCorrCoef"), ("mean_absolute", "MeanAbsoluteError"),
+        ("pearson", "PearsonCorrCoef"), ("concordance", "ConcordanceCorrCoef"), ("mean_absolute", "MeanAbsoluteError"),
     )]  # fmt: skip
     for values in (1, 2):
         done = trained("discs", f"+data.reader.values={values}", *regression, model="regressor")
         found = done.result["metrics"]
-        assert -1 <= found["test/spearman"] <= 1 and -1 <= found["test/pearson"] <= 1
+        assert -1 <= found["test/concordance"] <= 1 and -1 <= found["test/pearson"] <= 1
         assert found["test/mean_absolute"] == pytest.approx(found["test/mae"], rel=1e-4)
         assert done.result["model"]["metrics"]["mean_absolute"]["better"] == "lower"
     auroc = own.format("auroc", "classification.MultilabelAUROC")
@@ -249,8 +249,15 @@ def test_weights_and_smoothing_make_another_run_and_no_other_digest(trained):
 @pytest.mark.slow
 def test_two_processes_measure_what_one_does(trained, run_evaluate):
     for reader, model in (("discs", "regressor"), ("lamps", "multilabel")):
-        # Of 10 validation images the last batch has one, so that one of the processes has none.
-        done = trained(reader, "data.batch_size=9", "trainer.max_epochs=1", "trainer=ddp_sim", model=model)
+        # Of 11 validation images the last batch has one, so that one of the processes has none.
+        done = trained(
+            reader,
+            "data.batch_size=10",
+            "data.val_fraction=0.115",
+            "trainer.max_epochs=1",
+            "trainer=ddp_sim",
+            model=model,
+        )
         lines = run_evaluate(f"run={done.run}", "allow=[tests]").out.splitlines()
         told = {name: float(value) for name, value in (line.split() for line in lines if line.startswith("test/"))}
         tested = {name: value for name, value in done.result["metrics"].items() if name.startswith("test/")}

@@ -80,7 +80,7 @@ class Probes(Measure):
         with mishaps.memory_for(f"leave pixels and pca out of evaluation.{self.name}.baselines"):
             if "pixels" in self.baselines:
                 raw = "pixels" if subject.data.takes_pixels else "inputs"
-                rows.append({"features": raw, "layer": "", **_row(subject, self, probes, _pixels)})
+                rows.append({"features": raw, "layer": "", **_row(subject, self, probes, _raw(subject))})
             if "pca" in self.baselines:
                 project, word = _pca(subject)
                 words += [word] if word else []
@@ -90,6 +90,11 @@ class Probes(Measure):
             notes=[
                 f"{KINDS[subject.data.targets.kind].said.format(part=subject.part)} {subject.data.count('train')} "
                 f"training {subject.data.noun}.",
+                *(
+                    []
+                    if subject.data.takes_pixels
+                    else ["inputs and pca: of inputs standardised by the training ones."]
+                ),
                 *_of_large_images(subject, self),
                 *words,
             ],
@@ -152,12 +157,22 @@ def _row(subject: Subject, settings: Probes, probes: Sequence[str], extract: Ext
     return row
 
 
-def _pixels(images: Tensor) -> Tensor:
-    return shrunk(images, MOST_PIXELS).flatten(1)
+def _raw(subject: Subject) -> Extract:
+    """Return what makes vectors of inputs as they are; floats are standardised, for their units are arbitrary."""
+    mean, deviation = (each.to(subject.device) for each in subject.data.statistics())
+
+    def flat(inputs: Tensor) -> Tensor:
+        if not subject.data.takes_pixels:
+            axes = [-1, *[1] * (inputs.ndim - 2)]
+            inputs = (inputs - mean.view(axes)) / deviation.view(axes)
+        return shrunk(inputs, MOST_PIXELS).flatten(1)
+
+    return flat
 
 
 def _pca(subject: Subject) -> tuple[Extract, str]:
+    raw = _raw(subject)
     batches = subject.data.in_order("train", ENCODE_BATCH, subject.device)
-    pixels = (_pixels(images).float().cpu() for images, _ in batches)
-    fitted, word = fit_pca(pixels, subject.data.count("train"), COMPONENTS)
-    return lambda images: fitted(_pixels(images).cpu()), word
+    flat = (raw(inputs).float().cpu() for inputs, _ in batches)
+    fitted, word = fit_pca(flat, subject.data.count("train"), COMPONENTS)
+    return lambda inputs: fitted(raw(inputs).cpu()), word
