@@ -122,7 +122,7 @@ def _write(job: Job, metrics: dict, source: Path | None, words: tuple[str, ...],
 
 
 def _images(job: Job) -> int:
-    return 10 * job.data.labels_per_class if job.data.labels_per_class else 1300
+    return 10 * job.data.labels_per_class if job.data.labels_per_class else round(1300 * (job.data.train_fraction or 1))
 
 
 def _accuracy(job: Job) -> float:

@@ -89,6 +89,41 @@ def test_labels_and_epochs_are_saved_by_a_lower_error(tmp_path):
     assert [epochs_to_match(group, groups[:2], monitor.on("val")) for group in groups[:2]] == ["6", "2"]
 
 
+def test_a_fraction_of_the_training_data_is_saved_by_a_lower_error_and_drawn_in_its_unit(tmp_path):
+    for fraction, scratch, finetune in ((0.1, 5.0, 3.0), (0.3, 3.0, 2.0)):
+        for arm, error in (("scratch", scratch), ("finetune", finetune)):
+            regression(
+                tmp_path, arm, (error, error + 0.1), f"data.train_fraction={fraction}", "data.labels_per_class=null"
+            )
+
+    (section,) = reported(tmp_path, "stage=transfer").sections
+
+    assert [row[:3] for row in section.savings.rows if row[1] == "finetune"] == [
+        ["0.1", "finetune", "3"],
+        ["0.3", "finetune", "> 1 (beyond the range measured)"],
+    ]
+    drawn = next(plot for plot in section.plots if plot.name == "label_efficiency").figure.axes[0]
+    assert " ".join(drawn.get_ylabel().split()) == "test/mae: mean absolute error, years"
+
+
+def test_many_labels_are_compared_by_what_their_model_says_first(tmp_path):
+    about = {
+        "name": "multilabel",
+        "monitor": "val/map",
+        "monitor_mode": "max",
+        "metrics": {"map": {"words": "mean average precision", "better": "higher"}},
+    }
+    for arm, values in (("scratch", (0.5, 0.52, 0.51)), ("finetune", (0.6, 0.63, 0.62))):
+        for seed, value in enumerate(values):
+            metrics = {"test/bce": 1 - value, "test/map": value}
+            make_run(tmp_path, BASE, f"transfer={arm}", seed=seed, metrics=metrics, model=about)
+
+    (section,) = reported(tmp_path, "stage=transfer").sections
+
+    assert (section.compared, section.results.header[1]) == ("test/map", "test/map")
+    assert [row[1] for row in section.comparisons.rows] == ["helps"]
+
+
 def test_what_was_promised_is_held_against_how_good_an_error_is(tmp_path):
     for score, run in enumerate(regression(tmp_path, "frozen", (4.0, 3.0, 2.0, 1.0))):
         (run / "evaluation").mkdir()

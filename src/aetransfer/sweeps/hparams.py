@@ -29,7 +29,11 @@ def write_hparams(content: Content, folder: Path) -> None:
                 for key, value in group.setting.items()
             }
             for run in group.runs:
-                _write_run(folder / run.name, {**setting, "seed": run.seed}, run.tested)
+                _write_run(
+                    folder / run.name,
+                    {**setting, "seed": run.seed, **({} if run.fold is None else {"fold": run.fold})},
+                    run.tested,
+                )
 
 
 def _write_run(folder: Path, setting: Mapping[str, float | str], metrics: Mapping[str, float]) -> None:
