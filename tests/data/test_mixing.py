@@ -62,6 +62,17 @@ def test_cutmix_takes_one_rectangle_of_the_partner_and_its_share_is_what_is_left
     assert 0.5 < share.mean() < 0.75
 
 
+def test_cutmix_takes_one_stretch_of_a_signal():
+    inputs, partners = torch.zeros(200, 3, 50), torch.ones(200, 3, 50)
+
+    mixed, share = CutMix(alpha=1.0)(inputs, partners, uniform(200, 3))
+
+    torch.testing.assert_close(share, 1 - mixed.mean((1, 2)))
+    assert torch.equal(mixed, mixed[:, :1].expand_as(mixed))
+    assert (mixed[:, 0].diff(dim=1) == 1).sum(1).max() <= 1
+    assert share.min() < 0.2 and share.max() > 0.9
+
+
 def test_a_loss_over_targets_is_that_of_both_by_their_shares():
     logits, share = uniform(6, 4), uniform(6, seed=1)
     targets, others = torch.tensor([0, 1, 2, 3, 0, 1]), torch.tensor([1, 2, 3, 0, 2, 0])

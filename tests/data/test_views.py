@@ -6,6 +6,7 @@ import torch
 from aetransfer.data.augmentation import Colour, Flip, Grey, ResizedCrop
 from aetransfer.data.augmented import view_of
 from aetransfer.data.draws import Draws, Share
+from aetransfer.data.float_augmentation import Jitter, Mask, Scale, SignalCrop, told
 
 CPU = torch.device("cpu")
 VIEWS = [ResizedCrop(), Flip(), Colour(), Grey()]
@@ -48,6 +49,15 @@ def test_three_processes_draw_the_views_that_one_would(whole):
         share = Share(whole, rank, 3)
         view = view_of(share.part(images), VIEWS, draws(share))
         torch.testing.assert_close(view, share.part(alone))
+
+
+def test_three_processes_draw_the_views_of_signals_that_one_would():
+    signals, views = torch.randn(7, 2, 30), [SignalCrop(), Scale(), Jitter(), Mask()]
+    told(views, torch.zeros(2, 1), torch.ones(2, 1))
+    alone = view_of(signals, views, draws(Share(7)))
+    for rank in range(3):
+        share = Share(7, rank, 3)
+        torch.testing.assert_close(view_of(share.part(signals), views, draws(share)), share.part(alone))
 
 
 def test_a_view_that_changes_nothing_is_the_image():
