@@ -50,10 +50,11 @@ def test_a_pretext_says_of_which_inputs_and_in_which_unit_its_numbers_are(train,
     assert ("standardised inputs" in text) == ("views" not in "".join(words))
 
 
-@pytest.mark.parametrize("kind", ["signals", "vectors"])
-@pytest.mark.parametrize(
-    "arm", ["finetune", "frozen", "shuffled", "moments", "transplant", "gradual", "finetune_layerwise"]
-)
+ARMS = ("finetune", "frozen", "shuffled", "moments", "transplant", "gradual", "finetune_layerwise")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "arm"), [(kind, arm) for kind in ("signals", "vectors") for arm in ARMS])
 def test_every_arm_carries_an_encoder_of_signals_and_of_vectors(train, kind, arm):
     source = (f"data@pretrain.data={kind}", "pretrain.trainer.max_epochs=1", "trainer.max_epochs=2")
     done = train(kind, f"transfer={arm}", *source, *(["transfer.transplanted=1"] if arm == "transplant" else []))
