@@ -204,3 +204,29 @@ def test_layers_have_the_numbers_that_a_transplant_counts():
     assert list(outputs) == ["layer2", "bottleneck"]
     torch.testing.assert_close(outputs["layer2"], encoder.patches(encoder.normalise(images)))
     torch.testing.assert_close(outputs["bottleneck"], encoder(images))
+
+
+def test_maps_of_signals_are_averaged_over_as_many_windows_as_fit():
+    maps = torch.rand(2, 8, 20)
+
+    assert torch.equal(pooled(maps, 160, (3, 40)), maps.flatten(1))
+    assert pooled(maps, 40, (3, 40)).shape == (2, 40)
+    assert torch.equal(pooled(maps, 4, (3, 40)), maps.mean(2))
+    assert torch.equal(pooled(maps, 4, (3, 16, 16)), maps.mean(1))  # of images they are tokens
+
+
+@pytest.mark.parametrize(("shape", "features"), [((2, 4, 6, 12), 4 * 6 * 12), ((2, 6, 12, 4), 4 * 6 * 12)])
+def test_oblong_maps_have_their_channels_first_or_last(shape, features):
+    maps = torch.rand(shape)
+    channels_first = maps if shape[1] == 4 else maps.movedim(3, 1)
+
+    assert torch.equal(pooled(maps, features, (3, 48, 96)), channels_first.flatten(1))
+    assert pooled(maps, 4 * 18, (3, 48, 96)).shape == (2, 4 * 18)
+    torch.testing.assert_close(pooled(maps, 4, (3, 48, 96)), channels_first.mean((2, 3)))
+
+
+def test_large_signals_and_oblong_images_keep_their_form():
+    assert shrunk(torch.rand(2, 3, 1000), 300).shape == (2, 3, 100)
+    assert shrunk(torch.rand(2, 1, 100, 400), 400).shape == (2, 1, 10, 40)
+    vectors = torch.rand(2, 5000)
+    assert shrunk(vectors, 300) is vectors

@@ -15,7 +15,7 @@ from aetransfer.networks.head import Head
 from tests.integration.conftest import TINY, TINY_PRETRAINING, assert_refused
 
 CALLED = "The model's outputs for some images are NaN or infinite."
-REFUSED = "The model's outputs are NaN or infinite for {} of {} images: nothing can be measured of them."
+REFUSED = "The model's outputs are NaN or infinite for {} of {} inputs: nothing can be measured of them."
 
 
 def numbers(done):

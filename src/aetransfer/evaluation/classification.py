@@ -34,9 +34,9 @@ class Classification(Measure):
 
         temperature = fit_temperature(*outputs("val"))
         logits, labels = outputs(subject.part)
-        names = subject.data.class_names
+        names, noun = subject.data.class_names, subject.data.noun
         counts = confusion(logits.argmax(1), labels, len(names))
-        # NaN for a class without images.
+        # NaN for a class without examples.
         shares = counts.double() / counts.sum(1, keepdim=True)
         curves = {
             "as trained": reliability(logits, labels),
@@ -47,7 +47,7 @@ class Classification(Measure):
         rows: list[dict[str, Cell]] = [
             {
                 "class": name,
-                "images": int(counts[place].sum()),
+                noun: int(counts[place].sum()),
                 **(
                     {"acc": shares[place, place].item(), **_mistake(shares, place, names)}
                     if counts[place].any()
@@ -58,7 +58,7 @@ class Classification(Measure):
         ]
         accuracy = counts.diagonal().sum().item() / len(labels)
         return Outcome(
-            [*rows, {"class": "all", "images": len(labels), "acc": accuracy}],
+            [*rows, {"class": "all", noun: len(labels), "acc": accuracy}],
             facts={
                 "confusion": counts.tolist(),
                 "temperature": temperature,
@@ -76,7 +76,7 @@ class Classification(Measure):
                     shares.tolist(),
                     names,
                     names,
-                    title=f"Of each class's images, the share taken for ({subject.part})",
+                    title=f"Of each class's {noun}, the share taken for ({subject.part})",
                     row_label="class",
                     column_label="taken for",
                 ),
@@ -86,7 +86,7 @@ class Classification(Measure):
 
 
 def confusion(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """Count (classes, classes) images by their class (rows) and what they were taken for."""
+    """Count (classes, classes) examples by their class (rows) and what they were taken for."""
     return torch.bincount(labels * classes + predicted, minlength=classes * classes).view(classes, classes)
 
 

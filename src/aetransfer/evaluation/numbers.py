@@ -10,10 +10,10 @@ class NoNumbersError(UserError):
 
 
 def check_finite(outputs: Tensor) -> None:
-    """Raise NoNumbersError where an image's outputs, a row of (N, ...), are not all finite."""
+    """Raise NoNumbersError where an input's outputs, a row of (N, ...), are not all finite."""
     good = outputs.isfinite().flatten(1).all(1)
     if not good.all():
         raise NoNumbersError(
-            f"The model's outputs are NaN or infinite for {int((~good).sum())} of {len(good)} images: nothing can be "
+            f"The model's outputs are NaN or infinite for {int((~good).sum())} of {len(good)} inputs: nothing can be "
             "measured of them."
         )

@@ -83,8 +83,8 @@ def _units(subject: Subject, shape: Sequence[int]) -> str:
     if not subject.encoder.takes_pixels:
         return (
             f"{over}. mse: of inputs standardised by the encoder, each {'feature' if len(shape) == 1 else 'channel'} "
-            "by its mean and deviation in training: 1 is what the means alone leave. A model with a posterior decodes "
-            "its mean."
+            "by its mean and deviation in training: 1 is about what this mean alone leaves. A model with a posterior "
+            "decodes its mean."
         )
     _, height, width = shape
     ssim = "; ssim: 11x11 Gaussian window, sigma 1.5" if min(height, width) > MIRRORED else ""

@@ -46,7 +46,7 @@ def check_size(request: InputsRequest, described: Description) -> None:
     taken: Sequence[int] = described.architecture["input_shape"]
     if request.data is None:
         if request.images is not None and not (described.takes_images and taken[1] == taken[2]):
-            floats = " as floats" if described.architecture.get(FLOATS) else ""
+            floats = " as floats" if len(taken) == 3 and described.architecture.get(FLOATS) else ""
             raise UserError(
                 f"The encoder takes {with_channels(taken)}{floats}, which no image files give: name an array with "
                 "inputs=FILE (.npy or .npz), or data=NAME."

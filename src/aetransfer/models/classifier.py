@@ -25,9 +25,9 @@ class Classifier(Task):
     title = "classifier"
     mixes = True
     metrics: ClassVar[Mapping[str, Quantity]] = {
-        "acc": Quantity("accuracy, the share of images that are classified rightly", "higher"),
+        "acc": Quantity("accuracy, the share that is classified rightly", "higher"),
         "f1": Quantity("F1, averaged over the classes", "higher"),
-        "nll": Quantity("cross-entropy, nats an image"),
+        "nll": Quantity("cross-entropy, nats an example"),
         "ece": Quantity("expected calibration error, 15 bins"),
     }
     metric_inputs: ClassVar[Mapping[str, str]] = {"preds": "probabilities", "target": "labels"}
