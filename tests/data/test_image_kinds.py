@@ -382,7 +382,7 @@ def test_loose_images_have_the_range_that_they_are_given_and_are_left_out_withou
     write_image(tmp_path / "0.png", RAMP)
     (tmp_path / "1.png").write_bytes(of(WIDE * 16))
     (tmp_path / "2.gif").write_bytes(several("GIF"))
-    (batch,) = LooseImages(tmp_path).decoded(SIZE, 8)
+    (batch,) = LooseImages(tmp_path).decoded((SIZE, SIZE), 8)
     assert [image.name for image in batch.images] == ["0.png"]
     assert [name for name, _ in batch.unreadable] == ["1.png", "2.gif"]
     assert "has more than 8 bits, and no training image had" in batch.unreadable[0][1]

@@ -17,7 +17,7 @@ def names(loose):
 
 
 def decoded(loose, size=8, batch_size=2):
-    batches = list(loose.decoded(size, batch_size))
+    batches = list(loose.decoded((size, size), batch_size))
     return (
         {image.name: row for batch in batches for image, row in zip(batch.images, batch.pixels, strict=True)},
         dict(pair for batch in batches for pair in batch.unreadable),

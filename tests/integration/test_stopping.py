@@ -102,7 +102,7 @@ def test_gradients_that_are_being_collected_are_stepped_on_first(run_train, monk
     [
         (AutoEncoder, "training_step", 4, 4),
         (AutoEncoder, "validation_step", 1, 4),
-        (DataModule, "pixel_statistics", 1, None),
+        (DataModule, "statistics", 1, None),
         (AutoEncoder, "test_step", 1, 8),
         (stages, "write_encoder", 1, 8),
     ],

@@ -71,12 +71,12 @@ class LooseImages:
         if not self.images:
             raise UserError(f"images={path} holds no image: none of its {len(self.others)} files is one by its name.")
 
-    def decoded(self, image_size: int, batch_size: int, reading: Reading = UNSTATED) -> Iterator[Decoded]:
-        """Decode in batches, several images at a time: cropped to a square about the centre, resized to image_size."""
+    def decoded(self, image_size: tuple[int, int], batch_size: int, reading: Reading = UNSTATED) -> Iterator[Decoded]:
+        """Decode in batches, several images at a time: cropped about the centre and resized to (height, width)."""
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for first in range(0, len(self.images), batch_size):
                 batch = self.images[first : first + batch_size]
-                images, pixels, unreadable = [], [np.empty((0, 3, image_size, image_size), np.uint8)], []
+                images, pixels, unreadable = [], [np.empty((0, 3, *image_size), np.uint8)], []
                 counts: Counter[str] = Counter()
                 decode_one = partial(self._decode, image_size, reading)
                 for image, outcome in zip(batch, pool.map(decode_one, batch), strict=True):
@@ -88,7 +88,7 @@ class LooseImages:
                         counts.update(outcome.marks)
                 yield Decoded(images, np.concatenate(pixels), unreadable, counts)
 
-    def _decode(self, image_size: int, reading: Reading, image: Loose) -> Picture | str:
+    def _decode(self, image_size: tuple[int, int], reading: Reading, image: Loose) -> Picture | str:
         """Return the picture, or why there is none."""
         try:
             if isinstance(image.source, Path):

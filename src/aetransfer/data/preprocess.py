@@ -21,25 +21,26 @@ ASSUMED = (
 
 @dataclass(frozen=True)
 class Preprocess:
-    """What was done to the images that an encoder was trained on: read, cropped to a square about the centre, resized,
-    padded, made grey or colour.
+    """What was done to the images that an encoder was trained on: read, cropped about the centre to the sides' ratio,
+    resized, padded, made grey or colour.
 
-    channels, image_size: what the encoder takes; pad: zero pixels on each side, which are part of image_size.
+    channels, image_size (height, width): what the encoder takes; pad: zero pixels on each side, a part of image_size.
     assumed: nothing says how the training images were made, and these are the defaults.
     """
 
     channels: int
-    image_size: int
+    image_size: tuple[int, int]
     pad: int
     reading: Reading
     assumed: bool = False
 
     @property
-    def unpadded_size(self) -> int:
-        return self.image_size - 2 * self.pad
+    def unpadded_size(self) -> tuple[int, int]:
+        height, width = self.image_size
+        return height - 2 * self.pad, width - 2 * self.pad
 
     def __call__(self, image: Image.Image | Path | str) -> Tensor:
-        """Map an image to (channels, image_size, image_size) float32 in [0, 1].
+        """Map an image to (channels, height, width) float32 in [0, 1].
 
         image: a file, or what PIL.Image.open gave. Of an opened file with several frames the one it stands at, unless
         that is the first, is taken. Raises UserError for what can't be read as the training images were.
@@ -59,5 +60,5 @@ class Preprocess:
         return self.batch(torch.from_numpy(picture.pixels[None].copy()))[0]
 
     def batch(self, pixels: Tensor) -> Tensor:
-        """Map (N, 1 or 3, S, S) uint8 without padding to (N, channels, image_size, image_size) float32 in [0, 1]."""
+        """Map (N, 1 or 3, H, W) uint8 without padding to (N, channels, height, width) float32 in [0, 1]."""
         return Preparation(self.channels, self.pad)(pixels).float() / 255

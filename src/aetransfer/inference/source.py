@@ -72,10 +72,11 @@ def source_of(request: InputsRequest, encoder: Encoder) -> Source:
         log.info("%d file(s) are no images by their names and were left out (%s).", len(loose.others), ", ".join(kinds))
     if preprocess.assumed and request.pad is None:
         log.warning("%s (pad=... says otherwise).", ASSUMED)
-    size, pad, whole = preprocess.unpadded_size, preprocess.pad, preprocess.image_size
+    (height, width), pad, (high, wide) = preprocess.unpadded_size, preprocess.pad, preprocess.image_size
     colour = "grey" if preprocess.channels == 1 else "colour"
-    padded = f", padded by {pad} to {whole}x{whole}" if pad else ""
-    log.info("Images are cropped to a square, resized to %dx%d%s, in %s.", size, size, padded, colour)
+    to = "to a square" if height == width else f"to {height}:{width}"
+    padded = f", padded by {pad} to {high}x{wide}" if pad else ""
+    log.info("Images are cropped %s, resized to %dx%d%s, in %s.", to, height, width, padded, colour)
     return Source(len(loose.images), _of_loose(loose, preprocess, request.batch_size), preprocess.batch)
 
 

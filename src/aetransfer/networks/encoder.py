@@ -45,7 +45,7 @@ class Normalise(nn.Module):
 class Encoder(nn.Module, ABC):
     """Inputs (N, *input_shape), of images floats in [0, 1], to codes (N, latent_dim)."""
 
-    # `aetransfer.load_encoder` sets it for encoders of square images: an image file or a PIL image to input_shape.
+    # `aetransfer.load_encoder` sets it for encoders of 8-bit images: an image file or a PIL image to input_shape.
     preprocess: Callable[..., Tensor]
     # It sets this as well: names of submodules that training left as they began.
     untrained: tuple[str, ...] = ()

@@ -60,12 +60,12 @@ def load_encoder(path: str | Path, *, allow: Sequence[str] = ()) -> Encoder:
         encoder = build_encoder(described.architecture, allow)
     carry(read_state(str(path)), encoder, path)
     encoder.untrained = described.untrained
-    if described.takes_images and len({*described.image[1:]}) == 1:
-        channels, size, _ = described.image
+    if described.takes_images:
+        channels, *size = described.image
         stored = described.preprocessing or Preprocessing()
         encoder.preprocess = Preprocess(
             channels=channels,
-            image_size=size,
+            image_size=(size[0], size[1]),
             pad=stored.pad,
             reading=stored.reading,
             assumed=described.preprocessing is None,
