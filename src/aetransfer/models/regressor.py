@@ -104,10 +104,13 @@ class Regressor(Task):
         return {"values": _as_one(values + 0.1 * values.square()), "targets": _as_one(values)}
 
     def because(self, part: Literal["val", "test"]) -> dict[str, str]:
-        (metric,) = [each for each in self.metrics_of(part).values() if isinstance(each, R2)]
-        names = self.called(metric.lacks)
-        said = f"has no value, as all {part} examples have the same {names}"
-        return super().because(part) | ({"r2": said} if metric.lacks else {})
+        lacks = {
+            name: each.lacks for name, each in self.metrics_of(part).items() if isinstance(each, R2) and each.lacks
+        }
+        return super().because(part) | {
+            name: f"has no value, as all {part} examples have the same {self.called(places)}"
+            for name, places in lacks.items()
+        }
 
     def caveats(self) -> list[str]:
         if self.outputs == 1:
