@@ -63,7 +63,13 @@ def make_data(data: Data, seed: int, allow: list[str], stage: Stage = "transfer"
         # A source may have none; a reader whose config leaves that open is told so.
         reader = partial(reader, labels="inferred")
     return kind(
-        reader, shape=data.unpadded_shape, augment=augment, seed=seed, classifies=stage == "transfer", **settings
+        reader,
+        shape=data.unpadded_shape,
+        stated=data.stated is not None,
+        augment=augment,
+        seed=seed,
+        classifies=stage == "transfer",
+        **settings,
     )
 
 

@@ -14,7 +14,7 @@ UNKNOWN_ON_THE_COMMAND_LINE = [
     ("lr=1e-3", "lr is no config key or group (did you mean optimizer.lr)."),
     ("augment=flp", "in data/_base.yaml, augment=flp is no choice of augment (did you mean flip): there are crop_flip, cutmix, flip, mixup, none, shift, simclr, strong."),
     ("data.augment.crop.pading=2", "data.augment.crop.pading is no config key or group (did you mean data.augment.crop.padding)."),
-    ("pretrain.data.augment.crop.padding=2", "pretrain.data.augment.crop belongs to augment=crop_flip and augment=shift and augment=strong, which is not chosen."),
+    ("pretrain.data.augment.crop.padding=2", "pretrain.data.augment.crop belongs to augment=crop_flip, augment=shift, augment=strong, of which none is chosen."),
     ("data.augment.crop_padding=2", "data.augment.crop_padding has moved: write augment=crop_flip data.augment.crop.padding=4, or data.augment.crop=null to leave it out."),
     ("+pretrain.data.augment.flip=false", "pretrain.data.augment.flip has moved: write pretrain.augment=flip, or pretrain.data.augment.flip=null to leave it out."),
     ("data.augment.flop=true", "data.augment.flop is no config key or group (did you mean data.augment.flip)."),
@@ -31,7 +31,7 @@ UNKNOWN_ON_THE_COMMAND_LINE = [
     ("pretrain.model.optimizer.lr=1", "pretrain.model.optimizer has moved: write pretrain.optimizer.lr and the like, and pretrain.scheduler for its schedule."),
     ("optimizer.betsa=[0.9,0.9]", "optimizer.betsa is no config key or group (did you mean optimizer.betas)."),
     ("pretrain.model.free_bits=2", "pretrain.model.free_bits belongs to model=vae, which is not chosen."),
-    ("data.root=images", "data.root belongs to data=image_folder, which is not chosen."),
+    ("data.root=images", "data.root belongs to data=arrays, data=image_folder, data=image_table, data=timeseries, of which none is chosen."),
     ("pretrain.path=run", "pretrain.path belongs to pretrain=given, which is not chosen."),
     ("pretrain.encoder.latent_dim=8", "pretrain.encoder.latent_dim is no config key or group (did you mean encoder.latent_dim)."),
     # Groups, and their choices.

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torchvision.models import resnet18
@@ -181,6 +182,7 @@ def at_a_finished_run(finished, tmp_path, monkeypatch):
     write_class_folder(tmp_path / "photos", {"": 3})
     (tmp_path / "photos" / "0000.png").rename(tmp_path / "photos" / "cat.png")
     shutil.make_archive("photos", "zip", "photos")
+    np.save("arrays.npy", np.arange(3 * 32 * 32, dtype=np.uint8).reshape(3, 1, 32, 32))
 
 
 @pytest.mark.parametrize("page", ["docs/use_an_encoder.md", "README.md"])

@@ -281,7 +281,7 @@ def test_a_data_set_of_another_range_is_read_by_its_own_and_that_is_said(run, tm
         ("data=image_folder data.root=D data.value_range=[5,1]", "data.value_range=[5,1] should be [low,high] with low < high."),
         ("data=image_folder data.root=D data.background=300", "data.background=300 should be less than or equal to 255."),
         ("data=image_folder data.root=D data.frame=-1", "data.frame=-1 should be greater than or equal to 0."),
-        ("data=digits data.background=0", "data.background belongs to data=image_folder, which is not chosen."),
+        ("data=digits data.background=0", "data.background belongs to data=image_folder, data=image_table, of which none is chosen."),
     ],
 )  # fmt: skip
 def test_settings_that_cannot_be_are_refused_before_torch_is_imported(torchless, words, sentence):
@@ -349,8 +349,8 @@ def read(split, kind):
     [
         (
             "floats",
-            "The train inputs are (8, 1, 16, 16) of torch.float32: this version trains on images of 1 or 3 channels, "
-            "(N, 1, height, width) of torch.uint8.",
+            "The train inputs are torch.float32, and data.channels and data.image_size are of images with 8 bits: leave both "
+            "out, and the data say what they are.",
         ),
         ("a third class", "A reader's targets go from 1 to 2, but it has 2 names: give 0 to 1."),
         (

@@ -161,7 +161,8 @@ def _unknown(key: str, config_name: str, composition: Composition | None = None)
     names = {key, re.sub(r"^pretrain\.(?=data|model|optimizer|scheduler)", "", key)}
     owners = [choice for choice, keys in _keys_of_files(config_name).items() if names & set(keys)]
     if owners:
-        return f"{key} belongs to {' and '.join(owners)}, which is not chosen"
+        which = "which is not chosen" if len(owners) == 1 else "of which none is chosen"
+        return f"{key} belongs to {', '.join(owners)}, {which}"
     if taken is not None:
         return _not_taken(key, taken)
     return f"{key} is no config key or group{_near(key, _known(config_name))}"

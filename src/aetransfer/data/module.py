@@ -83,6 +83,7 @@ class DataModule(LightningDataModule):
         reader: Callable[..., Any],
         *,
         shape: Sequence[int] | None,
+        stated: bool = False,
         pad: int,
         batch_size: int,
         val_fraction: float,
@@ -102,14 +103,14 @@ class DataModule(LightningDataModule):
         """reader: see `aetransfer.data.reader.read_split`. For the fractions see `aetransfer.data.split.cut`.
 
         shape: of an input without padding; 8-bit images of 1 and 3 channels are converted to each other's. None for
-        that of the first split that is read. labels: none to forget those that there are. classifies: whether classes
-        are learnt, so that each must be there to train on and to validate by. test_fraction: of data without a test
-        split, what is tested on. fold: which of `folds` parts of the training split is tested on, in place of a test
-        split, which stays unread.
+        that of the first split that is read. stated: the shape is a config's, which is one of 8-bit images alone.
+        labels: none to forget those that there are. classifies: whether classes are learnt, so that each must be there
+        to train on and to validate by. test_fraction: of data without a test split, what is tested on. fold: which of
+        `folds` parts of the training split is tested on, in place of a test split, which stays unread.
         """
         super().__init__()
         self.reader, self.batch_size, self.pad = reader, batch_size, pad
-        self.unpadded_shape = None if shape is None else tuple(shape)
+        self.unpadded_shape, self.stated = None if shape is None else tuple(shape), stated
         self.val_fraction, self.labels_per_class, self.train_fraction = val_fraction, labels_per_class, train_fraction
         self.epoch_images = epoch_images
         self.augment, self.max_bytes, self.workers, self.seed = augment, max_memory_gb * 1e9, workers, seed
@@ -222,6 +223,11 @@ class DataModule(LightningDataModule):
             raise UserError(
                 f"The {split} inputs are {tuple(inputs.shape)} of {inputs.dtype}: give images (N, channels, height, "
                 "width), or floats."
+            )
+        if self.stated and inputs.is_floating_point():
+            raise UserError(
+                f"The {split} inputs are {inputs.dtype}, and data.channels and data.image_size are of images with 8 "
+                "bits: leave both out, and the data say what they are."
             )
         shape = self.unpadded_shape = self.unpadded_shape or given
         first = next((each.inputs.dtype for each in self._read.values()), inputs.dtype)
