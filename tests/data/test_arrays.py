@@ -226,14 +226,15 @@ def test_a_large_file_is_mapped_and_gives_the_same(read, monkeypatch, tmp_path):
     for one, other in zip(small, large, strict=True):
         assert torch.equal(one.inputs, other.inputs) and one.notes == other.notes
     assert torch.equal(packed.inputs, small[1].inputs)
+    del large, other, packed  # a file that is mapped may not be cut short
     kept = sorted(path.name for path in (tmp_path / "cache").iterdir())
     # The converted arrays, and the one that was unpacked.
     assert len(kept) == 4 and sum("unpacked" in name for name in kept) == 1
-    (tmp_path / "cache" / kept[0]).write_bytes(b"damaged")
+    for name in kept:
+        (tmp_path / "cache" / name).write_bytes(b"damaged")
     assert torch.equal(read({"images": images}).inputs, small[0].inputs)
-    assert torch.equal(
-        read_arrays(str(tmp_path / "packed.npz"), "train", str(tmp_path / "cache")).inputs, packed.inputs
-    )
+    again = read_arrays(str(tmp_path / "packed.npz"), "train", str(tmp_path / "cache"))
+    assert torch.equal(again.inputs, small[1].inputs)
 
 
 def test_a_float32_file_is_mapped_where_it_lies(read, monkeypatch, tmp_path):
