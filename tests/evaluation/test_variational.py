@@ -99,7 +99,7 @@ def test_what_is_drawn_for_an_image_follows_from_seed_and_number_alone():
 
 def test_the_reported_likelihood_is_the_exact_one_within_its_error():
     model, images, exact = linear_vae(wider=1.3, shift=0.2)
-    data = SimpleNamespace(in_order=lambda *_: [(images, None)], margin=0)
+    data = SimpleNamespace(in_order=lambda *_: [(images, None)], margin=0, noun="images", shape=images.shape[1:])
     subject = SimpleNamespace(
         model=model,
         data=data,

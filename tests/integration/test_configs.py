@@ -29,14 +29,25 @@ TARGETS = sorted(
 )
 
 
+# What one input is of the sets that say it themselves.
+FOUND = {
+    "ACSF1": (1, 512), "PLAID": (1, 512), "Tecator": (1, 100), "JapaneseVowels": (12, 32), "watch": (6, 200),
+    "bands": (12, 24, 40), "medmnist": (1, 28, 28), "diabetes": (10,), "breast_cancer": (30,),
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_is_composed_and_instantiated(experiment):
     job = job_of(f"experiment={experiment}")
     jobs = [job] if job.stage == "pretrain" else [job, pretraining_of(job)]
     for stage in jobs:
-        make_data(stage.data, stage.seed, stage.allow)
+        data = stage.data
+        if data.input_shape is None:
+            data = data.model_copy(update={"shape": list(FOUND[data.name]), "floats": data.name != "medmnist"})
+            stage = stage.model_copy(update={"data": data})
+        make_data(data, stage.seed, stage.allow)
         model = make_model(stage, make_encoder(stage), outputs=10)
-        assert sum(parameter.numel() for parameter in model.parameters()) > 100_000
+        assert sum(parameter.numel() for parameter in model.parameters()) > (100_000 if data.stated else 1_000)
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
@@ -132,10 +143,16 @@ def test_what_a_source_says_that_a_target_takes_is_what_it_takes(target):
 
 @pytest.mark.parametrize("data", sorted(path.stem for path in (config_directory() / "data").glob("[a-z]*.yaml")))
 def test_every_data_set_can_be_source_and_target(data):
-    root = ["data.root=somewhere", "pretrain.data.root=somewhere"] if data == "image_folder" else []
-    job = job_of(f"data={data}", f"data@pretrain.data={data}", *root)
+    own = {
+        "arrays": ["root"],
+        "image_folder": ["root"],
+        "image_table": ["root", "table", "inputs"],
+        "timeseries": ["root", "table"],
+    }
+    given = [f"{of}.{key}=mine" for of in ("data", "pretrain.data") for key in own.get(data, [])]
+    job = job_of(f"data={data}", f"data@pretrain.data={data}", *given)
 
-    assert job.data.name == job.pretrain.data.name == data
+    assert job.data.name == job.pretrain.data.name == ("mine" if data == "timeseries" else data)
 
 
 @pytest.mark.parametrize("trainer", ["auto", "cpu", "gpu", "mps", "ddp", "fsdp", "ddp_sim"])

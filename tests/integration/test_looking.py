@@ -53,7 +53,7 @@ def test_a_picture_that_fails_leaves_the_model_as_it_was(run_train, monkeypatch)
     def fail(*_):
         raise RuntimeError("no ink left")
 
-    monkeypatch.setattr(images, "heat", fail)
+    monkeypatch.setattr(images, "reconstruction_sheet", fail)
     original = scalars.StepScalars.on_before_optimizer_step
     monkeypatch.setattr(scalars.StepScalars, "on_before_optimizer_step",
                         lambda self, trainer, model, optimizer: (modes.append(model.training),

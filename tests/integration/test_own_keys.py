@@ -100,7 +100,7 @@ def test_a_class_that_is_written_for_an_earlier_version_is_told_what_to_write(co
     [
         ("callbacks.traversals.every_n_epoch=2", "callbacks.traversals.every_n_epoch is no config key or group (did you mean callbacks.traversals.every_n_epochs)."),
         ("callbacks.reconstructions.colums=2", "callbacks.reconstructions.colums is no config key or group (did you mean callbacks.reconstructions.columns)."),
-        ("data.reader.image_size=8", "data.reader.image_size belongs to data=image_folder, which is not chosen."),
+        ("data.reader.image_size=8", "data.reader.image_size belongs to data=image_folder, data=image_table, of which none is chosen."),
         ("logger.tensorboard.save_dri=x", "logger.tensorboard.save_dri is no config key or group (did you mean logger.tensorboard.save_dir)."),
     ],
 )  # fmt: skip
