@@ -63,7 +63,8 @@ def _measured(job: Job) -> Iterator[tuple[str, float]]:
         unlabelled = _arrays(source, "train")[0]
     components = min(job.encoder.latent_dim or 128, *unlabelled.shape)
     reduced = make_pipeline(StandardScaler(), PCA(components)).fit(unlabelled)
-    model = _logistic((reduced.transform(train[0]), train[1]), (reduced.transform(val[0]), val[1]))
+    codes = [(reduced.transform(part[0]), part[1]) for part in (train, val)]
+    model = _logistic(*codes, scaler="passthrough")
     yield "PCA + logistic: accuracy", float(accuracy_score(targets, model.predict(reduced.transform(inputs))))
 
 
@@ -84,9 +85,11 @@ def _pls(train: Arrays, val: Arrays) -> Any:
     return min(models, key=lambda model: root_mean_squared_error(val[1], model.predict(val[0]).reshape(val[1].shape)))
 
 
-def _logistic(train: Arrays, val: Arrays) -> Any:
+def _logistic(train: Arrays, val: Arrays, scaler: Any = None) -> Any:
     penalties = 10.0 ** np.arange(-4, 3)
-    models = [make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=5000)).fit(*train) for c in penalties]
+    models = [
+        make_pipeline(scaler or StandardScaler(), LogisticRegression(C=c, max_iter=5000)).fit(*train) for c in penalties
+    ]
     return max(models, key=lambda model: model.score(*val))
 
 

@@ -106,6 +106,7 @@ def test_the_reported_likelihood_is_the_exact_one_within_its_error():
         part="test",
         device=torch.device("cpu"),
         open=lambda part: None,
+        encoder=SimpleNamespace(takes_pixels=True),
         facts=ModelFacts(),
     )
     estimates = []
