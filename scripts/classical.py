@@ -64,7 +64,7 @@ def _measured(job: Job) -> Iterator[tuple[str, float]]:
     components = min(job.encoder.latent_dim or 128, *unlabelled.shape)
     reduced = make_pipeline(StandardScaler(), PCA(components)).fit(unlabelled)
     codes = [(reduced.transform(part[0]), part[1]) for part in (train, val)]
-    model = _logistic(*codes, scaler="passthrough")
+    model = _logistic(codes[0], codes[1], scaler="passthrough")
     yield "PCA + logistic: accuracy", float(accuracy_score(targets, model.predict(reduced.transform(inputs))))
 
 
