@@ -5,6 +5,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Trainer, seed_everything
@@ -16,7 +17,7 @@ from aetransfer.callbacks.finite import check_chosen
 from aetransfer.callbacks.no_training import NoTraining
 from aetransfer.callbacks.progress import Throughput
 from aetransfer.config.batches import LengthError, check_length, epochs_of
-from aetransfer.config.schema import Data, GivenEncoder, Job
+from aetransfer.config.schema import Data, GivenEncoder, Job, Pretraining
 from aetransfer.data.module import DataModule, Part
 from aetransfer.data.reading import UNSTATED
 from aetransfer.errors import UserError
@@ -33,6 +34,7 @@ from aetransfer.runs.finished import Run, check_begun, finished_run, is_finished
 from aetransfer.runs.lock import RunLock
 from aetransfer.runs.member import Member
 from aetransfer.runs.place import place
+from aetransfer.runs.plain import read_json
 from aetransfer.runs.record import Record
 from aetransfer.runs.trained_on import check_data, check_unchanged, note_data, say_other_data
 from aetransfer.runs.untested import UNTESTED, is_left_to_test
@@ -41,7 +43,7 @@ from aetransfer.transfer.beginning import Begun, begin_, carry_, continue_, make
 from aetransfer.transfer.card import write_cards
 from aetransfer.transfer.exported import read_state, write_encoder
 from aetransfer.transfer.preprocessing import Preprocessing
-from aetransfer.transfer.settle import pretraining_of
+from aetransfer.transfer.settle import pretraining_of, sees_the_same
 
 log = logging.getLogger(__name__)
 
@@ -159,6 +161,8 @@ def execute(
     data = make_data(job.data, job.seed, job.allow, job.stage)
     data.check_processes(member.size)
     data.setup("fit")
+    if source is not None:
+        _check_held_out(job, data, source)
     # Asking for the times of 60,000 files takes a second, which the processor has for other things.
     unchanged = ThreadPoolExecutor(1).submit(check_unchanged, directory, job) if member.rank == 0 else None
     check_classes(job.data, data)
@@ -253,6 +257,18 @@ def execute(
             directory.previous.unlink(missing_ok=True)
         trainer.strategy.barrier()
     return facts
+
+
+def _check_held_out(job: Job, data: DataModule, source: str) -> None:
+    """Raise UserError where the pretraining has seen what this transfer is tested on."""
+    declared = job.pretrain.data if isinstance(job.pretrain, Pretraining) else None
+    if data.held_out is None or declared is None or not sees_the_same(job.data, declared):
+        return
+    if read_json(RunDirectory(Path(source)).result_path)["data"].get("held_out") != data.held_out:
+        raise UserError(
+            f"{job.data.name} is tested on {data.tested_on}, but pretrain.data left out others, and the pretraining "
+            "has seen some of these: give both the same groups, and classes or none."
+        )
 
 
 def _check_training(job: Job, model: Model, data: DataModule, processes: int) -> None:

@@ -61,7 +61,7 @@ def test_a_sweep_over_folds_tests_each_subject_once(run_train, command, recordin
         ),
         (
             ["data.folds=3", "data.fold=1", "transfer=finetune", "pretrain=ae", "data@pretrain.data=arrays"],
-            "pretrain.data is what data is, and the pretraining would see what data.folds=3 data.fold=1 tests on: set pretrain.data.folds=${data.folds} "
+            "pretrain.data is of what data is, and the pretraining would see what data.folds=3 data.fold=1 tests on: set pretrain.data.folds=${data.folds} "
             "pretrain.data.fold=${data.fold} too, in quotes.",
         ),
     ],
@@ -72,3 +72,28 @@ def test_what_folds_and_groups_cannot_be_is_refused_in_a_sentence(run_train, rec
         root += [f"pretrain.data.root={recordings}", "pretrain.data.groups=subject"]
     transfer = [] if any(word.startswith("transfer=") for word in words) else ["transfer=scratch"]
     assert_refused(run_train(*TINY, *root, *transfer, *words), said)
+
+
+def test_a_pretraining_on_another_side_of_the_subjects_is_held_away_from_the_same_ones(run_train, tmp_path):
+    """Where one subject lacks a class, folds follow the classes, and a source without them has others."""
+    rng = np.random.default_rng(0)
+    subject, classes, side = np.arange(6).repeat(20), np.arange(120) % 2, np.arange(120) // 10 % 2
+    vectors = rng.normal(size=(120, 5)).astype(np.float32)
+
+    def train(name, kept, *more):
+        path = tmp_path / f"{name}.npz"
+        np.savez(path, inputs=vectors[kept], targets=classes[kept], subject=subject[kept], side=side[kept])
+        source = [f"pretrain.data.root={path}", "pretrain.data.where={side:1}", "pretrain.data.groups=subject"]
+        words = [f"data.root={path}", "data.where={side:0}", "data.folds=3", "data.fold=1", "transfer=frozen"]
+        given = ["pretrain=ae", "data@pretrain.data=arrays", "pretrain.trainer.max_epochs=1", *source]
+        return run_train(*TINY, *words, *given, *more)
+
+    assert_refused(
+        train("all", subject >= 0),
+        "pretrain.data is of what data is, and the pretraining would see what data.folds=3 data.fold=1 tests on: set "
+        "pretrain.data.folds=${data.folds} pretrain.data.fold=${data.fold} too, in quotes.",
+    )
+    folds = ["pretrain.data.folds=3", "pretrain.data.fold=1"]
+    assert train("all", subject >= 0, *folds).code == 0
+    refused = train("some", (subject != 2) | (classes == 0) | (side == 1), *folds)
+    assert "pretrain.data left out others, and the pretraining has seen some of these: give both" in refused.err

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -343,6 +344,17 @@ class DataModule(LightningDataModule):
             return f"fold {self.fold} of {self.folds}"
         return "" if self.test_fraction is None else f"a part that was cut out, {self.test_fraction:.0%}"
 
+    @property
+    def held_out(self) -> str | None:
+        """Name what is held out of the training split to test on, in 8 hexadecimal digits: equal for the same of
+        equally many groups, without groups examples. None where that is a split of its own.
+        """
+        if not self.tests_within:
+            return None
+        test, groups = self._positions["test"], self._examples("test").groups
+        held, of = (test, len(self._examples("test"))) if groups is None else (groups[test], len(groups.unique()))
+        return f"{zlib.crc32(torch.cat([held.unique(), torch.tensor([of])]).numpy().tobytes()):08x}"
+
     def account(self) -> dict[str, Any]:
         """Return what a run's result.json says of its data, after the fit."""
         train = self._read["train"]
@@ -351,7 +363,7 @@ class DataModule(LightningDataModule):
             "notes": self.notes,
             "classes": len(self.class_names),
             "validation": "cut" if train.validation is None else "own",
-            **({"tested_on": self.tested_on} if self.tests_within else {}),
+            **({"tested_on": self.tested_on, "held_out": self.held_out} if self.tests_within else {}),
             **({} if train.groups is None else {"groups": {**self.groups, "called": train.grouped_by}}),
         }
 

@@ -7,6 +7,7 @@ no subset ever meets the validation split. Groups are never cut apart: `aetransf
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -125,11 +126,14 @@ def _cut_classes(
 def cut_test(examples: Examples, fraction: float) -> tuple[Tensor, Tensor]:
     """Cut a test part out of data that have none: positions of the rest and of the test part, each sorted.
 
-    It is the same for every seed of a run, stratified by class, of whole groups, and none of the data's own validation
-    examples. A class of one example, or group, stays in the rest. Raises UserError for a single example or group.
+    It is the same for every seed of a run, stratified by class, and none of the data's own validation examples. Groups
+    are whole, and the same ones in other data of these groups where each has every class. A class of one example, or
+    group, stays in the rest. Raises UserError for a single example or group.
     """
     places = _places(~_mask(examples.validation, len(examples), default=False))
     if examples.groups is not None:
+        if _have_every_class(examples.groups[places], _classes(examples)[0][places]):
+            examples = replace(examples, targets=None, names=())
         test, _ = _head_of_groups(examples, places, fraction, FIXED_SEED, every_class=False, leaves=True)
     else:
         labels = _classes(examples)[0][places]
@@ -167,8 +171,8 @@ def fold_of(examples: Examples, folds: int, among: Tensor | None = None) -> Tens
     else:
         dealt = np.array_split(np.random.default_rng(FIXED_SEED).permutation(np.unique(groups)), folds)
         parts = [np.flatnonzero(np.isin(groups, names)) for names in dealt]
-        pairs = np.unique(np.stack([groups, labels]), axis=1).shape[1]
-        kind = StratifiedGroupKFold(folds) if stratified and pairs < units * len(np.unique(labels)) else None
+        alike = _have_every_class(torch.from_numpy(groups), torch.from_numpy(labels))
+        kind = StratifiedGroupKFold(folds) if stratified and not alike else None
     if kind is not None:
         with warnings.catch_warnings(action="ignore", category=UserWarning):
             by_class = [part for _, part in kind.split(labels, labels, groups)]
@@ -178,6 +182,11 @@ def fold_of(examples: Examples, folds: int, among: Tensor | None = None) -> Tens
     for number, part in enumerate(parts):
         numbers[places[torch.from_numpy(part)]] = number
     return numbers
+
+
+def _have_every_class(groups: Tensor, labels: Tensor) -> bool:
+    pairs = torch.stack([groups, labels]).unique(dim=1)
+    return pairs.shape[1] == len(groups.unique()) * len(labels.unique())
 
 
 def _head_of_groups(

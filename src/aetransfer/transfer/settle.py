@@ -286,14 +286,20 @@ def _settle_declared(job: Job, source: Pretraining, overrides: list[str]) -> Job
     return job.model_copy(update={"pretrain": source})
 
 
+def sees_the_same(target: Data, source: Data) -> bool:
+    """Tell whether a source has examples of its target, or, with data.groups, of the target's groups."""
+    place = (target.root, target.table) == (source.root, source.table) and target.root is not None
+    return source.reader == target.reader or (place and target.groups is not None)
+
+
 def _check_held_out(target: Data, source: Data) -> None:
     """Raise UserError where the pretraining would see what the transfer is tested on."""
     held = {key: getattr(target, key) for key in ("test_fraction", "folds", "fold")}
     held = {key: value for key, value in held.items() if value is not None}
-    if source.reader == target.reader and any(getattr(source, key) != value for key, value in held.items()):
+    if sees_the_same(target, source) and any(getattr(source, key) != value for key, value in held.items()):
         words = " ".join(f"data.{key}={value}" for key, value in held.items())
         raise UserError(
-            f"pretrain.data is what data is, and the pretraining would see what {words} tests on: set "
+            f"pretrain.data is of what data is, and the pretraining would see what {words} tests on: set "
             f"{' '.join(f'pretrain.data.{key}=${{data.{key}}}' for key in held)} too, in quotes."
         )
 
