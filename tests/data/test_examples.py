@@ -138,7 +138,10 @@ NO_IMAGES = {
     "channels last": (Examples(PIXELS.permute(0, 2, 3, 1)), "The train inputs are (4, 8, 8, 1) of torch.uint8: give"),
     "another size": (Examples(PIXELS[..., 1:]), "The train images are 8x7, but data.image_size=8: correct it."),
     "signals": (Examples(PIXELS[:, 0] / 255), "The train inputs are signals of length 8, but 8x8 images were"),
-    "bands": (Examples(PIXELS.repeat(1, 4, 1, 1)), "The train images have 4 channels of torch.uint8, not 1 as asked"),
+    "bands": (
+        Examples(PIXELS.repeat(1, 4, 1, 1)),
+        "The train inputs are 8x8 images in 4 channels, of torch.uint8, but 1 are asked",
+    ),
 }
 
 

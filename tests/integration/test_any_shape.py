@@ -89,7 +89,7 @@ def test_training_is_augmented(train, kind, name):
         ("vectors", ("transfer=scratch", "augment=cutmix"), "data.augment.cutmix is not for vectors, and vectors has vectors: choose augment=vector_views."),
         ("digits", ("transfer=scratch", "augment=signal"), "data.augment.crop is not for 8-bit images, and digits has 8-bit images: choose augment=crop_flip."),
         ("signals", ("transfer=finetune", "pretrain=contrastive", "data@pretrain.data=signals"), "pretrain.model.views.resized_crop is not for signals, and signals has signals: choose pretrain.views=signal_views."),
-        ("vectors", ("model=ae", "encoder=conv1d"), "encoder conv4 takes images and signals, and data has vectors, (24,): they take encoder=mlp."),
+        ("vectors", ("model=ae", "encoder=conv1d"), "This encoder (Conv4) takes images and signals, and data has vectors, (24,): they take encoder=mlp."),
         ("signals", ("model=ae", "encoder.widths=[2,2,2,2,2,2]"), "encoder conv4 halves its input 6 times and takes signals of 64 samples or more, not 40: set data.length, or shorten encoder.widths."),
         ("signals", ("model=vae",), "aetransfer.models.vae.VAE: likelihood=bernoulli is of pixels in [0, 1], and these inputs are floats of any range: set model.likelihood=gaussian (pretrain.model.likelihood=gaussian under a transfer)."),
         ("vectors", ("model=iwae", "model.likelihood=continuous_bernoulli"), "aetransfer.models.iwae.IWAE: likelihood=continuous_bernoulli is of pixels in [0, 1], and these inputs are floats of any range: set model.likelihood=gaussian (pretrain.model.likelihood=gaussian under a transfer)."),

@@ -196,7 +196,8 @@ class Conv4Encoder(Node):
             case _:
                 kind = "vectors" if len(shape) == 1 else f"inputs of {len(shape)} axes"
                 raise UserError(
-                    f"encoder conv4 takes images and signals, and {data} has {kind}, {shape}: they take encoder=mlp."
+                    f"This encoder (Conv4) takes images and signals, and {data} has {kind}, {shape}: they take "
+                    "encoder=mlp."
                 )
         smallest = 2 ** len(self.widths)
         if side < smallest:

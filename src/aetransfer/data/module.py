@@ -12,7 +12,7 @@ import torch
 from pytorch_lightning import LightningDataModule, Trainer
 from torch import Tensor
 
-from aetransfer.config.shapes import noun_of, of_shape
+from aetransfer.config.shapes import noun_of, of_shape, with_channels
 from aetransfer.data.augmented import Augment, is_foreign
 from aetransfer.data.batches import Batch, Epochs, Preparation, ResidentBatches, StreamedBatches, as_floats
 from aetransfer.data.class_names import listed
@@ -246,8 +246,8 @@ class DataModule(LightningDataModule):
             )
         if given != shape and not converts:
             raise UserError(
-                f"The {split} {noun_of(given)} have {given[0]} channels of {inputs.dtype}, not {shape[0]} as asked: "
-                "only images of 8 bits with 1 or 3 are converted."
+                f"The {split} inputs are {with_channels(given)}, of {inputs.dtype}, but {shape[0]} are asked for: only "
+                "images of 8 bits with 1 or 3 are converted."
             )
         if self.pad and len(shape) != 3:
             raise UserError(f"data.pad={self.pad} pads images, and these are {noun_of(shape)}: leave it out.")

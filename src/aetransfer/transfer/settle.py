@@ -39,6 +39,12 @@ from aetransfer.transfer.exported import FLOATS, Description, digest_of, read_de
 from aetransfer.transfer.foreign import check_ending, is_foreign, settled
 
 SIZES_OF_BOTH = "set pretrain.data.pad or data.pad so that both agree"
+# By how many axes an input of source and target has.
+WHAT_AGREES = {
+    (1, 1): "choose data of as many",
+    (2, 2): "set pretrain.data.length and data.length so that both agree",
+    (3, 3): "set pretrain.data.pad or data.pad so that both agree, or choose images of one size",
+}
 SIZE_OF_DATA = "set data.pad or data.image_size to fit"
 # What changes each kind of input, of the program's own files, in training and for the views of a pretext.
 FITTING = {
@@ -327,7 +333,7 @@ def check_found(job: Job) -> None:
     if not carries or not given:
         return
     floats = source.floats if source is not None else described and described.architecture.get(FLOATS)
-    _check_size(given, job, "set pretrain.data.length and data.length, or what else makes them agree")
+    _check_size(given, job, WHAT_AGREES.get((len(given), len(job.data.input_shape or ())), "choose data of one kind"))
     assert job.data.input_shape is not None
     if bool(floats) != bool(job.data.floats):
         kinds = [("values of their own units" if each else "pixels in [0, 1]") for each in (floats, job.data.floats)]
