@@ -302,3 +302,9 @@ class Unmixed(Classifier):
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         return super().step(batch)
+
+
+def in_order(*groups: Tensor) -> list[list[int]]:
+    """Number groups by when they first appear in any of these."""
+    numbers: dict[int, int] = {}
+    return [[numbers.setdefault(group, len(numbers)) for group in each.tolist()] for each in groups]

@@ -31,7 +31,7 @@ TARGETS = sorted(
 
 # What one input is of the sets that say it themselves.
 FOUND = {
-    "ACSF1": (1, 512), "PLAID": (1, 512), "Tecator": (1, 100), "JapaneseVowels": (12, 32), "watch": (6, 200),
+    "ACSF1": (1, 512), "PLAID": (1, 512), "Tecator": (1, 100), "JapaneseVowels": (12, 32), "watch": (6, 200), "watch_windows": (6, 200),
     "bands": (12, 24, 40), "medmnist": (1, 28, 28), "diabetes": (10,), "breast_cancer": (30,),
 }  # fmt: skip
 

@@ -1,5 +1,6 @@
 """From the parts of a data set, as files have them, to the `Examples` of a split: what all readers of arrays share."""
 
+import hashlib
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -139,7 +140,10 @@ def _check_alike(parts: Mapping[PartName, Part], at: str) -> None:
 def _numbered(
     parts: Mapping[PartName, Part], order: Sequence[PartName], grouped_by: str, at: str
 ) -> dict[PartName, np.ndarray] | None:
-    """Number groups by one numbering. Raises UserError for one in two parts, and for a missing value."""
+    """Number groups by what they are called: one group has one number, whatever others data.where leaves beside it.
+
+    Raises UserError for one in two parts, and for a missing value.
+    """
     given = {name: groups for name in order if (groups := parts[name].groups) is not None}
     if len(given) < len(order):
         return None
@@ -153,9 +157,13 @@ def _numbered(
                 f"{at}: {grouped_by} {both[0]} is in {one} and in {other}: give each {grouped_by} to one of them, or "
                 "leave data.groups out."
             )
-    _, numbers = np.unique(np.concatenate(list(given.values())), return_inverse=True)
+    names, places = np.unique(np.concatenate(list(given.values())), return_inverse=True)
+    # 3 and 3.0 are one group: a column with an empty field elsewhere is of floats.
+    called = [str(int(name) if names.dtype.kind == "f" and name == int(name) else name) for name in names]
+    digests = [hashlib.sha256(name.encode()).digest() for name in called]
+    numbers = np.array([int.from_bytes(digest[:8], "big") >> 1 for digest in digests], np.int64)[places.reshape(-1)]
     ends = np.cumsum([len(groups) for groups in given.values()])[:-1]
-    return dict(zip(given, np.split(numbers.astype(np.int64).reshape(-1), ends), strict=True))
+    return dict(zip(given, np.split(numbers, ends), strict=True))
 
 
 def _duplicates(sides: Mapping[str, np.ndarray]) -> list[str]:
