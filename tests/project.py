@@ -4,6 +4,7 @@ import os
 import shlex
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -59,3 +60,21 @@ def unpacked_wheel(folder):
     (wheel,) = folder.glob("*.whl")
     subprocess.run([sys.executable, "-m", "zipfile", "-e", str(wheel), str(folder / "site")], check=True)
     return folder / "site"
+
+
+def install_beside(project, site):
+    """Do what `make setup` does in a project of `aetransfer.new`, without a network.
+
+    Its environment sees the packages of this interpreter, with the wheel in site first. What the project itself is to
+    be, its own build says.
+    """
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", project / ".venv"], check=True)
+    (packages,) = (project / ".venv" / "lib").glob("python*/site-packages")
+    (packages / "others.pth").write_text(f"{site}\n{sysconfig.get_path('purelib')}\n")
+    build = "import sys; from hatchling.build import build_editable; print(build_editable(sys.argv[1]))"
+    done = subprocess.run(
+        [sys.executable, "-c", build, project / ".venv"], cwd=project, check=True, capture_output=True, text=True
+    )
+    wheel = project / ".venv" / done.stdout.split()[-1]
+    subprocess.run([sys.executable, "-m", "zipfile", "-e", wheel, packages], check=True)
+    (project / ".venv" / "ready").touch()

@@ -14,7 +14,7 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 ENTRY_POINTS = "aetransfer.plugins"
-# Where a plugin's config groups are, in its package.
+# Where a plugin's config groups are, in its package or in its checkout.
 CONFIGS = "configs"
 # By whom Hydra is told of a plugin's files.
 PROVIDER = "plugin "
@@ -34,7 +34,9 @@ def plugins() -> tuple[Plugin, ...]:
     found = {}
     for package in sorted({entry.value.partition(":")[0].strip() for entry in entry_points(group=ENTRY_POINTS)}):
         folders = _folders(package)
-        configs = next((folder / CONFIGS for folder in folders if (folder / CONFIGS).is_dir()), None)
+        # As ours: in the package once it is installed, in a checkout beside src.
+        places = [*folders, *(folder.parents[1] for folder in folders if folder.parent.name == "src")]
+        configs = next((place / CONFIGS for place in places if (place / CONFIGS).is_dir()), None)
         if configs is None:
             lack = f"has no folder {CONFIGS}" if folders else "can't be found"
             log.warning("The plugin %s is left out: its package %s.", package, lack)
