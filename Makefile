@@ -7,7 +7,7 @@ UV := .tools/bin/uv
 export UV_COMPILE_BYTECODE := 1
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup quickstart test test-slow test-slurm test-lowest test-real lint tensorboard benchmark lock clean
+.PHONY: setup quickstart test test-slow test-slurm test-lowest test-real lint docs schema tensorboard benchmark lock clean
 
 setup: .venv/ready  ## make the environment: the tested set of packages, by hash
 
@@ -52,6 +52,12 @@ lint: setup
 	$(BIN)/ruff check
 	$(BIN)/mypy
 
+docs: setup  ## as a site, in site/
+	$(BIN)/python -m mkdocs build --quiet
+
+schema: setup  ## configs/schema.json, by which editors check YAML files
+	$(BIN)/python scripts/config_schema.py
+
 tensorboard: setup  ## look at all runs, and at sweeps in the HPARAMS tab
 	$(BIN)/python scripts/board.py
 
@@ -65,4 +71,4 @@ lock:  ## resolve the tested set anew; hashes, and no registry's name
 		--custom-compile-command 'make lock' --constraint tested.txt --extra dev --output-file requirements.lock pyproject.toml
 
 clean:
-	rm -rf .venv .venv-lowest .tools outputs
+	rm -rf .venv .venv-lowest .tools outputs site

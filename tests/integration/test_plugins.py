@@ -171,6 +171,15 @@ def test_a_plugin_that_no_command_uses_changes_none(tmp_path, monkeypatch):
         )
 
 
+def test_in_a_checkout_its_files_may_stand_beside_src(tmp_path, monkeypatch):
+    package = write_plugin(tmp_path / "src") / "my_lab"
+    (package / "configs").rename(tmp_path / "configs")
+    monkeypatch.setenv("PYTHONPATH", str(package.parent))
+    with TorchlessProcess(tmp_path) as torchless:
+        done = torchless("train", "model=noisy", "model.sgma=1")
+        assert_refused(done, "model.sgma is no config key or group (did you mean model.sigma).")
+
+
 BROKEN = {"no folder": {"my_lab/__init__.py": ""}, "no package": {}}
 
 
