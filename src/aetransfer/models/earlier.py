@@ -91,9 +91,9 @@ def facts(model: Any) -> dict[str, Any] | None:
                 "monitor": "val/acc",
                 "monitor_mode": "max",
                 "metrics": {
-                    "acc": _quantity("accuracy, the share of images that are classified rightly", HIGHER),
+                    "acc": _quantity("accuracy, the share that is classified rightly", HIGHER),
                     "f1": _quantity("F1, averaged over the classes", HIGHER),
-                    "nll": _quantity("cross-entropy, nats an image", LOWER),
+                    "nll": _quantity("cross-entropy, nats an example", LOWER),
                     "ece": _quantity("expected calibration error, 15 bins", LOWER),
                 },
             }
