@@ -25,7 +25,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 def written_files(page):
     """Return the code blocks that follow a line naming their file."""
-    return dict(re.findall(r"^`([\w/]+\.\w+)`.*?:\n\n```\w+\n(.*?)```", page, flags=re.M | re.S))
+    return dict(re.findall(r"^`([\w/]+\.\w+)`[^\n]*:\n\n```\w+\n(.*?)```", page, flags=re.M | re.S))
 
 
 @pytest.mark.slow

@@ -172,7 +172,7 @@ def test_measures_of_large_images_hold_no_covariance_of_their_pixels(run_train, 
 
     assert (probes.code, reconstruction.code) == (0, 0), probes.err + reconstruction.err
     assert "pixels and pca: of images averaged to 36x36" in probes.out
-    assert "pca: fitted batch by batch (scikit-learn's IncrementalPCA), as 18 images of 150528" in reconstruction.out
+    assert "pca: fitted batch by batch (scikit-learn's IncrementalPCA), as 18 examples of 150528" in reconstruction.out
 
 
 @pytest.mark.slow
