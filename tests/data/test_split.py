@@ -19,7 +19,7 @@ seeds = st.integers(0, 2**24 - 1)
 
 def of(labels: Tensor, **parts: object) -> Examples:
     """Examples of these classes, of which nothing else matters."""
-    return Examples(torch.zeros(len(labels), 1), labels, names=NAMES, **parts)
+    return Examples(torch.zeros(len(labels), 1, 1, 1), labels, names=NAMES, **parts)
 
 
 @st.composite
@@ -176,4 +176,10 @@ def test_where_no_classes_are_learnt_a_class_of_one_image_is_trained_on(
 
 def test_one_image_is_too_few_for_any_training() -> None:
     with pytest.raises(UserError, match=r"There is 1 training image: 2 are needed"):
-        cut(Examples(torch.zeros(1, 1)), val_fraction=0.1, labels_per_class=None, train_fraction=None, seed=0)
+        cut(Examples(torch.zeros(1, 1, 1, 1)), val_fraction=0.1, labels_per_class=None, train_fraction=None, seed=0)
+
+
+def test_what_is_cut_is_called_what_it_is() -> None:
+    signals = Examples(torch.zeros(3, 2, 8), torch.tensor([0, 0, 1]), names=("a", "b"))
+    with pytest.raises(UserError, match="Class 'b' has 1 training signal: 2 are needed"):
+        cut(signals, val_fraction=0.1, labels_per_class=None, train_fraction=None, seed=0)

@@ -53,8 +53,9 @@ def _called_alike(examples: Examples, own: tuple[str, ...], split: Split) -> Exa
     names = examples.names
     if examples.learnt.kind == "classes":
         if not set(names) <= set(own):
+            noun = noun_of(examples.inputs.shape[1:])
             raise UserError(
-                f"The {split} images are of the classes {listed(names)}, but the other split's are "
+                f"The {split} {noun} are of the classes {listed(names)}, but the other split's are "
                 f"{listed(own)}: give both the same class names."
             )
         return _relabelled(examples, own, [own.index(name) for name in names])
@@ -443,13 +444,13 @@ class DataModule(LightningDataModule):
         another order, for what needs batches of all classes.
         """
         source = self._examples(part)
-        positions = self._positions[part]
+        targets, positions = source.labels, self._positions[part]
         if most is not None and most < len(positions):
             positions = positions[torch.arange(most) * len(positions) // most]
         if shuffled_by is not None:
             positions = positions[torch.randperm(len(positions), generator=shuffled_by)]
         for rows in positions.split(batch_size):
-            yield as_floats(self.prepare(source.inputs[rows].to(device))), source.labels[rows].to(device)
+            yield as_floats(self.prepare(source.inputs[rows].to(device))), targets[rows].to(device)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Leave a batch where it is: it was made there."""

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from aetransfer.config.shapes import one_of
 from aetransfer.data.examples import Examples
 from aetransfer.data.groups import check_apart, order_of_groups
 from aetransfer.errors import UserError
@@ -95,6 +96,7 @@ def _cut_classes(
     every_class: bool,
 ) -> tuple[Tensor, Tensor]:
     labels, class_names = _classes(examples)
+    one = one_of(examples.inputs.shape[1:])
     if own is None and not every_class and labels.bincount().max() < 2:
         labels = torch.zeros_like(labels)  # each image is a class of its own, and one of them must validate
     cuttable = usable if own is None else usable & ~own
@@ -103,7 +105,7 @@ def _cut_classes(
         members = of_class[cuttable[of_class]]
         name = class_names[int(labels[of_class[0]])] if class_names else ""
         if every_class and len(members) < (2 if own is None else 1):
-            raise UserError(_too_few(name, len(members), own is not None))
+            raise UserError(_too_few(name, len(members), own is not None, one))
         n_val = share_of(val_fraction, len(members)) if own is None and len(members) else 0
         rest = members[n_val:]
         n_train = len(rest)
@@ -112,14 +114,14 @@ def _cut_classes(
         elif train_fraction is not None:
             n_train = min(max(1, round(train_fraction * len(rest))), len(rest))
         if n_train > len(rest):
-            has = f"class {name!r} has {len(rest)} training images"
+            has = f"class {name!r} has {len(rest)} training {one}s"
             beside = f" beside {n_val} for validation: lower it or data.val_fraction" if n_val else ": lower it"
             raise UserError(f"data.labels_per_class={labels_per_class}, but {has}{beside}.")
         val.append(members[:n_val])
         train.append(rest[:n_train])
     positions = torch.cat(train).sort().values, torch.cat(val).sort().values
     if not len(positions[1]):
-        raise UserError("There is 1 training image: 2 are needed, one for validation.")
+        raise UserError(f"There is 1 training {one}: 2 are needed, one for validation.")
     return positions
 
 
@@ -227,8 +229,8 @@ def _places(mask: Tensor) -> Tensor:
     return mask.nonzero().squeeze(1)
 
 
-def _too_few(name: str, count: int, has_own: bool) -> str:
+def _too_few(name: str, count: int, has_own: bool, one: str) -> str:
     if has_own:
-        return f"Class {name!r} has no training image: all that it has are in the data's own validation split."
-    images = "image" if count == 1 else "images"
-    return f"Class {name!r} has {count} training {images}: 2 are needed, one for validation."
+        return f"Class {name!r} has no training {one}: all that it has are in the data's own validation split."
+    examples = one if count == 1 else f"{one}s"
+    return f"Class {name!r} has {count} training {examples}: 2 are needed, one for validation."
