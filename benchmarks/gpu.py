@@ -36,17 +36,17 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from aetransfer import logs
-from aetransfer.assemble import make_data, make_encoder, make_model, make_trainer
-from aetransfer.callbacks import resume
-from aetransfer.callbacks.progress import Throughput
 from aetransfer.config.compose import checked, composed
 from aetransfer.config.schema import Job
 from aetransfer.data.examples import Examples
-from aetransfer.runs.directory import RunDirectory
-from aetransfer.runs.files import replace_file
-from aetransfer.runs.provenance import provenance
-from aetransfer.transfer.settle import settle
+from aetransfer.files import replace_file
+from aetransfer.store.directory import RunDirectory
+from aetransfer.store.record import provenance
+from aetransfer.training import logs
+from aetransfer.training.build import make_data, make_encoder, make_model, make_trainer
+from aetransfer.training.callbacks import resume
+from aetransfer.training.callbacks.progress import Throughput
+from aetransfer.transfer.resolve import settle
 
 MODELS = {"autoencoder": ["model=ae"], "classifier": ["model=classifier", "transfer=scratch"]}
 LOSSES, RESULTS = ("mse", "nll"), ("mse", "acc")

@@ -10,11 +10,11 @@ Importing torch comes on top. The processor's seconds are those of this process 
 import sys
 import time
 
-from aetransfer.assemble import make_data
 from aetransfer.config.compose import checked, composed
 from aetransfer.config.schema import Job
-from aetransfer.runs.identity import identified
-from aetransfer.transfer.settle import settle
+from aetransfer.store.identity import identified
+from aetransfer.training.build import make_data
+from aetransfer.transfer.resolve import settle
 
 
 def start(job: Job) -> tuple[float, float]:

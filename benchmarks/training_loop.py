@@ -19,17 +19,17 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.nn import functional as F
 
-from aetransfer import logs
-from aetransfer.assemble import make_data, make_encoder, make_model, make_trainer
-from aetransfer.callbacks.progress import Throughput
 from aetransfer.config.compose import checked, composed
 from aetransfer.config.schema import Job
 from aetransfer.data.batches import content
 from aetransfer.data.examples import Examples
 from aetransfer.models.base import Model
 from aetransfer.models.capabilities import Reconstructs
-from aetransfer.runs.directory import RunDirectory
-from aetransfer.transfer.settle import settle
+from aetransfer.store.directory import RunDirectory
+from aetransfer.training import logs
+from aetransfer.training.build import make_data, make_encoder, make_model, make_trainer
+from aetransfer.training.callbacks.progress import Throughput
+from aetransfer.transfer.resolve import settle
 
 IMAGES, TURN = 25_600, 10
 CASES = {

@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
-from aetransfer.environment import load_environment
+from aetransfer.config.environment import load_environment
 from aetransfer.errors import UserError
-from aetransfer.runs.store import default_output_dir
+from aetransfer.store.query import default_output_dir
 
 SECONDS = 60.0
 # For a browser: the projector's points turn until somebody touches them.

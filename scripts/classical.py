@@ -22,10 +22,10 @@ from sklearn.metrics import accuracy_score, mean_absolute_error, r2_score, root_
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from aetransfer.assemble import make_data
 from aetransfer.config.schema import Job, Pretraining
 from aetransfer.data.module import DataModule, Part
-from aetransfer.runs.directory import RunDirectory
+from aetransfer.store.directory import RunDirectory
+from aetransfer.training.build import make_data
 
 Arrays = tuple[np.ndarray, np.ndarray]
 DEVICE = torch.device("cpu")

@@ -5,13 +5,13 @@ python scripts/prepare_data.py mnist cifar10
 
 import sys
 
-from aetransfer import logs
-from aetransfer.assemble import make_data
 from aetransfer.config.compose import checked, composed
+from aetransfer.config.environment import load_environment
 from aetransfer.config.schema import Job
 from aetransfer.config.sentences import COMPLAINTS, sentence
-from aetransfer.environment import load_environment
 from aetransfer.errors import UserError
+from aetransfer.training import logs
+from aetransfer.training.build import make_data
 
 
 def prepare(name: str) -> None:

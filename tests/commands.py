@@ -85,7 +85,7 @@ def _answer(module: str, *words: str) -> Answer:
 
 def _serve() -> None:
     # What is not refused would train.
-    sys.modules["aetransfer.stages"] = None
+    sys.modules["aetransfer.training.stages"] = None
     for line in sys.stdin:
         print(json.dumps(asdict(_answer(*json.loads(line)))), flush=True)
 

@@ -129,7 +129,7 @@ def _run(fault, words, env, files) -> None:
 
 
 def _serve() -> None:
-    importlib.import_module("aetransfer.stages")
+    importlib.import_module("aetransfer.training.stages")
     for line in sys.stdin:
         wanted = json.loads(line)
         if (child := os.fork()) == 0:

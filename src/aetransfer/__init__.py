@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from aetransfer.errors import UserError
     from aetransfer.from_python import compose, run, sweep
-    from aetransfer.runs.frame import runs_frame
+    from aetransfer.store.listing import runs_frame
     from aetransfer.transfer.loading import load_encoder
 
 __version__ = "0.1.0"
@@ -18,7 +18,7 @@ _PLACES = {
     "compose": "from_python",
     "load_encoder": "transfer.loading",
     "run": "from_python",
-    "runs_frame": "runs.frame",
+    "runs_frame": "store.listing",
     "sweep": "from_python",
 }
 

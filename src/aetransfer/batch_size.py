@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from aetransfer import command_line
 from aetransfer.config.compose import checked
 from aetransfer.config.schema import Job
-from aetransfer.transfer.settle import settle
+from aetransfer.transfer.resolve import settle
 
 LARGEST = 8192
 
@@ -27,7 +27,7 @@ def _job(config: DictConfig, overrides: list[str]) -> Job:
 
 def _find(config: DictConfig, overrides: list[str]) -> None:
     # torch takes seconds to import, and a config error must not.
-    from aetransfer.largest_batch import largest_batch
+    from aetransfer.training.largest_batch import largest_batch
 
     size = largest_batch(_job(config, overrides), LARGEST)
     print(f"The largest batch that fits, of those tried by doubling: data.batch_size={size}")

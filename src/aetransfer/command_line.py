@@ -15,24 +15,22 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from aetransfer import logs
-from aetransfer.asked import Asked, Checked, read, read_words, source_chosen
-from aetransfer.commands import config_dir
+from aetransfer import signals
+from aetransfer.config.commands import config_dir, quoted
 from aetransfer.config.compose import composed
-from aetransfer.config.groups import config_directory
+from aetransfer.config.environment import check_names, load_environment
 from aetransfer.config.nodes import at_home
-from aetransfer.config.quoting import quoted
+from aetransfer.config.overrides import Asked, Checked, read, read_words, source_chosen
+from aetransfer.config.plugins import config_directory
 from aetransfer.config.sentences import COMPLAINTS, said
-from aetransfer.environment import check_names, load_environment
 from aetransfer.errors import UserError
-from aetransfer.runs import stopping
-from aetransfer.runs.finished import note_command_began
-from aetransfer.runs.place import Place, led, place
+from aetransfer.store.finished import note_command_began
 from aetransfer.sweeps.jobs import note_lost, note_planned, read_jobs
-from aetransfer.sweeps.queue import read_queued
+from aetransfer.sweeps.queue import as_submitted, check_submittable, print_queued, read_queued
 from aetransfer.sweeps.status import note_process
-from aetransfer.sweeps.submitting import as_submitted, check_submittable, print_queued
 from aetransfer.sweeps.task import SweepTask
+from aetransfer.training import logs
+from aetransfer.training.place import Place, led, place
 
 IDENTITY = "--identity"
 # The launcher that does a sweep's jobs in this process.
@@ -67,15 +65,15 @@ def main(command: Command, submit: bool = False) -> None:
     """
     begin()
     words = as_submitted(sys.argv[1:]) if submit else sys.argv[1:]
-    interrupted = stopping.GOES_ON if command.goes_on else stopping.STARTS_OVER
+    interrupted = signals.GOES_ON if command.goes_on else signals.STARTS_OVER
     try:
         load_environment()
         check_names(words)
-        with stopping.heeded(interrupted):
+        with signals.heeded(interrupted):
             _answer(command, words, submit)
     except KeyboardInterrupt:
         print(interrupted, file=sys.stderr)
-        sys.exit(stopping.INTERRUPTED)
+        sys.exit(signals.INTERRUPTED)
     except (UserError, *COMPLAINTS) as error:
         sys.exit(f"error: {said(error, command.config_name)}")
 
@@ -201,7 +199,7 @@ def run_sweep(command: Command, asked: Asked, checked: Sequence[Checked], submit
     note_lost(directory)
     if not searches:  # a search has a table of its own, without the test split
         # scipy and matplotlib take seconds to import, and a config error must not.
-        from aetransfer.sweeps.conclude import conclude
+        from aetransfer.report.conclude import conclude
 
         conclude(directory)
     return directory

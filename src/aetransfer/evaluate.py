@@ -9,14 +9,14 @@ from omegaconf import DictConfig
 
 from aetransfer import command_line
 from aetransfer.config.compose import checked
+from aetransfer.config.evaluation import check_needs, chosen, needs_of
 from aetransfer.config.instantiate import check_allow, check_node
-from aetransfer.config.measures import check_needs, chosen, needs_of
 from aetransfer.config.schema import EvaluationRequest
-from aetransfer.data.class_names import check_mapped
+from aetransfer.data.targets import check_mapped
 from aetransfer.errors import UserError
 from aetransfer.models.facts import ModelFacts
-from aetransfer.runs.directory import RunDirectory
-from aetransfer.runs.store import read
+from aetransfer.store.directory import RunDirectory
+from aetransfer.store.query import read
 from aetransfer.transfer.card import read_targets
 
 
@@ -59,7 +59,7 @@ def _check_classes(request: EvaluationRequest, classes: dict[str, str], run: Run
 
 def _evaluate(config: DictConfig, overrides: list[str]) -> None:
     # torch takes seconds to import, and a config error must not.
-    from aetransfer.measuring import evaluate, measure
+    from aetransfer.evaluation.evaluate import evaluate, measure
 
     request = _request(config, overrides)
     if chosen(request.evaluation):

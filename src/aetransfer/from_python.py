@@ -18,17 +18,16 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.singleton import Singleton
 from omegaconf import DictConfig, OmegaConf
 
-from aetransfer import train
-from aetransfer.asked import Asked, Checked, read, read_words
+from aetransfer import signals, train
 from aetransfer.command_line import begin, run_single, run_sweep
+from aetransfer.config.environment import check_names, load_environment
+from aetransfer.config.overrides import Asked, Checked, read, read_words
 from aetransfer.config.sentences import COMPLAINTS, said
-from aetransfer.environment import check_names, load_environment
 from aetransfer.errors import UserError
-from aetransfer.runs import stopping
-from aetransfer.runs.directory import RunDirectory
-from aetransfer.runs.place import place
-from aetransfer.runs.plain import read_yaml
+from aetransfer.files import read_yaml
+from aetransfer.store.directory import RunDirectory
 from aetransfer.sweeps.jobs import read_jobs
+from aetransfer.training.place import place
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -149,7 +148,7 @@ def _called(overrides: Sequence[str], config_dir: str | Path | None, *flags: str
         try:
             load_environment()
             check_names(words)
-            with stopping.heeded(None):
+            with signals.heeded(None):
                 asked = read(read_words("train", words))
                 yield asked
         except KeyboardInterrupt as stop:

@@ -14,8 +14,8 @@ from keyword import iskeyword
 from pathlib import Path
 
 import aetransfer
-from aetransfer.config.groups import config_directory
 from aetransfer.config.nodes import at_home
+from aetransfer.config.plugins import config_directory
 from aetransfer.errors import UserError
 from aetransfer.printable import printable
 

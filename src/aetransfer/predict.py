@@ -10,12 +10,11 @@ from omegaconf import DictConfig
 
 from aetransfer import command_line
 from aetransfer.config.requests import PredictRequest
-from aetransfer.data.class_names import listed
-from aetransfer.data.targets import Targets
+from aetransfer.data.targets import Targets, listed
 from aetransfer.errors import UserError
 from aetransfer.inference.request import check_size, checked_request, described_at
-from aetransfer.runs.directory import RunDirectory
-from aetransfer.runs.finished import is_finished
+from aetransfer.store.directory import RunDirectory
+from aetransfer.store.finished import is_finished
 from aetransfer.transfer.card import read_targets
 
 log = logging.getLogger(__name__)
@@ -63,8 +62,7 @@ def _predict(config: DictConfig, overrides: list[str]) -> None:
     # torch takes seconds to import, and a config error must not.
     import numpy as np
 
-    from aetransfer.inference.apply import apply, finish, memory_for, to_device
-    from aetransfer.inference.predictions import Predictions
+    from aetransfer.inference.apply import Predictions, apply, finish, memory_for, to_device
     from aetransfer.inference.table import Table
 
     directory = RunDirectory.existing(request.run)

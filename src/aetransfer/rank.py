@@ -4,8 +4,8 @@ import json
 import signal
 import sys
 
-from aetransfer.runs import stopping
-from aetransfer.runs.following import Follower
+from aetransfer import signals
+from aetransfer.training.following import Follower
 
 if __name__ == "__main__":
     # Ctrl-C in a terminal reaches every process, and the first one decides.
@@ -13,8 +13,8 @@ if __name__ == "__main__":
     host, port, node, local, first, allow = sys.argv[1:]
     follower = Follower(host, int(port), None, int(node), int(local), False, json.loads(allow), int(first))
     try:
-        with stopping.heeded():
+        with signals.heeded():
             code = follower.follow()
     except KeyboardInterrupt:
-        code = stopping.INTERRUPTED
+        code = signals.INTERRUPTED
     sys.exit(code)

@@ -8,14 +8,14 @@ from omegaconf import DictConfig
 
 from aetransfer import command_line
 from aetransfer.config.compose import checked
-from aetransfer.config.measures import chosen
+from aetransfer.config.evaluation import chosen
 from aetransfer.config.schema import EvaluationRequest, Job, Pretraining
 from aetransfer.errors import UserError
-from aetransfer.runs.directory import RunDirectory
-from aetransfer.runs.finished import Run, finished_run
-from aetransfer.runs.identity import config_digest, identified, identity, run_name
-from aetransfer.runs.store import read
-from aetransfer.transfer.settle import check_found, pretraining_of, settle
+from aetransfer.store.directory import RunDirectory
+from aetransfer.store.finished import Run, finished_run
+from aetransfer.store.identity import config_digest, identified, identity, run_name
+from aetransfer.store.query import read
+from aetransfer.transfer.resolve import check_found, pretraining_of, settle
 
 
 def main(submit: bool = False) -> None:
@@ -78,7 +78,7 @@ def _done(job: Job, overrides: list[str]) -> Path:
     done = finished_run(job)
     if done is None:
         # torch takes seconds to import, and neither a config error nor a finished run must.
-        from aetransfer.stages import run
+        from aetransfer.training.stages import run
 
         done = run(job, overrides)
     width = max([20, *(len(name) + 1 for name in done.result["metrics"])])
@@ -94,7 +94,7 @@ def _done(job: Job, overrides: list[str]) -> Path:
 
 def _measure(job: Job, done: Run) -> None:
     """Take the measures that the command asks for, of a run that was there already too."""
-    from aetransfer.measuring import measure
+    from aetransfer.evaluation.evaluate import measure
 
     # Without a test split there is validation left, and what is measured says so.
     split = "test" if done.result["counts"]["test"] else "val"

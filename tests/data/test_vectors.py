@@ -4,8 +4,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 
-from aetransfer.data.readers.mnist1d import read_mnist1d
-from aetransfer.data.readers.vectors import read_breast_cancer, read_diabetes
+from aetransfer.data.readers.embedded import read_breast_cancer, read_diabetes, read_mnist1d
 
 
 def test_diabetes_are_measurements_in_their_units_and_a_value():

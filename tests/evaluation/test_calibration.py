@@ -5,9 +5,8 @@ import torch
 from torch.nn import functional as F
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from aetransfer.evaluation.calibration import fit_temperature, reliability
-from aetransfer.evaluation.classification import confusion
-from aetransfer.evaluation.pictures import heatmap, reliability_diagram, unit_bars
+from aetransfer.evaluation.pictures import fit_temperature, heatmap, reliability, reliability_diagram, unit_bars
+from aetransfer.evaluation.predictions import confusion
 
 
 def calibrated(count, seed=0):

@@ -11,13 +11,12 @@ from scipy.optimize import minimize
 from scipy.stats import multivariate_normal
 from sklearn.covariance import LedoitWolf
 
-from aetransfer.assemble import architecture_of, make_data, make_encoder, make_model
 from aetransfer.data.examples import Examples
-from aetransfer.evaluation.representation import Representation
-from aetransfer.evaluation.similarity import MinibatchCKA, hsic1
-from aetransfer.evaluation.subject import Subject
+from aetransfer.evaluation.measure import Subject
+from aetransfer.evaluation.representation import MinibatchCKA, Representation, hsic1
 from aetransfer.evaluation.transferability import effective_rank, h_score, logme, shrunk_h_score
-from aetransfer.runs.directory import RunDirectory
+from aetransfer.store.directory import RunDirectory
+from aetransfer.training.build import architecture_of, make_data, make_encoder, make_model
 from tests.integration.conftest import job_of
 
 

@@ -13,9 +13,7 @@ from torch.distributions import (
     kl_divergence,
 )
 
-from aetransfer.evaluation.aggregate import surgery
-from aetransfer.evaluation.importance import image_bounds
-from aetransfer.evaluation.variational import Variational
+from aetransfer.evaluation.variational import Variational, image_bounds, surgery
 from aetransfer.models.facts import ModelFacts
 
 SIGMA = 0.7

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from aetransfer import evaluate, stages, train
-from aetransfer.callbacks.progress import Throughput
+from aetransfer import evaluate, train
 from aetransfer.config.choices import with_source_chosen
 from aetransfer.config.compose import checked, composed
 from aetransfer.config.schema import Job
-from aetransfer.transfer.settle import settle
+from aetransfer.training import stages
+from aetransfer.training.callbacks.progress import Throughput
+from aetransfer.transfer.resolve import settle
 from tests.commands import TorchlessProcess
 from tests.faults import FaultyProcesses
 from tests.project import unpacked_wheel

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from aetransfer.assemble import make_encoder
+from aetransfer.training.build import make_encoder
 from tests.integration.conftest import TINY, assert_refused, job_of, with_encoder
 
 STATISTICS = {"normalise.mean", "normalise.deviation"}

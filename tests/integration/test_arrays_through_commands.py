@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 
 import aetransfer
-from aetransfer import embed, export, predict, stages
-from aetransfer.runs.identity import identified
+from aetransfer import embed, export, predict
+from aetransfer.store.identity import identified
+from aetransfer.training import stages
 from tests.integration.conftest import assert_refused, job_of
 
 EPOCH = ("trainer.max_epochs=1", "data.batch_size=32", "callbacks=none", "logger=none")

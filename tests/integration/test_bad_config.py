@@ -4,7 +4,7 @@ import pytest
 
 from aetransfer.config.compose import checked, composed
 from aetransfer.config.schema import Job
-from aetransfer.transfer.settle import settle
+from aetransfer.transfer.resolve import settle
 from tests.integration.conftest import ALLOWED, DATA_SETS, assert_is_one_sentence, assert_refused
 
 UNKNOWN_ON_THE_COMMAND_LINE = [
@@ -291,19 +291,19 @@ def test_a_target_outside_the_allowed_packages_is_refused_before_anything_is_imp
 
 CONV4 = "aetransfer.networks.conv4"
 READER = "aetransfer.data.readers.embedded.read_digits"
-GRID = "aetransfer.callbacks.images.ReconstructionGrid"
+GRID = "aetransfer.training.callbacks.images.ReconstructionGrid"
 BAD_TARGETS = [
     ("encoder._target_=aetransfer.networks.conv4.Conv5", f"_target_: {CONV4} has no Conv5 (did you mean Conv4)."),
     ("encoder._target_=aetransfer.networks.conv5.Conv5", "_target_: aetransfer.networks.conv5.Conv5 can't be imported (No module named 'aetransfer.networks.conv5'): correct its name."),
-    ("encoder._target_=aetransfer.networks.head.Head", "aetransfer.networks.head.Head takes no latent_dim (it takes in_features, outputs, hidden)."),
+    ("encoder._target_=aetransfer.networks.head.Head", "aetransfer.networks.mlp.Head takes no latent_dim (it takes in_features, outputs, hidden)."),
     ("+data.reader.rot=x", f"{READER} takes no rot (it takes nothing)."),
     ("callbacks.reconstructions.every_n_epochs=often", f"{GRID}: every_n_epochs=often should be a valid integer."),
     ("callbacks.reconstructions.every_n_epochs=0", f"{GRID}: every_n_epochs=0 should be greater than 0."),
     ("+callbacks.reconstructions.every_n_epoch=2", f"{GRID} takes no every_n_epoch (did you mean every_n_epochs)."),
     ("~callbacks.reconstructions.directory", f"{GRID}: missing a required argument: 'directory'."),
-    ("+callbacks.report={_target_: aetransfer.callbacks.class_report.ClassReport, folder: x}", "aetransfer.callbacks.class_report.ClassReport takes no folder (it takes directory)."),
+    ("+callbacks.report={_target_: aetransfer.training.callbacks.class_report.ClassReport, folder: x}", "aetransfer.training.callbacks.class_report.ClassReport takes no folder (it takes directory)."),
     ("+callbacks.stop={_target_: pytorch_lightning.callbacks.EarlyStopping, monitr: val/loss}", "pytorch_lightning.callbacks.early_stopping.EarlyStopping takes no monitr (did you mean monitor)."),
-    ("+logger.mine={_target_: aetransfer.loggers.ContinuedCSVLogger, save_dri: x}", "aetransfer.loggers.ContinuedCSVLogger takes no save_dri (did you mean save_dir)."),
+    ("+logger.mine={_target_: aetransfer.training.history.ContinuedCSVLogger, save_dri: x}", "aetransfer.training.history.ContinuedCSVLogger takes no save_dri (did you mean save_dir)."),
 ]  # fmt: skip
 
 
@@ -317,7 +317,7 @@ def test_a_target_that_does_not_exist_or_does_not_take_its_keys_is_refused(torch
 
 FILES_WITH_BAD_TARGETS = [
     ("callbacks", "defaults: [default]\nreconstructions: {every_n_epoch: 2}", f"{GRID} takes no every_n_epoch (did you mean every_n_epochs)."),
-    ("logger", "defaults: [csv]\ncsv: {save_dri: x}", "aetransfer.loggers.ContinuedCSVLogger takes no save_dri (did you mean save_dir)."),
+    ("logger", "defaults: [csv]\ncsv: {save_dri: x}", "aetransfer.training.history.ContinuedCSVLogger takes no save_dri (did you mean save_dir)."),
     ("data", "defaults: [digits]\nreader: {splitt: x}", f"{READER} takes no splitt (did you mean split)."),
 ]  # fmt: skip
 

@@ -9,9 +9,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from aetransfer import stages
-from aetransfer.assemble import make_encoder
 from aetransfer.errors import UserError
+from aetransfer.training import stages
+from aetransfer.training.build import make_encoder
 from aetransfer.transfer.exported import write_encoder
 from aetransfer.transfer.loading import load_encoder
 from tests.integration.conftest import ALLOWED, TINY, assert_is_one_sentence, assert_refused, job_of

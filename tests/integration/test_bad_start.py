@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from torchvision import datasets
 
-from aetransfer import stages
-from aetransfer.loggers import ContinuedCSVLogger
+from aetransfer.training import stages
+from aetransfer.training.history import ContinuedCSVLogger
 from tests.integration.conftest import TINY, TINY_PRETRAINING, assert_is_one_sentence, assert_refused, job_of
 from tests.made import write_idx
 
@@ -20,7 +20,7 @@ UNREACHABLE = "http://127.0.0.1:9/"
 @pytest.mark.parametrize(
     ("word", "sentence"),
     [
-        ("+callbacks.mine={_target_: aetransfer.callbacks.mine.Mine}", "_target_: aetransfer.callbacks.mine.Mine can't be imported (No module named 'aetransfer.callbacks.mine'): correct its name."),
+        ("+callbacks.mine={_target_: aetransfer.training.callbacks.mine.Mine}", "_target_: aetransfer.training.callbacks.mine.Mine can't be imported (No module named 'aetransfer.training.callbacks.mine'): correct its name."),
         ("data.classes=12", "photo_digits has 10 classes, but data.classes=12: correct it."),
         ("data.image_size=16", "The source's encoder takes 32x32 images, but photo_digits gives 16x16 images: set pretrain.data.pad or data.pad so that both agree."),
         ("data.labels_per_class=4000", "data.labels_per_class=4000, but class '0' has 128 training images beside 14 for validation: lower it or data.val_fraction."),
@@ -112,7 +112,7 @@ def test_a_gpu_where_there_is_none_is_refused_before_a_transfer_pretrains(run_tr
 @pytest.mark.parametrize(("logger", "name"), [("wandb", "WandbLogger"), ("mlflow", "MLFlowLogger")])
 def test_a_logger_that_is_not_installed_is_answered_with_how_to_get_it(run_train, tmp_path, monkeypatch, logger, name):
     monkeypatch.setitem(sys.modules, logger, None)
-    monkeypatch.setitem(sys.modules, "aetransfer.stages", None)  # which would import torch
+    monkeypatch.setitem(sys.modules, "aetransfer.training.stages", None)  # which would import torch
 
     assert_refused(
         run_train(*TINY, f"logger={logger}"),
@@ -132,7 +132,7 @@ def test_what_a_loggers_service_refuses_is_said_in_a_sentence(run_train, monkeyp
 
     assert_refused(
         run_train(*TINY, "transfer=scratch", "logger=csv"),
-        "aetransfer.loggers.ContinuedCSVLogger: The store is of another version. Upgrade it.",
+        "aetransfer.training.history.ContinuedCSVLogger: The store is of another version. Upgrade it.",
     )
 
 

@@ -7,13 +7,14 @@ import shlex
 import numpy as np
 import pytest
 
-from aetransfer import predict, stages
+from aetransfer import predict
 from aetransfer.config.compose import checked, composed
 from aetransfer.config.schema import EvaluationRequest
-from aetransfer.data.class_names import as_word, places_of
 from aetransfer.data.examples import Examples
 from aetransfer.data.readers.folder import read_folder
+from aetransfer.data.targets import as_word, places_of
 from aetransfer.errors import UserError
+from aetransfer.training import stages
 from tests.integration.conftest import assert_refused, job_of
 from tests.made import write_image
 

@@ -7,14 +7,14 @@ import shutil
 
 import pytest
 
-from aetransfer.assemble import make_data, make_encoder, make_model
 from aetransfer.config.choices import alternatives_of, jobs_of, with_source_chosen
 from aetransfer.config.compose import checked, composed
-from aetransfer.config.groups import config_directory
 from aetransfer.config.instantiate import locate
+from aetransfer.config.plugins import config_directory
 from aetransfer.config.schema import Job
 from aetransfer.config.signatures import declared
-from aetransfer.transfer.settle import pretraining_of
+from aetransfer.training.build import make_data, make_encoder, make_model
+from aetransfer.transfer.resolve import pretraining_of
 from tests.integration.conftest import TINY, job_of
 from tests.made import write_class_folder, write_idx
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from aetransfer import report, stages
-from aetransfer.runs.identity import config_digest
+from aetransfer.report import __main__ as report
+from aetransfer.store.identity import config_digest
+from aetransfer.training import stages
 from tests.integration.conftest import TINY_PRETRAINING, assert_refused, job_of
 
 BRIEF = ("trainer.limit_train_batches=3", "trainer.max_epochs=1", "logger=none", "callbacks=none")

@@ -9,9 +9,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aetransfer.callbacks import resume
 from aetransfer.models.autoencoder import AutoEncoder
-from aetransfer.runs.checkpoints import damage
+from aetransfer.store.checkpoints import damage
+from aetransfer.training.callbacks import resume
 from tests.integration.conftest import TINY_PRETRAINING, assert_refused
 from tests.integration.test_resume import assert_same
 

@@ -7,8 +7,9 @@ import yaml
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from aetransfer.config.choices import SweepFile
 from aetransfer.config.compose import composed
-from aetransfer.config.groups import choices_of, config_directory
+from aetransfer.config.plugins import choices_of, config_directory
 from aetransfer.config.schema import (
     Conv4Encoder,
     Data,
@@ -18,11 +19,9 @@ from aetransfer.config.schema import (
     Transfer,
 )
 from aetransfer.config.sentences import SCHEMAS
-from aetransfer.config.sweep_file import SweepFile
-from aetransfer.data.augmentation import Colour, Crop, Flip, Grey, ResizedCrop
-from aetransfer.data.mixing import CutMix, Mixup
+from aetransfer.data.augmentation import Colour, Crop, CutMix, Flip, Grey, Mixup, ResizedCrop
 from aetransfer.networks.conv4 import Conv4
-from aetransfer.runs.store import default_output_dir
+from aetransfer.store.query import default_output_dir
 from tests.integration.conftest import job_of
 
 # By the file that says what is usual, what takes its keys. The files beside it are other choices.

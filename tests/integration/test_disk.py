@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from aetransfer.files import PARTIAL
 from aetransfer.models.autoencoder import AutoEncoder
-from aetransfer.runs.checkpoints import damage
-from aetransfer.runs.files import PARTIAL
+from aetransfer.store.checkpoints import damage
 from tests.integration.conftest import TINY_PRETRAINING, assert_is_one_sentence
 from tests.integration.test_resume import assert_same
 from tests.made import write_class_folder
@@ -130,7 +130,7 @@ def test_a_disk_without_any_room_ends_logging_in_one_sentence(run_train, whole, 
 
 
 def test_results_that_find_no_room_are_not_half_written(run_train, whole, small_disk, before_call):
-    from aetransfer import stages
+    from aetransfer.training import stages
 
     expected = whole(*PRETRAINING)
     before_call(stages, "write_encoder", 1, lambda: fill(small_disk))

@@ -13,10 +13,9 @@ import pytest
 import torch
 from torchvision.models import resnet18
 
-from aetransfer import embed, export, predict, submit
-from aetransfer.config.groups import choices_of, groups_of
+from aetransfer import embed, export, predict, runs, submit
 from aetransfer.config.instantiate import BASES, OWN
-from aetransfer.runs import __main__ as runs
+from aetransfer.config.plugins import choices_of, groups_of
 from tests.integration.conftest import TINY
 from tests.made import write_class_folder
 

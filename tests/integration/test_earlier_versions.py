@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file
 
 import aetransfer
-from aetransfer import embed, evaluate, report
+from aetransfer import embed, evaluate, runs
 from aetransfer.data.readers.embedded import read_digits
-from aetransfer.runs import __main__ as runs
+from aetransfer.report import __main__ as report
 
 STORE = Path(__file__).parents[1] / "data_of_earlier_versions" / "0.1.0-2026-11"
 CODES = {name: torch.tensor(codes) for name, codes in json.loads((STORE / "codes.json").read_text()).items()}

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from aetransfer import report, train
-from aetransfer.runs import __main__ as runs
+from aetransfer import runs, train
+from aetransfer.report import __main__ as report
 from tests.integration.conftest import TINY_PRETRAINING, assert_refused
 
 NAMES = ("AETRANSFER_DATA_DIR", "AETRANSFER_OUTPUT_DIR", "AETRANSFER_CACHE_DIR", "AETRANSFER_CONFIG_DIR")

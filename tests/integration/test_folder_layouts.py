@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aetransfer import embed, report
+from aetransfer import embed
+from aetransfer.report import __main__ as report
 from tests.integration.conftest import assert_refused
 from tests.made import write_class_folder, write_image
 

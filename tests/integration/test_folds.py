@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from aetransfer import evaluate, report
+from aetransfer import evaluate
+from aetransfer.report import __main__ as report
 from tests.integration.conftest import assert_refused
 
 TINY = (

@@ -12,11 +12,11 @@ from safetensors.torch import save_file
 from torchvision.models import resnet18
 
 from aetransfer import embed, export, predict
-from aetransfer.assemble import make_encoder
 from aetransfer.config.schema import GivenEncoder
 from aetransfer.errors import UserError
-from aetransfer.runs.identity import config_digest
-from aetransfer.transfer.beginning import begin_, make_arm
+from aetransfer.store.identity import config_digest
+from aetransfer.training.build import make_encoder
+from aetransfer.transfer.carry import begin_, make_arm
 from aetransfer.transfer.foreign import take_
 from tests.integration.conftest import assert_is_one_sentence, assert_refused, job_of
 from tests.integration.test_bad_encoder import Intruder

@@ -16,7 +16,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 import aetransfer
-from aetransfer.runs import stopping
+from aetransfer import signals
 from tests.integration.conftest import TINY, TINY_PRETRAINING
 from tests.plugin import installed, write_plugin
 
@@ -110,7 +110,7 @@ def test_neither_import_nor_a_mistake_waits_for_torch():
 
 
 def state():
-    handlers = {each: signal.getsignal(each) for each in stopping.SIGNALS}
+    handlers = {each: signal.getsignal(each) for each in signals.SIGNALS}
     loggers = {name: logging.getLogger(name).level for name in ("root", "aetransfer", "hydra")}
     return sys.argv, dict(os.environ), Path.cwd(), handlers, logging.getLogger().handlers[:], loggers
 
@@ -162,7 +162,7 @@ def test_ctrl_c_leaves_a_run_that_the_same_call_goes_on_with(interrupted_at, mon
 
 
 def test_a_second_ctrl_c_ends_no_process_of_somebody_elses():
-    with pytest.raises(KeyboardInterrupt), stopping.heeded(None), stopping.deferred():
+    with pytest.raises(KeyboardInterrupt), signals.heeded(None), signals.deferred():
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
         pytest.fail("the second one was not heeded")

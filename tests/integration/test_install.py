@@ -45,7 +45,7 @@ def test_an_installed_wheel_finds_its_configs_away_from_the_checkout(tmp_path):
     show = [sys.executable, "-m", "aetransfer.train", "experiment=mnist_vae", "--cfg", "job"]
     environment = {**os.environ, "PYTHONPATH": str(site)}
     shown = subprocess.run(show, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    where = [sys.executable, "-c", "from aetransfer.config.groups import config_directory; print(config_directory())"]
+    where = [sys.executable, "-c", "from aetransfer.config.plugins import config_directory; print(config_directory())"]
     directory = subprocess.run(where, cwd=tmp_path, env=environment, capture_output=True, text=True)
     plugins = [sys.executable, "-m", "aetransfer.train", "--info", "plugins"]
     found = subprocess.run(plugins, cwd=tmp_path, env=environment, capture_output=True, text=True)

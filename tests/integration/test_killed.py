@@ -8,9 +8,9 @@ import yaml
 from safetensors import safe_open
 
 from aetransfer.config.schema import Job
-from aetransfer.runs.checkpoints import damage
-from aetransfer.runs.directory import RunDirectory
-from aetransfer.runs.files import PARTIAL
+from aetransfer.files import PARTIAL
+from aetransfer.store.checkpoints import damage
+from aetransfer.store.directory import RunDirectory
 from tests.faults import FILES, PRETRAINING_STEP, TRANSFER_STEP, Fault
 from tests.integration.conftest import TINY
 from tests.integration.test_resume import assert_same
@@ -21,7 +21,7 @@ TRANSFER = (
     *("transfer=finetune", "pretrain.trainer.max_epochs=2", "pretrain.trainer.limit_train_batches=3"),
     *("trainer.max_epochs=4", "trainer.limit_train_batches=6"),
 )
-EVERY_STEP = {"aetransfer.callbacks.resume.SECONDS_BETWEEN_CHECKPOINTS": -1.0}
+EVERY_STEP = {"aetransfer.training.callbacks.resume.SECONDS_BETWEEN_CHECKPOINTS": -1.0}
 EVENTS = (PRETRAINING_STEP, TRANSFER_STEP, *FILES)
 
 

@@ -8,9 +8,9 @@ import torch
 from pytorch_lightning import Trainer
 from safetensors.torch import load_file
 
-from aetransfer.config.lightning import INSTEAD
+from aetransfer.config.other_names import INSTEAD
 from aetransfer.config.schema import Trainer as OurTrainer
-from aetransfer.runs.identity import config_digest
+from aetransfer.store.identity import config_digest
 from tests.faults import FILES, PRETRAINING_STEP, Fault
 from tests.integration.conftest import assert_refused, job_of
 from tests.integration.test_killed import EVERY_STEP, assert_every_file_can_be_read, runs_below

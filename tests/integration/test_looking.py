@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from aetransfer.callbacks import board, dead_decoder, filters, images, latents, mistakes, scalars
-from aetransfer.callbacks.embeddings import Embeddings
-from aetransfer.runs.files import WriteError
+from aetransfer.files import WriteError
+from aetransfer.training.callbacks import board, class_report, health, images, scalars
+from aetransfer.training.callbacks.embeddings import Embeddings
 from tests.integration.conftest import TINY, TINY_PRETRAINING, with_encoder
 from tests.integration.test_tensorboard import PRETRAINING, TRANSFER, events, projected, text
 
@@ -35,7 +35,7 @@ def test_a_picture_that_fails_is_named_once_and_the_run_goes_on(run_train, monke
     def fail(*_, **__):
         raise RuntimeError("no ink\nleft")
 
-    monkeypatch.setattr(latents, "sheet", fail)
+    monkeypatch.setattr(images, "sheet", fail)
     done = run_train(*PRETRAINING, "model=vae", "callbacks.traversals.every_n_epochs=1")
 
     assert done.code == 0, done.err
@@ -135,7 +135,7 @@ def test_pictures_are_drawn_in_the_precision_of_the_run(run_train, precision):
 
 
 def test_a_classifier_without_a_mistake_has_no_picture_of_any(run_train, monkeypatch):
-    monkeypatch.setattr(mistakes, "surest_mistakes", lambda *_: [])
+    monkeypatch.setattr(class_report, "surest_mistakes", lambda *_: [])
     done = run_train(*TRANSFER, "transfer=scratch")
 
     assert (done.run / "mistakes.json").read_text() == "[]\n"
@@ -154,7 +154,7 @@ def test_filters_that_cannot_be_read_before_the_training_are_named_once_and_the_
     def fail(model):
         raise RuntimeError("no weights")
 
-    monkeypatch.setattr(filters, "first_filters", fail)
+    monkeypatch.setattr(images, "first_filters", fail)
     done = run_train(*TRANSFER, "transfer=scratch")
 
     assert done.code == 0, done.err
@@ -170,8 +170,8 @@ def test_looking_compiles_nothing_anew(run_train, monkeypatch, tmp_path, model):
     words = (*PRETRAINING, f"model={model}", "trainer.limit_val_batches=1", "trainer.limit_test_batches=1",
              "trainer.compile=true")  # fmt: skip
     # The decoder is looked at before it has learnt anything, and not called dead for it.
-    monkeypatch.setattr(dead_decoder, "FIRST_STEP", 0)
-    monkeypatch.setattr(dead_decoder, "SAME", 0)
+    monkeypatch.setattr(health, "FIRST_STEP", 0)
+    monkeypatch.setattr(health, "SAME", 0)
     # Without a C++ compiler: what is traced is the same.
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self: original(self, backend="eager"))
     for callbacks in ("none", "probe"):

@@ -9,7 +9,7 @@ import torch
 from sklearn.neighbors import KNeighborsClassifier
 
 from aetransfer import load_encoder
-from aetransfer.assemble import make_data
+from aetransfer.training.build import make_data
 from tests.integration.conftest import TINY, TINY_PRETRAINING, assert_refused, job_of
 
 QUIET = (*TINY_PRETRAINING, "logger=none", "callbacks=none", "trainer.limit_train_batches=3")
@@ -207,7 +207,7 @@ def test_inceptions_distance_is_taken_of_the_features_that_its_weights_give(
     import torch
     from torchmetrics.image import fid
 
-    from aetransfer.evaluation.frechet import frechet_distance
+    from aetransfer.evaluation.fid import frechet_distance
 
     seen = []
 

@@ -9,11 +9,11 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score, top_k_accura
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC
 
-from aetransfer.assemble import make_data
-from aetransfer.inference.predictions import Predictions
+from aetransfer.inference.apply import Predictions
 from aetransfer.models.classifier import Classifier
 from aetransfer.models.further import FurtherMetric
-from aetransfer.runs.directory import RunDirectory
+from aetransfer.store.directory import RunDirectory
+from aetransfer.training.build import make_data
 from tests.integration.conftest import TINY, assert_is_one_sentence, assert_refused, job_of
 from tests.made import write_class_folder
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from aetransfer.config.instantiate import locate
-from aetransfer.config.old_names import OLD_NAMES, oldest, todays
+from aetransfer.config.other_names import OLD_NAMES, oldest, todays
 from tests.integration.conftest import TINY, job_of
 from tests.integration.test_evaluate import numbers
 

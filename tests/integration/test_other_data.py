@@ -364,7 +364,7 @@ def test_a_sweep_looks_at_its_data_once(train, folder, monkeypatch):
 
 
 def test_data_that_change_while_a_command_runs_end_it_in_a_sentence(train, folder, monkeypatch):
-    from aetransfer import stages
+    from aetransfer.training import stages
 
     original = stages._recorded
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from aetransfer.runs.store import read
-from aetransfer.sweeps.collect import CollectedRun
-from aetransfer.sweeps.grouping import group_runs
+from aetransfer.report.collect import CollectedRun
+from aetransfer.report.grouping import group_runs
+from aetransfer.store.query import read
 from tests.integration.conftest import TINY_PRETRAINING, assert_refused
 
 WORDS = (

@@ -81,7 +81,7 @@ def test_a_run_is_not_taken_for_that_of_changed_own_code_without_a_word(project)
 
 
 def test_the_code_of_a_package_is_that_of_all_its_files_and_of_a_module_that_of_its_own(tmp_path, monkeypatch):
-    from aetransfer.runs import finished
+    from aetransfer.store import finished
 
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "lone_module.py").write_text("x = 1\n")

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from aetransfer import batch_size, predict
-from aetransfer.callbacks import resume
 from aetransfer.data import contents
 from aetransfer.data.augmented import Augment
 from aetransfer.data.own_batches import OwnDataModule
+from aetransfer.training.callbacks import resume
 from tests.integration.conftest import assert_refused
 from tests.integration.test_evaluate import numbers
 from tests.integration.test_resume import assert_same, cut_and_resumed

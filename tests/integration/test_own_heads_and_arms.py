@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from aetransfer import embed, predict, report
+from aetransfer import embed, predict
+from aetransfer.report import __main__ as report
 from tests.integration.conftest import TINY, TINY_PRETRAINING, assert_refused
 from tests.integration.test_arms import inflated, source_encoder
 

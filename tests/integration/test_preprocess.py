@@ -10,8 +10,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import aetransfer
-from aetransfer import embed, evaluate, predict, stages
+from aetransfer import embed, evaluate, predict
 from aetransfer.errors import UserError
+from aetransfer.training import stages
 from aetransfer.transfer.exported import FORMAT
 from tests.integration.conftest import TINY, assert_refused, job_of
 from tests.made import png_of_16_bits, write_image

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from aetransfer import evaluate, train
-from aetransfer.commands import again, allowed, launched, of_control
+from aetransfer.config.commands import again, allowed, launched, of_control
 from tests.integration.test_docs import DOCS, written_files
 
 CODE = """

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 import yaml
 
-from aetransfer.config.groups import choices_of
+from aetransfer.config.plugins import choices_of
 from scripts.config_schema import PATH, schema
 from tests.project import ROOT
 

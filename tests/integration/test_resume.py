@@ -8,8 +8,8 @@ import sys
 import pytest
 import torch
 
-from aetransfer import stages
-from aetransfer.callbacks import resume
+from aetransfer.training import stages
+from aetransfer.training.callbacks import resume
 from tests.integration.conftest import TINY, TINY_PRETRAINING, with_encoder
 
 SHORT = ("trainer.limit_train_batches=4", "logger=none", "callbacks=none")

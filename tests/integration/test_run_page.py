@@ -9,13 +9,13 @@ from html import unescape
 import numpy as np
 import pytest
 
-from aetransfer import report
 from aetransfer.config.compose import composed
-from aetransfer.run_page import write
-from aetransfer.runs.directory import RunDirectory
+from aetransfer.report import __main__ as report
+from aetransfer.report import run_files
+from aetransfer.store.directory import RunDirectory
 from tests.integration.conftest import TINY, TINY_PRETRAINING, assert_refused
 from tests.made import idx_bytes, write_idx
-from tests.sweeps.test_report import Tags
+from tests.report.test_report import Tags
 
 
 def words_of(run):
@@ -112,7 +112,7 @@ def test_a_page_that_cannot_be_written_is_a_warning_and_the_run_is_finished_befo
         found.append(directory.result()["status"])
         raise ZeroDivisionError("no page today")
 
-    monkeypatch.setattr(write, "write_run_page", fail)
+    monkeypatch.setattr(run_files, "write_run_page", fail)
     done = run_train(*TINY, "transfer=scratch")
 
     assert done.code == 0

@@ -10,12 +10,12 @@ import time
 import pytest
 import yaml
 
-from aetransfer import report
-from aetransfer.assemble import make_encoder, make_model
+from aetransfer import runs
 from aetransfer.models.facts import facts_of
-from aetransfer.runs import __main__ as runs
-from aetransfer.runs.directory import RunDirectory
-from aetransfer.runs.lock import RunLock
+from aetransfer.report import __main__ as report
+from aetransfer.store.directory import RunDirectory
+from aetransfer.store.lock import RunLock
+from aetransfer.training.build import make_encoder, make_model
 from tests.integration.conftest import TINY, TINY_PRETRAINING, job_of
 
 
@@ -256,7 +256,7 @@ def test_an_empty_store_is_no_error(run_runs, tmp_path):
 def test_500_runs_are_listed_without_torch_and_without_waiting(store):
     for number in range(500):
         make_run(store, f"pretrain-mnist-ae-d64-s{number}-ffff", seed=number)
-    code = "import sys; sys.argv[1:] = ['list']\nfrom aetransfer.runs.__main__ import main\n"
+    code = "import sys; sys.argv[1:] = ['list']\nfrom aetransfer.runs import main\n"
     code += "try: main()\nexcept SystemExit: sys.exit('torch' in sys.modules)"
 
     before = time.perf_counter()

@@ -13,10 +13,10 @@ import pytest
 from optuna.trial import TrialState
 
 from aetransfer import command_line
-from aetransfer.config.sweep_file import Space, SweepFile
+from aetransfer.config.choices import Space, SweepFile
 from aetransfer.models.facts import Monitor
-from aetransfer.runs.lock import Claim
-from aetransfer.sweeps.study import ArmStudy, storage_at
+from aetransfer.store.lock import Claim
+from aetransfer.sweeps.search import ArmStudy, storage_at
 from tests.integration.conftest import TINY, assert_is_one_sentence
 
 SEARCH = ("-m", *TINY, "transfer=scratch,random_frozen", "sweep=tune", "sweep.trials=3", "trainer.max_epochs=1")
@@ -194,7 +194,7 @@ def test_the_studies_are_in_the_store_also_where_that_is_below_the_home_director
 
 def ended():
     """A process that is gone; its number is free for others."""
-    code = "import json; from dataclasses import asdict; from aetransfer.runs.lock import Claim\n"
+    code = "import json; from dataclasses import asdict; from aetransfer.store.lock import Claim\n"
     code += "print(json.dumps(asdict(Claim.mine())))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return Claim(**json.loads(done.stdout))
@@ -231,7 +231,7 @@ def test_a_trial_of_another_machine_is_left_to_it_for_a_day(tmp_path, machine, m
     theirs.trial.set_user_attr("process", asdict(replace(Claim.mine(), machine=machine)))
 
     assert study(tmp_path).ask().overrides != theirs.overrides
-    monkeypatch.setattr("aetransfer.sweeps.study.GONE_AFTER", timedelta(0))
+    monkeypatch.setattr("aetransfer.sweeps.search.GONE_AFTER", timedelta(0))
     assert study(tmp_path).ask().overrides == theirs.overrides
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from aetransfer.callbacks import resume
+from aetransfer.training.callbacks import resume
 from tests.integration.conftest import TINY, TINY_PRETRAINING, assert_refused
 from tests.processes import by_hand, free_port, srun, together, torchrun
 

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from aetransfer import report
-from aetransfer.callbacks.progress import Throughput
+from aetransfer import runs
 from aetransfer.models.classifier import Classifier
-from aetransfer.runs import __main__ as runs
-from aetransfer.runs import lock, record
-from aetransfer.runs.directory import RunDirectory
-from aetransfer.runs.lock import RunLock
+from aetransfer.report import __main__ as report
+from aetransfer.store import lock, record
+from aetransfer.store.directory import RunDirectory
+from aetransfer.store.lock import RunLock
 from aetransfer.sweeps.status import status_of
+from aetransfer.training.callbacks.progress import Throughput
 from tests.commands import run_command
 from tests.integration.conftest import TINY, assert_refused
 
@@ -69,7 +69,7 @@ def test_a_running_job_tells_its_epoch_speed_and_time_left_and_those_after_it_ar
             seen.extend(status_of(sweep_of()))
 
     monkeypatch.setattr(Throughput, "on_train_batch_end", look)
-    monkeypatch.setattr("aetransfer.runs.lock.RunLock.__init__.__defaults__", (0.5, 60.0, 0.01))
+    monkeypatch.setattr("aetransfer.store.lock.RunLock.__init__.__defaults__", (0.5, 60.0, 0.01))
     run_train("-m", *TINY, "transfer=scratch", "seed=0,1")
 
     (running, queued) = seen
@@ -90,7 +90,7 @@ def test_a_run_on_a_host_whose_clock_is_wrong_is_shown_as_it_is_and_keeps_its_lo
     """Its pretraining was done on this host, whose clock is right."""
     ahead, seen, entered = [0], {}, threading.Event()
     monkeypatch.setattr(record, "_now", lambda: (datetime.now(UTC) + timedelta(hours=ahead[0])).isoformat())
-    monkeypatch.setattr("aetransfer.runs.lock.RunLock.__init__.__defaults__", (0.5, 60.0, 0.01))
+    monkeypatch.setattr("aetransfer.store.lock.RunLock.__init__.__defaults__", (0.5, 60.0, 0.01))
     original = Throughput.on_train_batch_end
 
     def look(self, trainer, *rest):

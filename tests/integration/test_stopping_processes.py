@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from aetransfer.runs import stopping
+from aetransfer import signals
 from tests.integration.conftest import TINY_PRETRAINING, Done
 from tests.integration.test_resume import assert_same
 from tests.integration.test_stopping import assert_stopped, last_step, the_run, whole_run
@@ -16,7 +16,7 @@ from tests.integration.test_stopping import assert_stopped, last_step, the_run, 
 STOPPER = """
 import os, signal
 from pytorch_lightning import Callback
-from aetransfer.callbacks import resume
+from aetransfer.training.callbacks import resume
 
 class Stopper(Callback):
     def __init__(self):
@@ -82,7 +82,7 @@ def test_processes_stop_as_one_wherever_a_signal_comes_and_go_on_to_the_same_num
         stopped = train_in_two(STOP=stop)
         run = the_run(tmp_path / "outputs")
         assert_stopped(stopped, run)
-        assert stopped.err.splitlines() == [stopping.GOES_ON]
+        assert stopped.err.splitlines() == [signals.GOES_ON]
         assert last_step(run) == step, stop
 
     assert_same(run_train(*WORDS), whole)

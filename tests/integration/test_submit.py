@@ -4,11 +4,9 @@ import shlex
 
 import pytest
 
-from aetransfer import submit
-from aetransfer.runs import __main__ as runs
+from aetransfer import runs, submit
 from aetransfer.sweeps.jobs import note_planned
-from aetransfer.sweeps.queue import Queued
-from aetransfer.sweeps.submitting import print_queued
+from aetransfer.sweeps.queue import Queued, print_queued
 from tests.integration.conftest import TINY, assert_refused
 
 

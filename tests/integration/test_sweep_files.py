@@ -2,12 +2,11 @@
 
 import pytest
 
-from aetransfer.config.choices import alternatives_of, jobs_of
+from aetransfer.config.choices import alternatives_of, expanded, jobs_of
 from aetransfer.config.compose import checked, composed
-from aetransfer.config.groups import choices_of, config_directory
+from aetransfer.config.plugins import choices_of, config_directory
 from aetransfer.config.schema import Job
-from aetransfer.config.sweep_file import expanded
-from aetransfer.transfer.settle import settle
+from aetransfer.transfer.resolve import settle
 from tests.integration.conftest import TINY
 
 

@@ -16,8 +16,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 
-from aetransfer import predict, stages
+from aetransfer import predict
 from aetransfer.data.module import DataModule
+from aetransfer.training import stages
 from tests.integration.conftest import TINY, TINY_PRETRAINING, job_of
 
 SHOWN = ("logger=tensorboard", "callbacks=default", "trainer.log_every_n_steps=1")

@@ -12,8 +12,8 @@ import pytest
 import torch
 import yaml
 
-from aetransfer.callbacks.progress import Throughput
 from aetransfer.models.autoencoder import AutoEncoder
+from aetransfer.training.callbacks.progress import Throughput
 from tests.integration.conftest import TINY, TINY_PRETRAINING
 from tests.made import write_class_folder
 

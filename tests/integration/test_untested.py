@@ -5,12 +5,13 @@ import json
 import pytest
 from pytorch_lightning import Trainer
 
-from aetransfer import report, stages
+from aetransfer import runs
 from aetransfer.data.module import DataModule
 from aetransfer.models.autoencoder import AutoEncoder
 from aetransfer.models.classifier import Classifier
-from aetransfer.runs import __main__ as runs
-from aetransfer.runs.directory import RunDirectory
+from aetransfer.report import __main__ as report
+from aetransfer.store.directory import RunDirectory
+from aetransfer.training import stages
 from tests.commands import run_command
 from tests.integration.conftest import TINY, TINY_PRETRAINING, job_of
 

@@ -9,10 +9,10 @@ from safetensors.torch import load_file
 
 import aetransfer
 from aetransfer import embed
-from aetransfer.assemble import architecture_of, make_encoder
 from aetransfer.data.targets import Targets
 from aetransfer.models.facts import ModelFacts
-from aetransfer.runs.directory import RunDirectory
+from aetransfer.store.directory import RunDirectory
+from aetransfer.training.build import architecture_of, make_encoder
 from aetransfer.transfer.card import write_cards
 from aetransfer.transfer.exported import read_description, write_encoder
 from aetransfer.transfer.preprocessing import Preprocessing

@@ -11,7 +11,7 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss
 from aetransfer.data.batches import Batch
 from aetransfer.data.draws import Share
 from aetransfer.models.classifier import Classifier
-from aetransfer.models.schedules import cosine, one_cycle
+from aetransfer.models.optimisation import cosine, one_cycle
 from aetransfer.networks.conv4 import Conv4
 from aetransfer.networks.head import Head
 from aetransfer.transfer.arms import StandardArm, layers_reached

@@ -11,13 +11,13 @@ from aetransfer.models.base import Pretext
 from aetransfer.models.capabilities import Classifies, HasPosterior, Reconstructs, Samples, capabilities_of
 from aetransfer.models.facts import ModelFacts, Monitor, Quantity, capabilities_in, facts_of
 from aetransfer.networks.conv4 import Conv4
-from aetransfer.run_page.write import write_run_page
-from aetransfer.runs.directory import RunDirectory
-from aetransfer.sweeps.collect import collect_store
-from aetransfer.sweeps.content import content_of
-from aetransfer.sweeps.files import write_report
-from tests.sweeps.store import change_result, make_pretraining, make_run
-from tests.sweeps.test_report import TODAY, Tags
+from aetransfer.report.collect import collect_store
+from aetransfer.report.files import write_report
+from aetransfer.report.run_files import write_run_page
+from aetransfer.report.sweep import content_of
+from aetransfer.store.directory import RunDirectory
+from tests.report.store import change_result, make_pretraining, make_run
+from tests.report.test_report import TODAY, Tags
 
 EARLIER = {"model": {"name": "vae", "kl_weight": 1.0, "free_bits": 0.0, "likelihood": "gaussian"}}
 

@@ -6,7 +6,7 @@ from torch.distributions import Bernoulli, Normal
 
 from aetransfer.data.batches import Batch
 from aetransfer.data.draws import Draws, Share, step_generator
-from aetransfer.evaluation.importance import image_bounds
+from aetransfer.evaluation.variational import image_bounds
 from aetransfer.models.iwae import IWAE
 from aetransfer.models.vae import VAE
 from aetransfer.networks.conv4 import Conv4

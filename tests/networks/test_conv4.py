@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from aetransfer.networks.conv4 import Conv4
+from aetransfer.networks.decoder import he_
 from aetransfer.networks.head import Head
-from aetransfer.networks.initialisation import he_
 
 
 @settings(max_examples=25, deadline=None)

@@ -6,13 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from aetransfer.callbacks.scalars import gradient_norm
 from aetransfer.models.classifier import Classifier
 from aetransfer.networks.conv4 import Conv4
 from aetransfer.networks.encoder import Encoder
 from aetransfer.networks.head import Head
-from aetransfer.transfer.arms import StandardArm
-from aetransfer.transfer.controls import transplant_
+from aetransfer.training.callbacks.scalars import gradient_norm
+from aetransfer.transfer.arms import StandardArm, transplant_
 from tests.made import ResidualEncoder, TokenEncoder, optimised, trainer_of
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 import yaml
 
-from aetransfer.runs.plain import LOADER
+from aetransfer.files import LOADER
 
 Spoil = Callable[[random.Random, Path], None]
 
@@ -107,7 +107,7 @@ def a_header_that_lies(draw: random.Random, path: Path) -> None:
         {"latent_dim": draw.randrange(1000, 2**16)}, {"widths": [2**16, 2**16]}, {"hidden": [2**31]}, {"latent_dim": "8"},
         {"input_shape": draw.choice([[draw.choice([0, 2, 3, 4, -1, "1", None]), 32, 32], [1, *[draw.choice([16, 64, 10**9, "32", None])] * 2], [1, 32], [32], [], 32, None])},
         {"in_channels": 2, "image_size": 32, "input_shape": None}, {"untrained": draw.choice([["head"], "dense", 3, [[]]])},
-        {"_target_": draw.choice(["os.system", "aetransfer.runs.files.replace_file", "", 3, None])}, {"widths": "wide"},
+        {"_target_": draw.choice(["os.system", "aetransfer.files.replace_file", "", 3, None])}, {"widths": "wide"},
         {"widths": []}, {"init": "uniform"}, {"batch_norm": True}, {"extra": 1}, {"latent_dim": -draw.randrange(9)},
     ]  # fmt: skip
     # Who lies leaves out the checksum, as files of earlier versions do.

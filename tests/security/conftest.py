@@ -6,7 +6,7 @@ import shutil
 import pytest
 import yaml
 
-from aetransfer import stages
+from aetransfer.training import stages
 from tests.integration.conftest import TINY, assert_is_one_sentence, command, job_of, run_evaluate, run_train
 
 __all__ = ["command", "run_evaluate", "run_train"]

@@ -8,8 +8,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from aetransfer import stages
 from aetransfer.data import contents
+from aetransfer.training import stages
 from tests.integration.conftest import TINY, assert_is_one_sentence, job_of
 from tests.made import IDX_FILES, write_cifar_batches, write_class_folder, write_idx
 from tests.security import broken_files as broken

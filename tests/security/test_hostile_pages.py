@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from aetransfer import report
-from aetransfer.runs import __main__ as runs
+from aetransfer import runs
+from aetransfer.report import __main__ as report
+from tests.report.store import change_result, make_run, make_sweep
+from tests.report.test_report import Tags
 from tests.security.conftest import Intruder, assert_refused, change_config
-from tests.sweeps.store import change_result, make_run, make_sweep
-from tests.sweeps.test_report import Tags
 
 pytestmark = pytest.mark.slow
 

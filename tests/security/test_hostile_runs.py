@@ -9,11 +9,11 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from aetransfer.runs import __main__ as runs
+from aetransfer import runs
 from aetransfer.transfer.exported import FORMAT
 from tests.integration.conftest import TINY, job_of
+from tests.report.store import change_result
 from tests.security.conftest import Intruder, assert_refused, change_config
-from tests.sweeps.store import change_result
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +31,7 @@ def encoder(target, **keys):
     [
         {"encoder": encoder("os.system", command="touch it-ran")},
         {"encoder": encoder("os.system", command="touch it-ran"), "allow": ["os"]},
-        {"encoder": encoder("aetransfer.runs.files.replace_file", path="it-ran", content="x")},
+        {"encoder": encoder("aetransfer.files.replace_file", path="it-ran", content="x")},
         {"encoder": encoder("pytorch_lightning.loggers.CSVLogger", save_dir="it-ran")},
         {"encoder": encoder("aetransfer.networks.conv4.nn.os.system", command="touch it-ran")},
     ],
@@ -48,9 +48,9 @@ def test_a_config_that_calls_something_else_is_not_evaluated(run_evaluate, run, 
     "reader",
     [
         {"_target_": "os.system", "command": "touch it-ran"},
-        {"_target_": "aetransfer.runs.files.replace_file", "path": "it-ran", "content": "x"},
+        {"_target_": "aetransfer.files.replace_file", "path": "it-ran", "content": "x"},
         {
-            "_target_": "aetransfer.data.download.fetch",
+            "_target_": "aetransfer.data.readers.idx.fetch",
             "dataset": "MNIST",
             "root": "it-ran",
             "folder": "x",
@@ -150,7 +150,7 @@ def test_a_checkpoint_with_code_in_it_is_neither_evaluated_nor_resumed_from(
 
     words = (*TINY, "transfer=scratch", "trainer=cpu")
     place = job_of(*words)
-    from aetransfer.runs.directory import RunDirectory
+    from aetransfer.store.directory import RunDirectory
 
     mine = RunDirectory.of(place).path
     mine.parent.mkdir(parents=True)
@@ -161,7 +161,7 @@ def test_a_checkpoint_with_code_in_it_is_neither_evaluated_nor_resumed_from(
 
 def test_a_header_of_an_encoder_can_name_no_code_even_where_a_file_beside_it_allows_it(run_train, run, marker):
     path = run / "encoder.safetensors"
-    for target in ("os.system", "aetransfer.runs.files.replace_file", "tests.made.DropoutEncoder"):
+    for target in ("os.system", "aetransfer.files.replace_file", "tests.made.DropoutEncoder"):
         header = {"_target_": target, "latent_dim": 8, "input_shape": [3, 32, 32]}
         save_file(load_file(path), path, metadata={FORMAT: json.dumps(header)})
         change_config(run, allow=["os", "tests"])
@@ -211,7 +211,7 @@ def test_an_evaluation_writes_through_no_link_of_the_run(run_evaluate, run, outs
 
 def test_a_checkpoint_can_not_have_other_files_removed(run_train, outside):
     """A ModelCheckpoint removes what its state says was the best; Lightning sees that only the beginning is its own."""
-    from aetransfer.runs.directory import RunDirectory
+    from aetransfer.store.directory import RunDirectory
 
     words = (*TINY, "transfer=scratch", "trainer=cpu", "scheduler=none")
     done = run_train(*words)

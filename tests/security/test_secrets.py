@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from aetransfer import report
-from aetransfer.secrets import without_secrets
+from aetransfer.printable import without_secrets
+from aetransfer.report import __main__ as report
 from tests.commands import ROOT
 from tests.integration.conftest import TINY
 

@@ -56,8 +56,8 @@ UNBALANCED = ("[1,2", "{a:1", "'abc", '"abc', "1]", "1}", "(1", "1)", "[1,2}", "
 ELSEWHERE = (
     *("os.system", "subprocess.run", "builtins.eval", "builtins.exec", "shutil.rmtree", "pathlib.Path", "torch.load"),
     *(
-        "aetransfer.runs.files.replace_file",
-        "aetransfer.sweeps.files.write_report",
+        "aetransfer.files.replace_file",
+        "aetransfer.report.files.write_report",
         "aetransfer.train.main",
         "sys.exit",
     ),

@@ -8,7 +8,7 @@ from aetransfer.models.classifier import Classifier
 from aetransfer.networks.conv4 import Conv4
 from aetransfer.networks.head import Head
 from aetransfer.transfer.arms import Arm, StandardArm
-from aetransfer.transfer.beginning import begin_
+from aetransfer.transfer.carry import begin_
 from tests.made import optimised, trainer_of
 
 LAYERS = 3

@@ -5,7 +5,7 @@ import torch
 
 from aetransfer.errors import UserError
 from aetransfer.networks.conv4 import Conv4
-from aetransfer.transfer.controls import keep_moments_, shuffle_, transplant_
+from aetransfer.transfer.arms import keep_moments_, shuffle_, transplant_
 
 
 def learnt():

@@ -16,8 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from pydantic import BaseModel
 
-from aetransfer.config.groups import config_directory
-from aetransfer.config.plugins import PROVIDER, plugins
+from aetransfer.config.plugins import PROVIDER, config_directory, plugins
 from aetransfer.config.sentences import COMPLAINTS, SCHEMAS, sentence
 from aetransfer.errors import UserError
 

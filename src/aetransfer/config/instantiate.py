@@ -16,7 +16,7 @@ from typing import Any, Literal, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
-from aetransfer.config.nodes import Node
+from aetransfer.config.nodes import Node, wrong_value
 from aetransfer.config.plugins import plugin_of
 from aetransfer.config.signatures import (
     OFFERED,
@@ -29,7 +29,6 @@ from aetransfer.config.signatures import (
     readable,
     value_in,
 )
-from aetransfer.config.values import wrong_value
 from aetransfer.errors import UserError
 
 Role = Literal[
@@ -51,16 +50,20 @@ Role = Literal[
 OWN: dict[Role, tuple[str, ...]] = {
     "encoder": ("aetransfer.networks",),
     "reader": ("aetransfer.data",),
-    "augmentation": ("aetransfer.data.augmentation", "aetransfer.data.float_augmentation", "aetransfer.data.mixing"),
+    "augmentation": (
+        "aetransfer.data.augmentation",
+        "aetransfer.data.float_augmentation",
+        "aetransfer.data.augmentation",
+    ),
     "model": ("aetransfer.models",),
     "head": ("aetransfer.networks",),
     "arm": ("aetransfer.transfer.arms",),
     "metric": ("torchmetrics.classification", "torchmetrics.regression", "torchmetrics.segmentation"),
     "measure": ("aetransfer.evaluation",),
     "optimizer": ("torch.optim",),
-    "scheduler": ("aetransfer.models.schedules", "torch.optim.lr_scheduler"),
-    "callback": ("aetransfer.callbacks", "pytorch_lightning.callbacks"),
-    "logger": ("aetransfer.loggers", "pytorch_lightning.loggers"),
+    "scheduler": ("aetransfer.models.optimisation", "torch.optim.lr_scheduler"),
+    "callback": ("aetransfer.training.callbacks", "pytorch_lightning.callbacks"),
+    "logger": ("aetransfer.training.history", "pytorch_lightning.loggers"),
 }
 # What a model is a subclass of.
 MODELS = "aetransfer.models.base"
@@ -69,7 +72,11 @@ PRETEXT, TASK = f"{MODELS}.Pretext", f"{MODELS}.Task"
 BASES: dict[Role, tuple[str, ...]] = {
     "encoder": ("aetransfer.networks.encoder.Encoder",),
     "reader": ("torch.utils.data.Dataset", "pytorch_lightning.LightningDataModule"),
-    "augmentation": ("aetransfer.data.augmentation.Augmentation", "aetransfer.data.mixing.Mix", "torch.nn.Module"),
+    "augmentation": (
+        "aetransfer.data.augmentation.Augmentation",
+        "aetransfer.data.augmentation.Mix",
+        "torch.nn.Module",
+    ),
     "model": (PRETEXT, TASK),
     "head": ("torch.nn.Module",),
     "arm": ("aetransfer.transfer.arms.Arm",),
@@ -81,7 +88,7 @@ BASES: dict[Role, tuple[str, ...]] = {
     "logger": ("pytorch_lightning.loggers.Logger",),
 }
 # What mixes examples is a subclass of its Mix.
-MIXING = "aetransfer.data.mixing"
+MIXING = "aetransfer.data.augmentation"
 # What a logger sends to, by the logger's name: a package, and the extra of this one that brings it.
 SERVICES = {"WandbLogger": "wandb", "MLFlowLogger": "mlflow"}
 # The same of an encoder.

@@ -11,8 +11,62 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from aetransfer.config.looking import only_looks
-from aetransfer.config.old_names import todays
+from aetransfer.config.other_names import todays
+
+# Callbacks that only look: they change no number of a run, so a run with one and a run without it are the same run.
+
+OURS = "aetransfer.training.callbacks."
+LIGHTNINGS = "pytorch_lightning.callbacks."
+# Of Lightning's those that log, print, draw progress, or write weights elsewhere. The others stop, save batches from
+# failing, freeze, prune, average or schedule. Timer may stop a training, and LambdaCallback does whatever it is given.
+LIGHTNINGS_LOOK = (
+    "DeviceStatsMonitor",
+    "LearningRateMonitor",
+    "ModelCheckpoint",
+    "ModelSummary",
+    "OnExceptionCheckpoint",
+    "RichModelSummary",
+    "RichProgressBar",
+    "ThroughputMonitor",
+    "TQDMProgressBar",
+)
+
+
+def only_looks(target: str, said: Any = None) -> bool:
+    """Tell whether a callback's `_target_` only looks. said: what its node says of that, None for nothing."""
+    if said is not None:
+        return said is True
+    target = todays(target)
+    known = target.startswith(LIGHTNINGS) and target.rpartition(".")[2] in LIGHTNINGS_LOOK
+    return target.startswith(OURS) or known
+
+
+# A wrong value in words. Hydra is not imported here: an encoder is loaded, and its file refused, without it.
+
+# Of a value in a sentence.
+LONGEST = 200
+
+
+def wrong_value(place: str, value: Any, message: str) -> str:
+    """Put a key, its value and what pydantic says of it into a sentence without a period."""
+    requirement = re.sub(
+        r"^(Input|List|String) |, (unable|got) .*| or (instance|object) .*| after validation.*", "", message
+    )
+    requirement = requirement.replace("a valid dictionary", "a group of keys")
+    shown = "" if isinstance(value, dict) else f"={_shortened(_yaml(value))}"
+    return f"{place}{shown} {requirement}"
+
+
+def _shortened(text: str) -> str:
+    """Cut what somebody else's file may have made a book of."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+
+
+def _yaml(value: Any) -> str:
+    """Write a value as one would on the command line."""
+    if isinstance(value, list):
+        return f"[{','.join(_yaml(item) for item in value)}]"
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
 
 
 def no_bool(value: Any) -> Any:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from aetransfer.config.measures import Measures
+from aetransfer.config.evaluation import Measures
 from aetransfer.config.nodes import (
     Batches,
     ByWord,
@@ -44,7 +44,7 @@ from aetransfer.config.nodes import (
     at_home,
     no_bool,
 )
-from aetransfer.config.old_names import todays_augment
+from aetransfer.config.other_names import todays_augment
 from aetransfer.errors import UserError
 
 Stage = Literal["pretrain", "transfer"]

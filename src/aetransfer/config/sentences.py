@@ -12,12 +12,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
-from aetransfer.config.groups import choices_of, config_directory, groups_of
-from aetransfer.config.lightning import what_instead
+from aetransfer.config.nodes import wrong_value
+from aetransfer.config.other_names import what_instead
+from aetransfer.config.plugins import choices_of, config_directory, groups_of
 from aetransfer.config.requests import EmbedRequest, ExportRequest, PredictRequest
 from aetransfer.config.schema import TAGS, EvaluationRequest, Job
 from aetransfer.config.signatures import GIVEN_LATER, OF_NODES, OFFERED, PACKAGES, parameters_of
-from aetransfer.config.values import wrong_value
 from aetransfer.errors import UserError
 from aetransfer.printable import printable
 

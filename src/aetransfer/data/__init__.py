@@ -1,1 +1,4 @@
-"""Files to uint8 tensors (readers), and uint8 tensors to augmented batches in [0, 1]. Knows nothing of models."""
+"""Examples, splits, batches and augmentation: from files to what a training step sees.
+
+A reader of files is in `readers`. Nothing here knows a model.
+"""

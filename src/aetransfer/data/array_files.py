@@ -7,6 +7,7 @@ a .npy, and what an .npz holds uncompressed, where it lies; what an .npz holds c
 import csv
 import logging
 import math
+import os
 import shutil
 import zipfile
 import zlib
@@ -17,10 +18,11 @@ from typing import IO, Any
 
 import numpy as np
 
-from aetransfer.data.class_names import listed, near
+from aetransfer.data.image_files import ImageFiles
 from aetransfer.data.lazy import MUCH, Cache, unwritable
+from aetransfer.data.targets import listed, near
 from aetransfer.errors import UserError
-from aetransfer.runs.files import replacing
+from aetransfer.files import replacing
 
 log = logging.getLogger(__name__)
 
@@ -300,3 +302,35 @@ def _column(series: Any, name: str) -> np.ndarray:
     if all(isinstance(value, str | bool | int | float) for value in values):
         return np.array([str(value) for value in values], str)
     raise UserError(f"{name} holds {type(values.iloc[0]).__name__}: save whole or decimal numbers, or text.")
+
+
+# A table of pictures: a file name in each line, and what is known of it. Nothing here imports torch.
+
+
+def listed_in(root: Path, table: str, inputs: str) -> tuple[Arrays, ImageFiles]:
+    """Return the columns of root/table, and the files that its column `inputs` names, in its order.
+
+    Raises UserError for a table that can't be read, and for a file that is not there or not below root.
+    """
+    path = root / table
+    if not path.is_file():
+        raise UserError(f"{path} does not exist: data.table names a .csv or .parquet file in data.root.")
+    arrays = Arrays.of_table(path, text=(inputs,))
+    base, files = os.path.realpath(root), ImageFiles()
+    missing: list[str] = []
+    for row, name in enumerate(map(str, arrays.named(inputs, "data.inputs"))):
+        if not name:
+            raise UserError(f"{path}: example {row:,} (the first is 0) names no file in {inputs}: fill it in.")
+        picture = os.path.normpath(Path(base, name))
+        if not picture.startswith(f"{base}{os.sep}"):
+            raise UserError(f"{path} names {name!r:.80}, which is not below {root}: put the pictures there.")
+        try:
+            files.add_file(name, picture)
+        except OSError:
+            missing.append(name)
+    if missing:
+        of = f" (1 of {len(missing):,} such files)" if len(missing) > 1 else ""
+        raise UserError(
+            f"{path} names {missing[0]!r:.80}, which is not in {root}{of}: put it there, or correct {inputs}."
+        )
+    return arrays, files

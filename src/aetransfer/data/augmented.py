@@ -12,11 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aetransfer.data.augmentation import Augmentation, Crop, Flip
-from aetransfer.data.draws import Draws
+from aetransfer.data.augmentation import Augmentation, Crop, Flip, Mix
+from aetransfer.data.draws import Draws, mixed_seed
 from aetransfer.data.float_augmentation import Standardised, told
-from aetransfer.data.mixing import Mix
-from aetransfer.data.seeds import mixed_seed
 from aetransfer.errors import UserError
 
 # The second kind is a library's.

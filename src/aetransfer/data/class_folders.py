@@ -19,8 +19,7 @@ from typing import Literal
 
 import numpy as np
 
-from aetransfer.data.image_files import ImageFiles, ending_of, is_passed_over, may_be_image
-from aetransfer.data.left_out import LeftOut, some
+from aetransfer.data.image_files import ImageFiles, LeftOut, ending_of, is_passed_over, may_be_image, some
 from aetransfer.errors import UserError
 from aetransfer.printable import printable
 

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aetransfer.config.old_names import oldest
+from aetransfer.config.other_names import oldest
 from aetransfer.data.image_files import ImageFiles
 from aetransfer.data.locations import files_below, files_of
 from aetransfer.errors import UserError
-from aetransfer.runs.files import replace_file
+from aetransfer.files import replace_file
 
 if TYPE_CHECKING:
     from aetransfer.data.examples import Examples, Split

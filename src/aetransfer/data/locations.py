@@ -121,7 +121,7 @@ def _image_table(root: Path, reader: Mapping[str, Any]) -> ImageFiles | None:
     if not isinstance(table, str) or not isinstance(inputs, str) or not (root / table).is_file():
         return None
     # It imports pandas, which a config error need not wait for.
-    from aetransfer.data.picture_table import listed_in
+    from aetransfer.data.array_files import listed_in
 
     files = ImageFiles()
     files.add_file(table, str(root / table))

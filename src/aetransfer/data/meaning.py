@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from aetransfer.data.class_names import listed
+from aetransfer.data.targets import listed
 from aetransfer.errors import UserError
 
 Kind = Literal["classes", "values", "labels"]

@@ -15,13 +15,11 @@ from torch import Tensor
 from aetransfer.config.shapes import noun_of, of_shape, with_channels
 from aetransfer.data.augmented import Augment, is_foreign
 from aetransfer.data.batches import Batch, Epochs, Preparation, ResidentBatches, StreamedBatches, as_floats
-from aetransfer.data.class_names import listed
 from aetransfer.data.examples import Examples, Split, sameness
-from aetransfer.data.groups import check_apart
 from aetransfer.data.reader import read_split
 from aetransfer.data.reading import Reading
-from aetransfer.data.split import cut, cut_test, fold_of, more_than_asked
-from aetransfer.data.targets import Targets
+from aetransfer.data.split import check_apart, cut, cut_test, fold_of, more_than_asked
+from aetransfer.data.targets import Targets, listed
 from aetransfer.errors import UserError
 from aetransfer.printable import printable
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from aetransfer.config.schema import GivenEncoder
 from aetransfer.config.shapes import of_shape, with_channels
 from aetransfer.errors import UserError
-from aetransfer.evaluation.subject import Subject
+from aetransfer.evaluation.measure import Subject
 from aetransfer.networks.encoder import Encoder
 from aetransfer.transfer.exported import FLOATS, read_description
 from aetransfer.transfer.foreign import is_foreign, take_

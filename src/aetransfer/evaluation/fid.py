@@ -4,7 +4,7 @@ fid_own compares features of a small classifier trained here on the same data. I
 Inception FID: numbers of papers are not to be put beside it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -17,15 +17,79 @@ from aetransfer.config.nodes import PositiveInt, Seed
 from aetransfer.config.shapes import with_channels
 from aetransfer.data.batches import content
 from aetransfer.data.draws import step_generator
-from aetransfer.data.module import DataModule
+from aetransfer.data.module import DataModule, Labelled
 from aetransfer.errors import UserError
-from aetransfer.evaluation.frechet import frechet_distance
-from aetransfer.evaluation.measure import Measure
-from aetransfer.evaluation.numbers import check_finite
+from aetransfer.evaluation.features import check_finite
+from aetransfer.evaluation.measure import Measure, Subject
 from aetransfer.evaluation.outcome import Cell, Outcome
-from aetransfer.evaluation.own_features import FeatureNet, train_feature_net
-from aetransfer.evaluation.subject import Subject
 from aetransfer.models.capabilities import Reconstructs, Samples
+from aetransfer.networks.conv4 import Conv4
+from aetransfer.networks.head import Head
+
+# The Frechet distance between two sets of feature vectors, as if both were Gaussian (Heusel et al. 2017).
+
+
+def frechet_distance(one: Tensor, other: Tensor) -> float:
+    """Return |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^1/2) of features (N, D) and (M, D), N, M >= 2, in float64.
+
+    The trace of the root is the sum of the roots of the eigenvalues of C1^1/2 C2 C1^1/2, which is symmetric.
+    """
+    (mean, covariance), (other_mean, other_covariance) = _moments(one), _moments(other)
+    values, vectors = torch.linalg.eigh(covariance)
+    root = vectors * values.clamp_min(0).sqrt() @ vectors.T
+    shared = torch.linalg.eigvalsh(root @ other_covariance @ root).clamp_min(0).sqrt().sum()
+    traces = covariance.trace() + other_covariance.trace()
+    return ((mean - other_mean).square().sum() + traces - 2 * shared).clamp_min(0).item()
+
+
+def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
+    assert len(features) >= 2, features.shape
+    features = features.cpu().double()
+    return features.mean(0), torch.cov(features.T).reshape(features.shape[1], -1)
+
+
+# A small classifier trained here, whose features compare images: the net of fid_own.
+
+WIDTHS = (32, 64, 128)
+FEATURES = 64
+FEATURE_NET_BATCH = 128
+LEARNING_RATE = 1e-3
+
+
+class FeatureNet(torch.nn.Module):
+    """Images (N, C, S, S) in [0, 1] to features (N, 64), which a linear layer reads classes from."""
+
+    def __init__(self, input_shape: Sequence[int], classes: int) -> None:
+        super().__init__()
+        self.encoder = Conv4(input_shape=input_shape, latent_dim=FEATURES, widths=WIDTHS)
+        self.head = Head(FEATURES, classes, hidden=())
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.encoder(images).relu()
+
+    @torch.no_grad()
+    def accuracy(self, batches: Iterable[Labelled]) -> float:
+        hits = [self.head(self(images)).argmax(1) == labels for images, labels in batches]
+        return torch.cat(hits).cpu().double().mean().item()
+
+
+def train_feature_net(data: DataModule, device: torch.device, *, epochs: int, seed: int) -> FeatureNet:
+    """Train on the data's training split, unaugmented. Global random state stays."""
+    images, labels = (torch.cat(parts) for parts in zip(*data.in_order("train", 1000, device), strict=True))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = FeatureNet(images.shape[1:], len(data.class_names))
+        net.encoder.normalise.set_statistics(*data.statistics())
+        net.to(device)
+        optimizer = torch.optim.Adam(net.parameters(), lr=LEARNING_RATE)
+        for _ in range(epochs):
+            for rows in torch.randperm(len(images)).split(FEATURE_NET_BATCH):
+                chosen = rows.to(device)
+                optimizer.zero_grad()
+                F.cross_entropy(net.head(net(images[chosen])), labels[chosen]).backward()
+                optimizer.step()
+    return net.eval()
+
 
 BATCH = 250
 

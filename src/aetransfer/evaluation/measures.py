@@ -7,18 +7,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from aetransfer.config.evaluation import MEASURE, NEEDS, check_needs, chosen
 from aetransfer.config.instantiate import bind, build
-from aetransfer.config.measures import MEASURE, NEEDS, check_needs, chosen
 from aetransfer.config.nodes import Target
 from aetransfer.data.module import DataModule
 from aetransfer.errors import UserError
-from aetransfer.evaluation.measure import Measure
+from aetransfer.evaluation.measure import Measure, Subject
 from aetransfer.evaluation.outcome import Outcome, as_json, print_outcome, write_outcome
-from aetransfer.evaluation.subject import Subject
 from aetransfer.models.facts import ModelFacts
-from aetransfer.runs import mishaps
-from aetransfer.runs.finished import code_version, own_code
-from aetransfer.runs.identity import images_identity
+from aetransfer.store.finished import code_version, own_code
+from aetransfer.store.identity import images_identity
+from aetransfer.training import errors
 
 
 def measures_of(nodes: Mapping[str, Target | None], allow: Sequence[str]) -> list[Measure]:
@@ -67,7 +66,7 @@ def take(subject: Subject, measures: Sequence[Measure]) -> None:
     """
     for measure in measures:
         keys = [f"evaluation.{measure.name}.{key}" for key in measure.needs_memory]
-        with mishaps.memory_for(f"lower {' or '.join(keys)}" if keys else ""):
+        with errors.memory_for(f"lower {' or '.join(keys)}" if keys else ""):
             outcome, path = taken(subject, measure)
         where = f"{subject.job.data.name}, {subject.part}"
         print_outcome(outcome, f"{measure.name} of {subject.directory.path.name} on {where}")

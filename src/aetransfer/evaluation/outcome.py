@@ -9,8 +9,8 @@ from typing import Any
 
 from rich.table import Table
 
-from aetransfer.console import console
-from aetransfer.runs.files import replace_file
+from aetransfer.files import replace_file
+from aetransfer.printable import console
 
 Cell = str | int | float | None
 

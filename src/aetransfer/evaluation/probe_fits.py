@@ -8,12 +8,9 @@ import torch
 from torch import Tensor
 
 from aetransfer.evaluation.features import Scale
-from aetransfer.evaluation.knn import average, vote
-from aetransfer.evaluation.logistic import fit_logistic
 from aetransfer.evaluation.outcome import Cell
-from aetransfer.evaluation.perceptron import fit_perceptron
-from aetransfer.evaluation.regression import known
-from aetransfer.evaluation.ridge import fit_ridge
+from aetransfer.evaluation.predictions import known
+from aetransfer.evaluation.probe_models import average, fit_logistic, fit_perceptron, fit_ridge, vote
 from aetransfer.models.metrics import average_precisions, errors
 
 Split = tuple[Tensor, Tensor]  # features (N, D) float32, targets as a Batch has them

@@ -15,13 +15,12 @@ from aetransfer.config.nodes import PositiveFloat, PositiveInt, Seed
 from aetransfer.data.module import Part
 from aetransfer.errors import UserError
 from aetransfer.evaluation.features import Extract, extracted, layer, shrunk
-from aetransfer.evaluation.measure import Measure
+from aetransfer.evaluation.measure import Measure, Subject
 from aetransfer.evaluation.outcome import Cell, Outcome
-from aetransfer.evaluation.principal import fit_pca
 from aetransfer.evaluation.probe_fits import KINDS, Split
-from aetransfer.evaluation.subject import Subject
+from aetransfer.evaluation.representation import fit_pca
 from aetransfer.networks.encoder import Encoder
-from aetransfer.runs import mishaps
+from aetransfer.training import errors
 
 ENCODE_BATCH = 500
 # As many as the article's bottleneck.
@@ -77,7 +76,7 @@ class Probes(Measure):
             for name in names
         ]
         words: list[str] = []
-        with mishaps.memory_for(f"leave pixels and pca out of evaluation.{self.name}.baselines"):
+        with errors.memory_for(f"leave pixels and pca out of evaluation.{self.name}.baselines"):
             if "pixels" in self.baselines:
                 raw = "pixels" if subject.data.takes_pixels else "inputs"
                 rows.append({"features": raw, "layer": "", **_row(subject, self, probes, _raw(subject))})

@@ -1,27 +1,138 @@
 """What an encoder's layers hold: how many directions they use, and how alike they are to other encoders' layers."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
+import scipy.linalg
 import torch
 from pydantic import Field
+from sklearn.decomposition import IncrementalPCA
 from torch import Tensor
 
 from aetransfer.config.nodes import PositiveInt, Seed
-from aetransfer.data.seeds import mixed_seed
+from aetransfer.data.draws import mixed_seed
 from aetransfer.errors import UserError
 from aetransfer.evaluation.encoders import fitted, load, source_of
-from aetransfer.evaluation.features import extracted, layer
-from aetransfer.evaluation.measure import Measure
-from aetransfer.evaluation.numbers import check_finite
+from aetransfer.evaluation.features import check_finite, extracted, layer
+from aetransfer.evaluation.measure import Measure, Subject
 from aetransfer.evaluation.outcome import Cell, Outcome
 from aetransfer.evaluation.pictures import heatmap
-from aetransfer.evaluation.similarity import MinibatchCKA
-from aetransfer.evaluation.subject import Subject
 from aetransfer.evaluation.transferability import effective_rank
 from aetransfer.networks.encoder import Encoder
+
+# Linear CKA between layers of two networks, by the minibatch estimator that a random batch's size does not bias.
+#
+# Nguyen et al. 2021, "Do wide and deep networks learn the same things?", eqs. 2 and 3, with the unbiased HSIC_1 of Song
+# et al. 2012, eq. 5.
+
+
+def hsic1(one: Tensor, other: Tensor) -> Tensor:
+    """Estimate HSIC without bias from two Gram matrices (n, n) of the same n >= 4 examples."""
+    n = len(one)
+    assert n >= 4 and one.shape == other.shape == (n, n), (one.shape, other.shape)
+    one, other = one.clone().fill_diagonal_(0), other.clone().fill_diagonal_(0)
+    trace = (one * other).sum()
+    product = one.sum() * other.sum() / ((n - 1) * (n - 2))
+    cross = (one.sum(0) * other.sum(0)).sum() * 2 / (n - 2)
+    return (trace + product - cross) / (n * (n - 3))
+
+
+class MinibatchCKA:
+    """Collects HSIC_1 over batches for every pair of layers of two networks."""
+
+    def __init__(self) -> None:
+        self.names: tuple[list[str], list[str]] = ([], [])
+        self._cross: list[Tensor] = []
+        self._own: tuple[list[Tensor], list[Tensor]] = ([], [])
+
+    def update(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> None:
+        """Add a random batch of at least 4 examples: layers' outputs (n, ...) of both networks by name."""
+        self.names = (list(one), list(other))
+        grams = [[_gram(output) for output in side.values()] for side in (one, other)]
+        for place in (0, 1):
+            self._own[place].append(torch.stack([hsic1(gram, gram) for gram in grams[place]]))
+        self._cross.append(torch.stack([torch.stack([hsic1(left, right) for right in grams[1]]) for left in grams[0]]))
+
+    def compute(self) -> Tensor:
+        """Return CKA (layers of the one, layers of the other); about 0 to 1, and below 0 by chance where unrelated.
+
+        NaN for a layer whose outputs are the same for all examples.
+        """
+        own = [torch.stack(values).mean(0).clamp_min(0).sqrt() for values in self._own]
+        scale = own[0].unsqueeze(1) * own[1]
+        return (torch.stack(self._cross).mean(0) / scale).where(scale > 0, torch.nan)
+
+
+def _gram(outputs: Tensor) -> Tensor:
+    flat = outputs.flatten(1).cpu().double()
+    # HSIC doesn't see a shift, but rounding does.
+    flat = flat - flat.mean(0)
+    return flat @ flat.T
+
+
+# Principal components, the linear way to a code and back, within a memory that large images don't fit.
+
+# Of the features or of their covariance, at most so many numbers are held: 1 GB in float32, 2 in float64.
+MOST_NUMBERS = 2**28
+# Rows that the incremental fit takes at once, where the components are not more.
+CHUNK = 250
+
+
+class PCA:
+    """Projection on principal components: mean (D,), components (D, K), the first one first."""
+
+    def __init__(self, mean: Tensor, components: Tensor) -> None:
+        self.mean, self.components = mean, components
+
+    def __call__(self, features: Tensor) -> Tensor:
+        return (features - self.mean) @ self.components
+
+    def inverse(self, codes: Tensor) -> Tensor:
+        return codes @ self.components.T + self.mean
+
+
+def fit_pca(batches: Iterable[Tensor], count: int, components: int) -> tuple[PCA, str]:
+    """Fit on batches (n, D) float32 of `count` rows. components: capped at D, and where D is large at `count`.
+
+    Returns the projection, and a word for what is not exact about it, empty where nothing is.
+    """
+    batches = iter(batches)
+    first = next(batches)
+    batches, dims = chain([first], batches), first.shape[1]
+    if max(count, dims) * dims <= MOST_NUMBERS:
+        return _by_covariance(torch.cat(list(batches)), components), ""
+    fitted = _by_batches(batches, min(components, count, dims))
+    return fitted, (
+        f"pca: fitted batch by batch (scikit-learn's IncrementalPCA), as {count} examples of {dims} numbers take too "
+        "much memory at once."
+    )
+
+
+def _by_covariance(features: Tensor, components: int) -> PCA:
+    """Fit on (N, D) by the eigenvectors of the covariance."""
+    mean = features.mean(0)
+    centred = (features - mean).double()
+    covariance, dims = (centred.T @ centred / len(features)).numpy(), features.shape[1]
+    _, vectors = scipy.linalg.eigh(covariance, subset_by_index=[max(0, dims - components), dims - 1])
+    return PCA(mean, torch.from_numpy(vectors).flip(1).float())
+
+
+def _by_batches(batches: Iterable[Tensor], components: int) -> PCA:
+    fitted, chunk = IncrementalPCA(components), max(components, CHUNK)
+    waiting: Tensor | None = None
+    for batch in batches:
+        waiting = batch if waiting is None else torch.cat([waiting, batch])
+        # The last rows must not be fewer than the components.
+        while len(waiting) >= 2 * chunk:
+            fitted.partial_fit(waiting[:chunk].numpy())
+            waiting = waiting[chunk:]
+    assert waiting is not None
+    fitted.partial_fit(waiting.numpy())
+    return PCA(torch.from_numpy(fitted.mean_).float(), torch.from_numpy(fitted.components_.T.copy()).float())
+
 
 # The unbiased estimate of HSIC divides by n - 3.
 FEWEST = 4

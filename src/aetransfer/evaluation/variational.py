@@ -1,6 +1,8 @@
 """A VAE in nats: where they go (rate, distortion, units), how tight the bound is, and how well codes fit the prior."""
 
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -8,19 +10,116 @@ from torch import Tensor
 from aetransfer.config.nodes import PositiveInt, Seed
 from aetransfer.config.shapes import a
 from aetransfer.data.draws import step_generator
-from aetransfer.evaluation.aggregate import surgery
-from aetransfer.evaluation.importance import image_bounds
-from aetransfer.evaluation.measure import Measure
-from aetransfer.evaluation.numbers import check_finite
+from aetransfer.evaluation.features import check_finite
+from aetransfer.evaluation.measure import Measure, Subject
 from aetransfer.evaluation.outcome import Outcome
 from aetransfer.evaluation.pictures import unit_bars
-from aetransfer.evaluation.subject import Subject
 from aetransfer.models.capabilities import HasPosterior
 from aetransfer.models.metrics import THRESHOLD
-from aetransfer.models.variational import divergence
+from aetransfer.models.variational import divergence, weigh
+
+# The rate of a VAE taken apart: what codes say about their image, and how far all codes together are from the prior.
+#
+# mean_n KL(q(z | x_n) || p(z)) = I_q(n; z) + KL(q(z) || p(z)),   q(z) = 1/N sum_n q(z | x_n)
+#
+# Hoffman & Johnson 2016, "ELBO surgery", section 2. Both are estimated with one code an image, z_n ~ q(z | x_n), and
+# q(z_n) by the mean over all N posteriors, so q(z) is that of these N images exactly. I_q cannot exceed log N.
+
+CODES_AT_A_TIME = 1000
+
+
+@dataclass(frozen=True)
+class Surgery:
+    """Nats an image.
+
+    marginal_kl_error: standard error of the mean over codes, for both terms alike where N is large. moments_kl: the KL
+    of the Gaussian with the mean and covariance of q(z), exact, and the least that any q(z) with these can have.
+    """
+
+    mutual_information: float
+    marginal_kl: float
+    marginal_kl_error: float
+    moments_kl: float
+    most_information: float
+
+
+def surgery(mean: Tensor, log_variance: Tensor, generator: torch.Generator) -> Surgery:
+    """Estimate both terms. mean, log_variance: (N, D) of q(z | x_n). Done in float64, N^2 D operations."""
+    mean, log_variance = mean.double(), log_variance.double()
+    count = len(mean)
+    noise = torch.randn(mean.shape, generator=generator, dtype=torch.float64)
+    codes = mean + noise * torch.exp(0.5 * log_variance)
+    normaliser = log_variance.sum(1)
+    # log q and log p both without the D / 2 log(2 pi) that cancels wherever they meet.
+    own = -0.5 * (noise.square().sum(1) + normaliser)
+    prior = -0.5 * codes.square().sum(1)
+    precision = torch.exp(-log_variance)
+    weighted, constant = mean * precision, (mean.square() * precision).sum(1)
+    aggregate = []
+    for chunk in codes.split(CODES_AT_A_TIME):
+        squares = chunk.square() @ precision.T - 2 * chunk @ weighted.T + constant
+        aggregate.append((-0.5 * (squares + normaliser)).logsumexp(1) - math.log(count))
+    log_q = torch.cat(aggregate)
+    excess = log_q - prior
+    return Surgery(
+        mutual_information=(own - log_q).mean().item(),
+        marginal_kl=excess.mean().item(),
+        marginal_kl_error=excess.std().item() / math.sqrt(count) if count > 1 else 0.0,
+        moments_kl=_moments_kl(mean, log_variance),
+        most_information=math.log(count),
+    )
+
+
+def _moments_kl(mean: Tensor, log_variance: Tensor) -> float:
+    """Return KL(N(m, C) || N(0, I)), m and C being the moments of the mixture of all posteriors."""
+    centre = mean.mean(0)
+    covariance = torch.cov(mean.T, correction=0).reshape(mean.shape[1], -1) + log_variance.exp().mean(0).diag()
+    return (0.5 * (covariance.trace() + centre.square().sum() - len(centre) - covariance.logdet())).item()
+
+
+# Importance-weighted likelihood of a VAE (Burda et al. 2016, eq. 8): -log p(x) from above, the tighter the larger k.
+#
+# -log p(x) <= -E log 1/k sum_i w_i,   w_i = p(x | z_i) p(z_i) / q(z_i | x),   z_i ~ q(z | x)
+#
+# Nats an image. Of one image k = 1 gives the negative ELBO, and where q is the true posterior every k gives -log p(x).
+
+CPU = torch.device("cpu")
+
+
+@torch.no_grad()
+def image_bounds(
+    model: HasPosterior, images: Tensor, *, samples: int, seed: int, first: int, at_once: int, margin: int = 0
+) -> Iterator[Tensor]:
+    """Yield for each image (-ELBO, importance-weighted NLL, variance of the -ELBO of one code), from the same codes.
+
+    images: inputs (N, *shape) of any kind, on the model's device. samples: codes an image; of a single one the variance
+    is NaN.
+    first: the number of the first of them; what is drawn for an image, its binarisation and its codes, follows from
+    seed and number alone, whatever device or chunk it is in. at_once: images decoded at a time. margin: pixels of
+    padding on each side.
+    """
+    latent_dim = model.posterior(images[:1])[0].shape[1]
+    group = max(1, at_once // samples)
+    for start in range(0, len(images), group):
+        part = images[start : start + group]
+        generators = [step_generator("importance", seed, first + start + place, CPU) for place in range(len(part))]
+        observed = torch.cat(
+            [
+                model.observe(image.cpu().unsqueeze(0), generator)
+                for image, generator in zip(part, generators, strict=True)
+            ]
+        ).to(images.device)
+        noise = torch.stack([torch.randn(samples, latent_dim, generator=generator) for generator in generators])
+        chunks = [
+            weigh(model, observed, chunk.to(images.device), margin).log_weights
+            for chunk in noise.split(max(1, at_once // len(part)), dim=1)
+        ]
+        weights = torch.cat(chunks, 1).cpu().double()
+        spread = weights.var(1) if samples > 1 else torch.full_like(weights[:, 0], torch.nan)
+        yield from torch.stack([-weights.mean(1), math.log(samples) - weights.logsumexp(1), spread], 1)
+
 
 BATCH = 250
-CPU = torch.device("cpu")
 
 
 class Variational(Measure):

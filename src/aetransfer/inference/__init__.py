@@ -1,1 +1,4 @@
-"""A finished run's network on inputs that it was not trained on: where they come from, and the table they end in."""
+"""A finished run's network on other inputs: `embed` and `predict`.
+
+A request is checked before torch is imported.
+"""

@@ -18,14 +18,13 @@ from aetransfer.config.schema import Data
 from aetransfer.config.shapes import with_channels
 from aetransfer.data.batches import Preparation, as_floats
 from aetransfer.data.examples import Examples
-from aetransfer.data.loose import LooseImages
-from aetransfer.data.preprocess import ASSUMED, Preprocess
+from aetransfer.data.loose import ASSUMED, LooseImages, Preprocess
 from aetransfer.data.reader import read_split
 from aetransfer.data.reading import other_range, remark
 from aetransfer.errors import UserError
 from aetransfer.networks.encoder import Encoder
 from aetransfer.printable import printable
-from aetransfer.runs.trained_on import warn_of_changes
+from aetransfer.store.data_record import warn_of_changes
 from aetransfer.transfer.exported import read_description
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from aetransfer.errors import UserError
-from aetransfer.runs.files import replacing
+from aetransfer.files import replacing
 
 
 @dataclass(frozen=True)

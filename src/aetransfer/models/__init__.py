@@ -1,1 +1,4 @@
-"""LightningModules: a loss, its metrics and an optimiser each, nothing else."""
+"""Pretexts and tasks: a loss, its metrics and what the model says of itself, a file each.
+
+`base` is what all share.
+"""

@@ -6,8 +6,8 @@ from torch import Tensor
 
 from aetransfer.data.batches import Batch
 from aetransfer.models.base import Outputs, Pretext
+from aetransfer.models.capabilities import caveat, learnt, unit
 from aetransfer.models.facts import Quantity
-from aetransfer.models.reconstructing import caveat, learnt, unit
 from aetransfer.networks.encoder import Encoder
 
 

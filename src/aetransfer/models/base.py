@@ -15,15 +15,13 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from aetransfer.data.batches import Batch
-from aetransfer.data.class_names import listed
 from aetransfer.data.draws import Draws
-from aetransfer.data.targets import Targets
+from aetransfer.data.targets import Targets, listed
 from aetransfer.errors import UserError
 from aetransfer.models.capabilities import capabilities_of
-from aetransfer.models.curve import log_step
 from aetransfer.models.facts import ModelFacts, Quantity
 from aetransfer.models.further import Further, FurtherMetric, as_inputs, keeps_lists, refusals_of
-from aetransfer.models.length import epochs_of
+from aetransfer.models.length import epochs_of, log_step
 from aetransfer.models.metrics import Mean
 from aetransfer.models.optimisation import Optimisation, Rates
 from aetransfer.networks.encoder import Encoder

@@ -8,7 +8,9 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from aetransfer.config.shapes import noun_of
 from aetransfer.models.facts import capabilities_in
+from aetransfer.networks.encoder import Encoder
 
 
 @runtime_checkable
@@ -72,5 +74,23 @@ class TellsLabels(Protocol):
 
 
 def capabilities_of(model: object) -> list[str]:
-    """Say what a model can do, in the words that `ModelFacts.can` and `aetransfer.config.measures` use."""
+    """Say what a model can do, in the words that `ModelFacts.can` and `aetransfer.config.evaluation` use."""
     return capabilities_in(dir(type(model)))
+
+
+# What models that reconstruct say of themselves, in the words of their inputs.
+
+
+def learnt(encoder: Encoder) -> str:
+    return f"An encoder and a decoder that learnt to reconstruct {noun_of(encoder.input_shape)}"
+
+
+def caveat(encoder: Encoder) -> str:
+    return (
+        f"How well {noun_of(encoder.input_shape)} are reconstructed does not say how well the codes tell classes apart."
+    )
+
+
+def unit(encoder: Encoder) -> str:
+    """Say what an error is of, in words that follow it."""
+    return "of images in [0, 1]" if encoder.takes_pixels else "of standardised inputs"

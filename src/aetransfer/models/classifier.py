@@ -13,9 +13,8 @@ from aetransfer.data.batches import Batch
 from aetransfer.data.targets import Targets
 from aetransfer.errors import UserError
 from aetransfer.models.base import Outputs, Task, how_many
-from aetransfer.models.calibration import CalibrationError
 from aetransfer.models.facts import Quantity
-from aetransfer.models.metrics import MacroF1
+from aetransfer.models.metrics import CalibrationError, MacroF1
 from aetransfer.networks.encoder import Encoder
 
 

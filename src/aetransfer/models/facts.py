@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, Field, ValidationError
 
-from aetransfer.models import earlier
+from aetransfer.store import earlier
 
 Part = Literal["train", "val", "test"]
 Name = Annotated[str, Field(max_length=80)]

@@ -14,8 +14,8 @@ from aetransfer.config.nodes import PositiveInt
 from aetransfer.data.batches import Batch
 from aetransfer.models.autoencoder import AutoEncoder
 from aetransfer.models.base import Outputs
+from aetransfer.models.capabilities import unit
 from aetransfer.models.facts import Quantity
-from aetransfer.models.reconstructing import unit
 from aetransfer.networks.encoder import Encoder
 
 

@@ -15,12 +15,11 @@ from aetransfer.config.shapes import a
 from aetransfer.data.batches import content
 from aetransfer.data.draws import Share
 from aetransfer.models.base import Pretext
-from aetransfer.models.capabilities import HasPosterior
+from aetransfer.models.capabilities import HasPosterior, caveat, learnt
 from aetransfer.models.facts import Quantity
 from aetransfer.models.likelihoods import make_likelihood
 from aetransfer.models.metrics import ActiveUnits
 from aetransfer.models.optimisation import Rates
-from aetransfer.models.reconstructing import caveat, learnt
 from aetransfer.networks.encoder import Encoder
 
 # exp of half a log-variance beyond this overflows long before it means anything.

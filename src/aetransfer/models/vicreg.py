@@ -11,9 +11,9 @@ from aetransfer.config.nodes import NonNegativeFloat, PositiveInt
 from aetransfer.data.augmented import Transform
 from aetransfer.data.batches import Batch
 from aetransfer.models.base import Outputs
+from aetransfer.models.contrastive import TwoViews
 from aetransfer.models.facts import Quantity
 from aetransfer.models.processes import whole_batch
-from aetransfer.models.two_views import TwoViews
 from aetransfer.networks.encoder import Encoder
 
 # Of the deviation, for its gradient at 0 (the paper's section 4.1).

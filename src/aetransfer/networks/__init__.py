@@ -1,1 +1,4 @@
-"""Plain torch modules. They don't know that they are trained, composed or carried."""
+"""Encoders, decoders and heads: plain torch modules.
+
+No Lightning, no Hydra and no losses.
+"""

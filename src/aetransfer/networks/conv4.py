@@ -11,9 +11,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from aetransfer.networks.decoder import ConvDecoder, halved_sizes, layers_for
+from aetransfer.networks.decoder import ConvDecoder, halved_sizes, he_, layers_for
 from aetransfer.networks.encoder import Encoder
-from aetransfer.networks.initialisation import he_
 
 
 class Conv4(Encoder):

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from aetransfer.networks.initialisation import he_
+from aetransfer.networks.decoder import he_
 
 
 class Head(nn.Module):

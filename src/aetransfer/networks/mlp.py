@@ -6,9 +6,8 @@ from math import prod
 
 from torch import Tensor, nn
 
-from aetransfer.networks.decoder import MLPDecoder
+from aetransfer.networks.decoder import MLPDecoder, he_
 from aetransfer.networks.encoder import Encoder
-from aetransfer.networks.initialisation import he_
 
 
 class MLP(Encoder):

@@ -1,1 +1,4 @@
-"""What hangs on a multirun: which jobs it had, and the table they end in."""
+"""Which jobs a sweep has: its list, its queue on a cluster, its status, and the search.
+
+What the jobs came to is in `report`.
+"""

@@ -11,9 +11,8 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 
 from aetransfer.errors import UserError
-from aetransfer.runs.files import replace_file
-from aetransfer.runs.plain import read_json
-from aetransfer.secrets import without_secrets
+from aetransfer.files import read_json, replace_file
+from aetransfer.printable import without_secrets
 
 LOST = "It was killed or never began: the same command goes on where it stopped."
 

@@ -3,14 +3,16 @@
 import json
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from aetransfer.config.commands import command
+from aetransfer.config.compose import composed
 from aetransfer.errors import UserError
-from aetransfer.runs.files import replace_file
-from aetransfer.sweeps.jobs import note_lost
+from aetransfer.files import replace_file
+from aetransfer.sweeps.jobs import note_lost, read_planned
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def read_queued(sweep: Path) -> Queued | None:
 
 def conclude_queued(sweep: Path) -> None:
     """End a sweep whose jobs have all ended, one way or another: the job that a sweep's report depends on."""
-    from aetransfer.sweeps.conclude import conclude
+    from aetransfer.report.conclude import conclude
 
     note_lost(sweep)
     conclude(sweep)
@@ -90,3 +92,42 @@ def _ended(ids: list[str]) -> dict[str, Standing]:
     # "CANCELLED by 1000"
     states = {job: watcher.get_state(job, mode="cache").partition(" ")[0] for job in ids}
     return {job: Standing(state) for job, state in states.items() if state != "UNKNOWN"}
+
+
+# How a command line becomes one whose jobs are queued, and what is said once they are.
+
+LAUNCHER = "hydra_plugins.aetransfer_slurm.SlurmLauncher"
+
+
+def as_submitted(words: Sequence[str]) -> list[str]:
+    """Make a command line that of a sweep on a cluster, unless it chooses a launcher itself."""
+    chosen = any(word.startswith(("launcher=", "hydra/launcher=")) for word in words)
+    return ["--multirun", *words, *([] if chosen else ["launcher=slurm"])]
+
+
+def check_submittable(config_name: str, overrides: list[str], config_dir: str | None, *, search: bool) -> None:
+    """Raise UserError for a sweep that can't be left to a cluster. overrides: those of any of its jobs."""
+    if search:
+        raise UserError(
+            "A search asks for trials once earlier ones have ended, so its command must stay: run it with "
+            "python -m aetransfer.train -m and launcher=slurm."
+        )
+    launcher = composed(config_name, overrides, config_dir, with_hydra=True).hydra.launcher
+    if launcher._target_ != LAUNCHER:
+        raise UserError("Only launcher=slurm, or a profile built on it, leaves jobs to a queue: choose that.")
+    check_slurm()
+    for key in launcher:
+        if key != "submitit_folder":
+            # A value of a wrong type, such as tasks_per_node=${trainer.devices} with devices=auto, shows when read.
+            launcher[key]
+
+
+def print_queued(sweep: Path, queued: Queued) -> None:
+    """Say how to watch, cancel and report a sweep that goes on by itself."""
+    total, waiting = len(read_planned(sweep)), list(queued.jobs.values())
+    arrays = " ".join(dict.fromkeys(job.partition("_")[0] for job in waiting))
+    print(f"queued: {len(waiting)} of {total} jobs" + (", the others have ended" if total > len(waiting) else ""))
+    print(f"watch:  {command('runs', ['status', str(sweep)])}")
+    print(f"cancel: scancel {arrays} {queued.report}, or one job: scancel {waiting[-1]}; the same command goes on")
+    print(f"report: {sweep / 'report' / 'index.html'}, by job {queued.report} when all have ended")
+    print(f"sweep:  {sweep}")

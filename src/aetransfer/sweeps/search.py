@@ -2,21 +2,156 @@
 
 import hashlib
 import json
+import math
+import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
-from optuna.trial import TrialState
+import optuna
+from optuna.samplers import TPESampler
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, Trial, TrialState
 from rich.table import Table
 
-from aetransfer.commands import command, config_dir
+from aetransfer.config.choices import Space, SweepFile, override_of, searched
+from aetransfer.config.commands import command, config_dir
+from aetransfer.config.nodes import at_home
 from aetransfer.config.schema import Job
-from aetransfer.config.sweep_file import SweepFile, searched
-from aetransfer.console import console
 from aetransfer.models.facts import Monitor
-from aetransfer.runs.identity import run_name
+from aetransfer.printable import console
+from aetransfer.store.identity import run_name
+from aetransfer.store.lock import Claim
 from aetransfer.sweeps.jobs import read_jobs
-from aetransfer.sweeps.study import ArmStudy, setting_of, storage_at
+
+# One arm's Optuna study, in a storage that several processes may share.
+#
+# A trial counts once it finished or failed, or while a living process is at it. One whose process is gone is asked for
+# again with the same parameters, which lead to the same run directory and so to where it stopped.
+
+# Of a process that is not of this machine one can't see whether it lives.
+GONE_AFTER = timedelta(days=1)
+
+
+def storage_at(place: str | None, output_dir: Path) -> BaseStorage:
+    """Open a database by its URL, or a journal by its path; None: the journal of an output directory."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if place is not None and "://" in place:
+        return RDBStorage(place)
+    path = at_home(place) if place else output_dir / "studies" / "studies.journal"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return JournalStorage(JournalFileBackend(str(path)))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A trial to run: its overrides come after the arm's."""
+
+    trial: Trial
+    overrides: list[str]
+
+
+class ArmStudy:
+    """Asks for an arm's trials until there are as many as it is due."""
+
+    def __init__(self, name: str, monitor: Monitor, file: SweepFile, space: dict[str, Space], storage: BaseStorage):
+        self.name, self.monitor = name, monitor
+        self._due, self._seed, self._space = file.trials, file.seed, space
+        self._study = optuna.create_study(
+            storage=storage,
+            study_name=name,
+            direction="maximize" if monitor.mode == "max" else "minimize",
+            load_if_exists=True,
+        )
+        for trial in self._study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+            if not _alive(trial):
+                self.ask_again(trial)
+
+    def ask(self) -> Asked | None:
+        """Return the next trial, None where the arm has its trials."""
+        if len(self.counted()) >= self._due:
+            return None
+        trial = self._study.ask()
+        trial.set_user_attr("process", asdict(Claim.mine()))
+        # Two processes may both have asked for the last one: the earlier number has it.
+        if sum(other.number < trial.number for other in self.counted()) >= self._due:
+            trial.set_user_attr("surplus", True)
+            self._study.tell(trial, state=TrialState.FAIL)
+            return None
+        # Seeded by the trial: a resumed search, or a second process, must not draw the first one's numbers again.
+        seed = zlib.crc32(f"{self._seed} {self.name} {trial.number}".encode())
+        self._study.sampler = TPESampler(seed=seed, multivariate=False)
+        for key, space in self._space.items():
+            _suggest(trial, key, space)
+        return Asked(trial, setting_of(trial))
+
+    def tell(self, asked: Asked, value: float | None) -> None:
+        """Say what came of a trial. None or a number that is not finite: it failed."""
+        if value is None or not math.isfinite(value):
+            self._study.tell(asked.trial, state=TrialState.FAIL)
+        else:
+            self._study.tell(asked.trial, value)
+
+    def ask_again(self, trial: Trial | FrozenTrial) -> None:
+        """Give up an interrupted trial and queue its parameters."""
+        try:
+            self._study.tell(trial.number, state=TrialState.FAIL)
+        except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
+            return  # another process was first
+        self._study.enqueue_trial(trial.params, user_attrs={"again": trial.number})
+
+    def counted(self, *states: TrialState) -> list[FrozenTrial]:
+        """Return the trials that count, those in `states` where any are given."""
+        trials = self._study.get_trials(deepcopy=False)
+        again = {trial.user_attrs.get("again") for trial in trials}
+        wanted = states or (TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING)
+        return [
+            trial
+            for trial in trials
+            if trial.state in wanted and trial.number not in again and "surplus" not in trial.user_attrs
+        ]
+
+    def best(self) -> FrozenTrial | None:
+        """Return the trial with the best validation metric, the earliest of equals."""
+        finished = self.counted(TrialState.COMPLETE)
+        return min(finished, key=lambda trial: -self.monitor.sign * (trial.value or 0.0), default=None)
+
+
+def setting_of(trial: Trial | FrozenTrial) -> list[str]:
+    """Return a trial's parameters as overrides.
+
+    To four digits: a storage may change the last bit, and a trial that is asked for again must mean the same run.
+    """
+    return [
+        override_of(key, float(f"{value:.4g}") if isinstance(value, float) else value)
+        for key, value in trial.params.items()
+    ]
+
+
+def _suggest(trial: Trial, key: str, space: Space) -> None:
+    if space.choices is not None:
+        trial.suggest_categorical(key, space.choices)
+        return
+    assert space.low is not None and space.high is not None
+    if space.integer:
+        trial.suggest_int(key, int(space.low), int(space.high), log=space.log)
+    else:
+        trial.suggest_float(key, space.low, space.high, log=space.log)
+
+
+def _alive(trial: FrozenTrial) -> bool:
+    noted = trial.user_attrs.get("process")
+    if isinstance(noted, dict):  # a process may have died before it noted itself
+        claim, mine = Claim(**noted), Claim.mine()
+        if claim.machine == mine.machine:
+            return not claim.is_gone()
+        if claim.host == mine.host and claim.boot != mine.boot:
+            return False
+    assert trial.datetime_start is not None
+    return datetime.now() - trial.datetime_start < GONE_AFTER
+
 
 MEASURED_SEEDS = 3
 NOT_MEASURED = ("sweep=", "sweep.", "seed=", "launcher=")

@@ -9,13 +9,12 @@ from pathlib import Path
 
 from aetransfer.config.shapes import noun_of, shape_in
 from aetransfer.errors import UserError
-from aetransfer.runs.directory import RunDirectory
-from aetransfer.runs.files import replace_file
-from aetransfer.runs.lock import Claim
-from aetransfer.runs.plain import last_lines
-from aetransfer.runs.store import StoredRun, read
-from aetransfer.runs.untested import UNTESTED, is_untested
-from aetransfer.sweeps.collect import moved, store_of
+from aetransfer.files import last_lines, replace_file
+from aetransfer.report.collect import moved, store_of
+from aetransfer.store.directory import RunDirectory
+from aetransfer.store.finished import UNTESTED, is_untested
+from aetransfer.store.lock import Claim
+from aetransfer.store.query import StoredRun, read
 from aetransfer.sweeps.jobs import SweepJob, read_jobs, read_planned
 from aetransfer.sweeps.queue import Standing, read_queued, standings
 

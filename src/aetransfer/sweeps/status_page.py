@@ -8,9 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from aetransfer.console import console
-from aetransfer.printable import printable
-from aetransfer.runs.pages import COLOURS
+from aetransfer.printable import console, printable
+from aetransfer.store.listing import COLOURS
 from aetransfer.sweeps.status import JobStatus
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from aetransfer import logs
 from aetransfer.config.sentences import COMPLAINTS, said
 from aetransfer.errors import UserError
-from aetransfer.runs.place import led
 from aetransfer.sweeps.jobs import SweepJob, note_job
+from aetransfer.training import logs
+from aetransfer.training.place import led
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,4 @@
-"""How an encoder travels: what a pretraining exports, how it is found, and how it is fitted to the target."""
+"""How an encoder travels: arms and their controls, carrying, exported files, foreign weights, the model card.
+
+`resolve` makes one job of a config: which pretraining, which shapes, which head.
+"""

@@ -14,13 +14,11 @@ from aetransfer.config.schema import Job, Pretraining
 from aetransfer.config.shapes import IMAGE, noun_of
 from aetransfer.data.targets import Kind, Targets
 from aetransfer.errors import UserError
+from aetransfer.files import read_json, replace_file
 from aetransfer.models.facts import ModelFacts
-from aetransfer.runs.directory import RunDirectory
-from aetransfer.runs.files import replace_file
-from aetransfer.runs.finished import code_version, own_code
-from aetransfer.runs.identity import identity
-from aetransfer.runs.plain import read_json
-from aetransfer.runs.untested import UNTESTED
+from aetransfer.store.directory import RunDirectory
+from aetransfer.store.finished import UNTESTED, code_version, own_code
+from aetransfer.store.identity import identity
 from aetransfer.transfer.preprocessing import Preprocessing
 
 if TYPE_CHECKING:

@@ -1,13 +1,23 @@
 """Setting an encoder's weights: exactly the source's, fitted to the target's number of channels."""
 
+import copy
+import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
+from aetransfer.config.instantiate import build
+from aetransfer.config.schema import GivenEncoder, TransferNode
+from aetransfer.data.draws import mixed_seed
 from aetransfer.errors import UserError
 from aetransfer.networks.encoder import Encoder
 from aetransfer.networks.mlp import MLP
+from aetransfer.transfer.arms import Arm
+from aetransfer.transfer.exported import read_checkpoint, read_description, read_state, whole_model
+from aetransfer.transfer.foreign import Taken, is_foreign, take_
 
 
 def carry(state: dict[str, Tensor], encoder: Encoder, source: str | Path, untrained: Sequence[str] = ()) -> None:
@@ -68,3 +78,86 @@ def _inflated(state: dict[str, Tensor], encoder: Encoder) -> dict[str, Tensor]:
         kernels = state[kernel]
         fitted[kernel] = kernels.repeat(1, channels, *[1] * (kernels.ndim - 2)) / channels
     return fitted
+
+
+# What a transfer, or a pretraining that continues another, begins with.
+
+log = logging.getLogger(__name__)
+
+
+class Begun(NamedTuple):
+    """untrained: parts of the encoder that the source left so, which stay fresh. taken: of others' weights."""
+
+    untrained: tuple[str, ...] = ()
+    taken: Taken | None = None
+
+
+def make_arm(transfer: TransferNode, allow: Sequence[str]) -> Arm:
+    """Build an arm. Raises UserError where the target is none, or refuses its keys."""
+    arm = build(transfer, "arm", allow)
+    if not isinstance(arm, Arm):
+        raise UserError(f"_target_: {transfer.target} is no {Arm.__module__}.Arm: subclass it.")
+    return arm
+
+
+def begin_(encoder: Encoder, source: str | None, arm: Arm, seed: int, given: GivenEncoder | None = None) -> Begun:
+    """Carry a source into an encoder with fresh weights, in place, and let the arm change what it changes.
+
+    source: a run's directory, checkpoint or exported encoder, or others' weights, of which `given` says more; None
+    where nothing is carried. Raises UserError for a source that is damaged or of another architecture, and for an arm
+    that makes another network of it.
+    """
+    fresh = copy.deepcopy(encoder)
+    begun = Begun() if source is None else carry_(encoder, source, given)
+    before = _shapes(encoder)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(mixed_seed("control", seed, 1))
+        arm.begin(encoder, fresh, seed)
+    if _shapes(encoder) != before:
+        raise UserError(
+            f"{type(arm).__module__}.{type(arm).__qualname__}.begin changes the names, shapes or types of the "
+            "encoder's tensors: change their values alone, in place."
+        )
+    return begun
+
+
+def carry_(encoder: Encoder, source: str, given: GivenEncoder | None = None) -> Begun:
+    """Carry a source into an encoder with fresh weights, in place; parts that it left untrained stay fresh.
+
+    given: what is said of others' weights. Raises UserError for a source that is damaged or of another architecture.
+    """
+    if given is not None and is_foreign(source):
+        taken = take_(encoder, given.model_copy(update={"path": source}))
+        log.info(taken.sentence)
+        return Begun(taken.fresh, taken)
+    untrained = read_description(source).untrained
+    carry(read_state(source), encoder, source, untrained)
+    if untrained:
+        log.info("%s starts fresh: %s did not train it.", ", ".join(untrained), source)
+    return Begun(untrained)
+
+
+def continue_(model: nn.Module, source: str, begun: Begun) -> str:
+    """Load what a source's checkpoint has of a model beside its encoder, in place, and say what was taken.
+
+    A part (decoder, projection, ...) is taken as a whole, where all of its tensors are there by name and shape. begun:
+    how the encoder began. Raises UserError for a damaged checkpoint.
+    """
+    file = whole_model(source) if begun.taken is None else None
+    theirs = {} if file is None else read_checkpoint(file)["state_dict"]
+    parts: dict[str, dict[str, Tensor]] = {}
+    for key, value in model.state_dict().items():
+        parts.setdefault(key.partition(".")[0], {})[key] = value
+    del parts["encoder"]
+    taken = [name for name, own in parts.items() if all(_fits(theirs.get(key), value) for key, value in own.items())]
+    model.load_state_dict({key: theirs[key] for name in taken for key in parts[name]}, strict=False)
+    drawn = [*(f"encoder.{part}" for part in begun.untrained), *(name for name in parts if name not in taken)]
+    return f"{', '.join(['encoder', *taken])} as trained there" + (f"; fresh: {', '.join(drawn)}" if drawn else "")
+
+
+def _fits(theirs: Tensor | None, own: Tensor) -> bool:
+    return theirs is not None and theirs.shape == own.shape
+
+
+def _shapes(encoder: Encoder) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    return {name: (tensor.shape, tensor.dtype) for name, tensor in encoder.state_dict().items()}

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError, safe_open
 
 from aetransfer.errors import UserError
-from aetransfer.runs.directory import RunDirectory
-from aetransfer.runs.files import replace_file
+from aetransfer.files import replace_file
+from aetransfer.store.directory import RunDirectory
 from aetransfer.transfer.preprocessing import Preprocessing, preprocessing_beside, preprocessing_of
 
 if TYPE_CHECKING:

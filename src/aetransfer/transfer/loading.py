@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from aetransfer.config.instantiate import build
-from aetransfer.data.preprocess import Preprocess
+from aetransfer.data.loose import Preprocess
 from aetransfer.errors import UserError
 from aetransfer.networks.encoder import Encoder
 from aetransfer.transfer.carry import carry

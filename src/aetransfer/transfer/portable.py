@@ -11,8 +11,8 @@ from torch import Tensor
 
 from aetransfer.config.requests import Format
 from aetransfer.errors import UserError
+from aetransfer.files import replacing
 from aetransfer.networks.encoder import Encoder
-from aetransfer.runs.files import replacing
 
 FILES: dict[Format, str] = {"torch_export": "encoder.pt2", "onnx": "encoder.onnx"}
 # Of the largest code: another runtime sums in another order.

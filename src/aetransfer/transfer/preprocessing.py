@@ -7,7 +7,7 @@ from typing import Any
 
 from aetransfer.data.reading import UNSTATED, Reading, reading_of
 from aetransfer.errors import UserError
-from aetransfer.runs.plain import read_json
+from aetransfer.files import read_json
 
 CARD = "encoder.json"
 

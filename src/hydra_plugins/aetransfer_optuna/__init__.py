@@ -17,16 +17,16 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
+from aetransfer.config.choices import sweep_file
 from aetransfer.config.compose import checked
-from aetransfer.config.measures import chosen
+from aetransfer.config.evaluation import chosen
 from aetransfer.config.nodes import at_home
 from aetransfer.config.schema import Job
-from aetransfer.config.sweep_file import sweep_file
 from aetransfer.errors import UserError
 from aetransfer.models.facts import Monitor
-from aetransfer.runs.identity import identified
+from aetransfer.store.identity import identified
 from aetransfer.sweeps.jobs import note_lost, note_planned, read_jobs
-from aetransfer.transfer.settle import settle
+from aetransfer.transfer.resolve import settle
 
 if TYPE_CHECKING:
     from aetransfer.sweeps.search import Arm
@@ -40,7 +40,7 @@ ConfigStore.instance().store(
 
 def _monitor_for(job: Job) -> Monitor:
     # torch takes seconds to import. The model is built to be asked, and forgotten.
-    from aetransfer.assemble import make_encoder, make_model
+    from aetransfer.training.build import make_encoder, make_model
 
     compared = make_model(job, make_encoder(job), outputs=job.data.classes or 1000).facts(job.model.name).compared
     if compared is None:

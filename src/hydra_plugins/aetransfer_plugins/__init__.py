@@ -6,8 +6,7 @@ Found by Hydra through the namespace package, as the sweepers and launchers are.
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
-from aetransfer.config.groups import config_directory
-from aetransfer.config.plugins import PROVIDER, plugins
+from aetransfer.config.plugins import PROVIDER, config_directory, plugins
 
 
 class PluginsSearchPath(SearchPathPlugin):

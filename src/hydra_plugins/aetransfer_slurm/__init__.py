@@ -20,13 +20,12 @@ from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 from aetransfer.config.compose import checked
 from aetransfer.config.schema import Job
 from aetransfer.errors import UserError
-from aetransfer.runs.directory import RunDirectory
-from aetransfer.runs.finished import is_finished
-from aetransfer.runs.identity import identified
-from aetransfer.runs.untested import is_left_to_test
+from aetransfer.store.directory import RunDirectory
+from aetransfer.store.finished import is_finished, is_left_to_test
+from aetransfer.store.identity import identified
 from aetransfer.sweeps.queue import Queued, check_slurm, conclude_queued, note_queued
 from aetransfer.sweeps.task import SweepTask
-from aetransfer.transfer.settle import settle
+from aetransfer.transfer.resolve import settle
 
 if TYPE_CHECKING:
     import submitit

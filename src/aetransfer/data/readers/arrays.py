@@ -13,15 +13,14 @@ from typing import Any
 import numpy as np
 
 from aetransfer.data.array_files import Arrays, opened
-from aetransfer.data.axes import as_named, said_of
 from aetransfer.data.class_folders import Listing
-from aetransfer.data.class_names import listed
 from aetransfer.data.examples import Examples, Split
-from aetransfer.data.lazy import Cache, Lazy, chosen
+from aetransfer.data.lazy import Cache, Lazy, as_named, chosen, said_of
 from aetransfer.data.locations import files_of_arrays
 from aetransfer.data.meaning import Kind, PartName
 from aetransfer.data.parts import CALLED, PARTS, Description, Part, examples_of, made_of, rows_of_splits
 from aetransfer.data.signals import Fit, Fitting, Signals, fitted, of_equal, ragged, some
+from aetransfer.data.targets import listed
 from aetransfer.errors import UserError
 
 # What inputs and targets are called where nothing says it.

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import torch
 
-from aetransfer.data.download import fetch
 from aetransfer.data.examples import Examples, Split
 from aetransfer.data.readers.folder import read_folder
+from aetransfer.data.readers.idx import fetch
 from aetransfer.errors import UserError
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from aetransfer.data.array_files import listed_in
 from aetransfer.data.class_folders import Listing
 from aetransfer.data.decoding import ImageSize, decoded
 from aetransfer.data.examples import Examples, Split
@@ -15,7 +16,6 @@ from aetransfer.data.image_files import ImageFiles
 from aetransfer.data.lazy import of_array
 from aetransfer.data.meaning import Kind, PartName
 from aetransfer.data.parts import Description, Part, examples_of, rows_of_splits
-from aetransfer.data.picture_table import listed_in
 from aetransfer.data.reading import WHITE, Reading, remark, unused
 from aetransfer.errors import UserError
 

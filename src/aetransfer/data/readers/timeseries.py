@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from aetransfer.data.class_folders import Listing
-from aetransfer.data.class_names import near
 from aetransfer.data.examples import Examples, Split
 from aetransfer.data.lazy import Cache
 from aetransfer.data.locations import files_of_timeseries, find_timeseries
 from aetransfer.data.meaning import Kind, PartName
 from aetransfer.data.parts import Description, Part, examples_of, made_of
 from aetransfer.data.signals import Fit, Fitting, fitted, ragged
+from aetransfer.data.targets import near
 from aetransfer.errors import UserError
 
 # A gzipped file of a few megabytes may stand for more than fits into memory.

@@ -1,1 +1,0 @@
-"""What hangs on a Trainer."""

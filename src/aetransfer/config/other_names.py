@@ -1,0 +1,142 @@
+"""The settings of Lightning's Trainer that are no keys of `trainer`, and what does here what they do there."""
+
+import re
+from typing import Any
+
+# What configs said that earlier versions wrote, or that somebody wrote for them.
+
+# Each leads straight to today's name. Of the names that one thing has had, its first stands first.
+OLD_NAMES = {
+    "aetransfer.data.embedded.read_digits": "aetransfer.data.readers.embedded.read_digits",
+    "aetransfer.data.embedded.read_photo_digits": "aetransfer.data.readers.embedded.read_photo_digits",
+    "aetransfer.data.idx.read_mnist": "aetransfer.data.readers.idx.read_mnist",
+    "aetransfer.data.idx.read_fashion_mnist": "aetransfer.data.readers.idx.read_fashion_mnist",
+    "aetransfer.data.cifar.read_cifar10": "aetransfer.data.readers.cifar.read_cifar10",
+    "aetransfer.data.cifar.read_cifar100": "aetransfer.data.readers.cifar.read_cifar100",
+    "aetransfer.data.folder.read_folder": "aetransfer.data.readers.folder.read_folder",
+    "aetransfer.data.readers.mnist1d.read_mnist1d": "aetransfer.data.readers.embedded.read_mnist1d",
+    "aetransfer.data.readers.vectors.read_breast_cancer": "aetransfer.data.readers.embedded.read_breast_cancer",
+    "aetransfer.data.readers.vectors.read_diabetes": "aetransfer.data.readers.embedded.read_diabetes",
+    "aetransfer.data.mixing.CutMix": "aetransfer.data.augmentation.CutMix",
+    "aetransfer.data.mixing.Mixup": "aetransfer.data.augmentation.Mixup",
+    "aetransfer.evaluation.classification.Classification": "aetransfer.evaluation.predictions.Classification",
+    "aetransfer.evaluation.labels.Labels": "aetransfer.evaluation.predictions.Labels",
+    "aetransfer.evaluation.promise.Transferability": "aetransfer.evaluation.transferability.Transferability",
+    "aetransfer.evaluation.regression.Regression": "aetransfer.evaluation.predictions.Regression",
+    "aetransfer.loggers.ContinuedCSVLogger": "aetransfer.training.history.ContinuedCSVLogger",
+    "aetransfer.models.schedules.cosine": "aetransfer.models.optimisation.cosine",
+    "aetransfer.models.schedules.one_cycle": "aetransfer.models.optimisation.one_cycle",
+    "aetransfer.callbacks.about.About": "aetransfer.training.callbacks.scalars.About",
+    "aetransfer.callbacks.class_report.ClassReport": "aetransfer.training.callbacks.class_report.ClassReport",
+    "aetransfer.callbacks.curves.Curves": "aetransfer.training.callbacks.scalars.Curves",
+    "aetransfer.callbacks.embeddings.Embeddings": "aetransfer.training.callbacks.embeddings.Embeddings",
+    "aetransfer.callbacks.filters.FirstLayerFilters": "aetransfer.training.callbacks.images.FirstLayerFilters",
+    "aetransfer.callbacks.images.PriorSamples": "aetransfer.training.callbacks.images.PriorSamples",
+    "aetransfer.callbacks.images.ReconstructionGrid": "aetransfer.training.callbacks.images.ReconstructionGrid",
+    "aetransfer.callbacks.latents.Interpolations": "aetransfer.training.callbacks.images.Interpolations",
+    "aetransfer.callbacks.latents.Traversals": "aetransfer.training.callbacks.images.Traversals",
+    "aetransfer.callbacks.mistakes.Mistakes": "aetransfer.training.callbacks.class_report.Mistakes",
+    "aetransfer.callbacks.probe.OnlineProbe": "aetransfer.training.callbacks.probe.OnlineProbe",
+    "aetransfer.callbacks.scalars.StepScalars": "aetransfer.training.callbacks.scalars.StepScalars",
+}
+
+
+CROP, FLIP = "aetransfer.data.augmentation.Crop", "aetransfer.data.augmentation.Flip"
+
+
+def todays(target: str) -> str:
+    """Return what a thing of an earlier name is called today; any other name as it is."""
+    return OLD_NAMES.get(target, target)
+
+
+def oldest(target: str) -> str:
+    """Return the name that a thing had first: a digest of it outlasts the moves of files."""
+    return next((old for old, today in OLD_NAMES.items() if today == todays(target)), target)
+
+
+def todays_augment(node: Any) -> Any:
+    """Write `{crop_padding: 4, flip: true}` as today's transforms by name; anything else stays as it is."""
+    if not isinstance(node, dict) or ("crop_padding" not in node and not isinstance(node.get("flip"), bool)):
+        return {} if node is None else node
+    found = {"crop": node.get("crop"), "flip": node.get("flip"), **node}
+    if "crop_padding" in node:
+        padding = found.pop("crop_padding")
+        found["crop"] = {"_target_": CROP, "padding": padding} if padding != 0 or padding is False else None
+    if isinstance(found["flip"], bool):
+        found["flip"] = {"_target_": FLIP} if found["flip"] else None
+    return {name: found[name] for name in dict.fromkeys(["crop", "flip", *found])}
+
+
+def oldest_augment(nodes: list[dict[str, Any]]) -> dict[str, Any] | list[dict[str, Any]]:
+    """Write transforms as `{crop_padding: 4, flip: true}` where that says all of them."""
+    said = {"crop_padding": 0, "flip": False}
+    for node in nodes:
+        match node:
+            case {"_target_": target, **keys} if (
+                target == CROP and not said["crop_padding"] and keys.keys() <= {"padding"}
+            ):
+                said["crop_padding"] = keys.get("padding", 4)
+            case {"_target_": target, **keys} if target == FLIP and not said["flip"] and keys in ({}, {"share": 0.5}):
+                said["flip"] = True
+            case _:
+                return nodes
+    return said
+
+
+def moved_augment(word: str) -> str | None:
+    """Say of an override that set a key of `data.augment` how that is written now; None for any other."""
+    key, _, value = word.lstrip("+~").partition("=")
+    stage, found, name = key.rpartition("data.augment.")
+    if not found or stage not in ("", "pretrain."):
+        return None
+    written = {
+        "crop_padding": f"{stage}augment=crop_flip {stage}data.augment.crop.padding=4",
+        "flip": f"{stage}augment=flip",
+    }
+    if name not in written or (name == "flip" and (value == "null" or value.startswith("{"))):
+        return None
+    left_out = f"{stage}data.augment.{name.removesuffix('_padding')}=null"
+    return f"{key} has moved: write {written[name]}, or {left_out} to leave it out"
+
+
+# By their names in Lightning 2, and those of Lightning 1 that are still asked for.
+INSTEAD = {
+    "fast_dev_run": "add debug=fast_dev_run",
+    "overfit_batches": "add debug=overfit",
+    "num_sanity_val_steps": "nothing is validated before training, and debug=fast_dev_run tries everything",
+    "max_time": "the numbers would depend on the clock, so give trainer.max_steps; a job that is cut off goes on where "
+    "it was",
+    "logger": "choose logger=NAME, or logger=none",
+    "callbacks": "choose callbacks=NAME, or callbacks=none",
+    "enable_checkpointing": "the best and the last checkpoint are always kept",
+    "default_root_dir": "set paths.output_dir",
+    "enable_progress_bar": "set trainer.progress",
+    "enable_model_summary": "result.json counts the parameters",
+    "enable_autolog_hparams": "logger=none logs nothing",
+    "model_registry": "a finished run is found by `python -m aetransfer.runs`",
+    "barebones": "choose callbacks=none logger=none",
+    "inference_mode": "evaluation never keeps gradients",
+    "limit_predict_batches": "`python -m aetransfer.predict` takes the images that it is given",
+    "plugins": "choose trainer.precision and trainer.strategy",
+    "sync_batchnorm": "batches are normalised over the images of all processes wherever torch can do that",
+    "use_distributed_sampler": "each process has its share of every batch",
+    "reload_dataloaders_every_n_epochs": "order and augmentation are drawn anew in every epoch",
+    "gpus": "choose trainer=gpu trainer.devices=N",
+    "tpu_cores": "set trainer.accelerator=tpu trainer.devices=N",
+    "num_processes": "choose trainer=ddp trainer.devices=N",
+    "auto_lr_find": "sweep optimizer.lr, or search it with sweep=tune",
+    "auto_scale_batch_size": "`python -m aetransfer.batch_size` finds the largest batch",
+    "resume_from_checkpoint": "the same command goes on where a run was cut off",
+    "ckpt_path": "the same command goes on where a run was cut off",
+    "stochastic_weight_avg": "add pytorch_lightning.callbacks.StochasticWeightAveraging as a callback",
+    "terminate_on_nan": "a training that diverges always stops",
+    "track_grad_norm": "callbacks=default logs optimizer/gradient_norm",
+}
+
+
+def what_instead(key: str) -> str | None:
+    """Say of a dotted key that is a setting of Lightning's Trainer what to use here; None for any other key."""
+    found = re.fullmatch(r"(pretrain\.)?trainer\.(\w+)(\..*)?", key)
+    if found is None or found[2] not in INSTEAD:
+        return None
+    return f"{key} is Lightning's, and no key here: {INSTEAD[found[2]]}"

@@ -1,0 +1,260 @@
+"""What a report says, before it is written down in any format."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from aetransfer.config.commands import launched
+from aetransfer.models.facts import Monitor
+from aetransfer.report import tables
+from aetransfer.report.collect import CollectedRun, Collection, Facts, Groups, Unfinished
+from aetransfer.report.comparison import compare_all
+from aetransfer.report.figures import Plot, choose
+from aetransfer.report.grouping import Group, group_runs, settings_of
+from aetransfer.report.html import Picture
+from aetransfer.report.pictures import pictures
+from aetransfer.report.statistics import duration, ranges
+from aetransfer.report.tables import TextTable
+from aetransfer.report.transferability import promises
+
+# What is needed to do a report's runs again: commands, versions, commits, hardware and seeds, each said once.
+
+
+def reproduction(runs: Sequence[CollectedRun]) -> list[tuple[str, list[str]]]:
+    """Return headings, each with its lines."""
+    facts = [
+        ("Commands", _distinct(launched(run.result) for run in runs)),
+        ("Seeds", [ranges(run.seed for run in runs)]),
+        ("Versions", _distinct(_versions(run.result.get("versions")) for run in runs)),
+        ("Code", _distinct(_code(run.result.get("git")) for run in runs)),
+        ("Hardware", _distinct(_hardware(run.result.get("hardware")) for run in runs)),
+    ]
+    return [(heading, lines) for heading, lines in facts if lines]
+
+
+def _distinct(lines: Iterable[str]) -> list[str]:
+    return sorted({line for line in lines if line})
+
+
+def _versions(versions: dict[str, str] | None) -> str:
+    return ", ".join(f"{name} {number}" for name, number in (versions or {}).items())
+
+
+def _code(git: dict[str, Any] | None) -> str:
+    if git is None:
+        return ""
+    return f"commit {git['commit']}{' with uncommitted changes' if git['dirty'] else ''}"
+
+
+def _hardware(hardware: dict[str, Any] | None) -> str:
+    if hardware is None:
+        return ""
+    threads = f"{hardware['threads']} {'thread' if hardware['threads'] == 1 else 'threads'}"
+    machine = f"{hardware['machine']}, {hardware['cpus']} CPU cores, {threads}"
+    return ", ".join([machine, *hardware["gpus"]])
+
+
+# The sections' titles. Their figures are called by them.
+TRANSFERS, PRETRAININGS = "Transfers", "Pretrainings"
+SPREAD = "mean ± standard deviation over n seeds"
+SPREAD_OF_FOLDS = "mean ± standard deviation over n seeds and folds"
+
+
+FOLDS = (
+    "Runs with folds are tested on the fold that was left out of training, and the test split is not. Folds are not "
+    "independent, so their 95 % intervals, also those of differences, take the correction of Nadeau and Bengio (2003): "
+    "the variance between J of K folds counts 1/J + 1/(K - 1) times, with J - 1 degrees of freedom, and the seeds of a "
+    "fold count by their mean."
+)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A stage's part. compared: by which metrics, in words. notes: what the reader must know to read its tables."""
+
+    title: str
+    compared: str
+    columns: list[str]
+    groups: list[Group]
+    results: TextTable
+    spread: str = SPREAD
+    comparisons: TextTable | None = None
+    overall: TextTable | None = None
+    savings: TextTable | None = None
+    promises: TextTable | None = None
+    costs: TextTable | None = None
+    plots: list[Plot] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Content:
+    """finished: every run that the report is made of, the pretrainings of transfers included. left_out: why others are
+    not in it, empty where there are none.
+    """
+
+    title: str
+    lead: str
+    left_out: str
+    sections: list[Section]
+    unfinished: list[Unfinished]
+    finished: list[CollectedRun]
+    pictures: list[Picture]
+    pictures_left_out: int
+    pretraining_cost: str
+    reproduction: list[tuple[str, list[str]]]
+
+
+def content_of(collection: Collection) -> Content:
+    """Work a collection out into tables, verdicts, figures and facts."""
+    transfers = [run for run in collection.runs if run.stage == "transfer"]
+    pretrainings = [run for run in collection.runs if run.stage == "pretrain"]
+    drawn = {run.name: run for run in (*pretrainings, *collection.sources)}
+    shown, left_out = pictures(list(drawn.values()))
+    return Content(
+        title=_title(transfers, pretrainings),
+        lead=_lead(collection),
+        left_out=_left_out(collection),
+        sections=[
+            *([_section(TRANSFERS, transfers)] if transfers else []),
+            *([_section(PRETRAININGS, pretrainings)] if pretrainings else []),
+        ],
+        unfinished=collection.unfinished,
+        finished=[*transfers, *drawn.values()],
+        pictures=shown,
+        pictures_left_out=left_out,
+        pretraining_cost=_pretraining_cost(collection.sources),
+        reproduction=reproduction([*collection.runs, *collection.sources]),
+    )
+
+
+def _section(title: str, runs: Sequence[CollectedRun]) -> Section:
+    columns, groups = group_runs(list(runs))
+    # No comparison is made across metrics.
+    alike = {
+        monitor: [group for group in groups if group.compared == monitor]
+        for monitor in tables.compared_by(groups)
+        if any(monitor.metric in run.tested for group in groups for run in group.runs)
+    }
+    compared = [each for monitor, those in alike.items() for each in compare_all(those, monitor)]
+    arms = {monitor: those for monitor, those in alike.items() if any(group.arm is not None for group in those)}
+    (only,) = alike if len(alike) == 1 else (None,)
+    drawn = alike or {Monitor(metric, "max"): groups for metric in tables.metrics_of(groups)[:1]}
+    plots = [choose(those, columns, monitor) for monitor, those in drawn.items()]
+    return Section(
+        title=title,
+        compared=", ".join(f"{monitor.metric}{monitor.remark}" for monitor in alike),
+        columns=columns,
+        groups=groups,
+        results=tables.results(groups, columns),
+        spread=SPREAD_OF_FOLDS if any(run.folds for run in runs) else SPREAD,
+        comparisons=tables.comparisons(compared, columns) if compared else None,
+        overall=tables.overall(groups, only) if only else None,
+        savings=tables.savings(groups, columns) if alike else None,
+        promises=promises(groups, only) if only in arms else None,
+        costs=tables.costs(groups, columns),
+        plots=[plot for number, each in enumerate(plots) for plot in each.called(number)],
+        notes=[*_notes(groups, compared=len(compared)), *(line for each in plots for line in each.left_out)],
+    )
+
+
+def _notes(groups: Sequence[Group], compared: int) -> list[str]:
+    notes = []
+    sizes = {len(group.replicates) for group in groups}
+    if 1 in sizes:
+        notes.append("A group of one seed has no spread, no interval and no verdict: none is invented.")
+    if 2 in sizes:
+        notes.append(
+            "A group of two seeds has no bootstrap interval (it could only give the two values back); its verdict "
+            "rests on a t interval with one degree of freedom, which is wide."
+        )
+    if any(group.folds_of(group.replicates) for group in groups):
+        notes.append(FOLDS)
+    if any(len(group.replicates) < len(group.runs) for group in groups):
+        notes.append(
+            "Some groups have several runs of one seed, which differ in something that this report does not compare, "
+            "such as pretrain.seed: their mean counts as one seed."
+        )
+    facts = [Facts.model_validate(run.result) for group in groups for run in group.runs]
+    notes += _groups_behind(groups)
+    if own := sum(run.data.validation == "own" for run in facts):
+        notes.append(
+            f"In {own} of {len(facts)} runs validation is the data's own split: it does not vary with the seed."
+        )
+    if untested := sum(not run.counts.get("test", 1) for run in facts):
+        notes.append(
+            f"{untested} of {len(facts)} runs have no test split, and so no test metric; what chose their epoch stands "
+            "on the page of each."
+        )
+    if len(metrics := tables.compared_by(groups)) > 1:
+        notes.append(
+            f"Groups are compared by {', '.join(monitor.metric for monitor in metrics)}: interval and IQM of a row are "
+            "those of its own, and no comparison goes across."
+        )
+    if compared > 1:
+        notes.append(
+            f"{compared} comparisons at 5 % each, not corrected for their number: where no arm made any difference, "
+            f"{0.05 * compared:.2g} of them would still say helps or hurts, on average."
+        )
+    return notes
+
+
+def _groups_behind(groups: Sequence[Group]) -> list[str]:
+    """Say how many groups, such as subjects, stand behind the numbers of each data set that has some."""
+    by_data: dict[str, list[tuple[CollectedRun, Groups]]] = {}
+    for run in (run for group in groups for run in group.runs):
+        if (of := Facts.model_validate(run.result).data.groups) is not None:
+            by_data.setdefault(str(run.config.get("data.name")), []).append((run, of))
+    notes = []
+    for data, found in by_data.items():
+        parts = {"train on": "train", "validate": "val", "test on": "test"}
+        counts = [f"{ranges(getattr(of, part) for _, of in found)} to {does}" for does, part in parts.items()]
+        tested = {(run.folds, run.fold): of.test for run, of in found if run.folds}
+        whole = sum(tested.values())
+        rest = (
+            f"{whole} in all {len(tested)} folds."
+            if len(tested) > 1 and len({folds for folds, _ in tested}) == 1
+            else "an interval over seeds does not say how other groups would come out."
+        )
+        notes.append(
+            f"{data}: groups ({found[0][1].called}) are never cut apart; a run has {', '.join(counts)}: {rest}"
+        )
+    return notes
+
+
+def _title(transfers: Sequence[CollectedRun], pretrainings: Sequence[CollectedRun]) -> str:
+    if not transfers:
+        names = _named(f"{run.config['model.name']} on {run.config['data.name']}" for run in pretrainings)
+        return f"Pretraining: {names}" if names else "No finished run"
+    settings = settings_of(transfers)
+    targets = _named(settled["data"] for settled in settings)
+    sources = _named(settled["pretrain.data"] for settled in settings if "pretrain.data" in settled)
+    titles = {run.stored.model.title for run in transfers}
+    what = f"{titles.pop()}s" if len(titles) == 1 else "models"
+    return f"Transfer from {sources} to {targets}" if sources else f"{what[:1].upper()}{what[1:]} of {targets}"
+
+
+def _named(names: Iterable[str]) -> str:
+    return ", ".join(sorted(set(names)))
+
+
+def _lead(collection: Collection) -> str:
+    runs, others = collection.runs, len(collection.unfinished)
+    finished = f"{len(runs)} finished {'run' if len(runs) == 1 else 'runs'}"
+    seeds = f", seeds {ranges(run.seed for run in runs)}" if runs else ""
+    return f"{finished}{seeds}; {others or 'none'} failed, interrupted or missing."
+
+
+def _left_out(collection: Collection) -> str:
+    count = len(collection.untested)
+    if not count:
+        return ""
+    runs, it = ("A finished run is", "it") if count == 1 else (f"{count} finished runs are", "them")
+    return f"{runs} left out, because a search made {it} and did not test {it}: train with the same config does."
+
+
+def _pretraining_cost(sources: Sequence[CollectedRun]) -> str:
+    seconds = [run.result["timing"]["seconds"] for run in sources if "seconds" in run.result["timing"]]
+    if not seconds:
+        return ""
+    return f"Beside that, {len(seconds)} pretrainings, each done once: {duration(sum(seconds))} together."

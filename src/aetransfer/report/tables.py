@@ -1,0 +1,212 @@
+"""The report's tables, as text: the same cells go to the terminal, into summary.md and onto the page."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from html import escape
+from statistics import fmean
+
+from aetransfer.models.facts import Monitor, Part
+from aetransfer.report.comparison import Comparison, epochs_to_match, label_savings
+from aetransfer.report.grouping import Group, noun_of_groups
+from aetransfer.report.statistics import NOTHING, Summary, decimals, duration, interval, spread, summarise
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """texts: how many of the columns, from the left, are words rather than numbers."""
+
+    header: list[str]
+    rows: list[list[str]]
+    texts: int
+
+
+def markdown_of(table: TextTable) -> Iterator[str]:
+    """Yield a table's lines."""
+    yield f"| {' | '.join(map(_cell, table.header))} |"
+    yield f"|{'|'.join('---' if place < table.texts else '---:' for place in range(len(table.header)))}|"
+    for row in table.rows:
+        yield f"| {' | '.join(map(_cell, row))} |"
+
+
+def _cell(text: str) -> str:
+    return escaped(text).replace("|", "\\|")
+
+
+def escaped(text: str) -> str:
+    """Keep a run's own words, such as an error with < in it, from being read as markup."""
+    return re.sub(r"([*_`\[])", r"\\\1", escape(" ".join(text.split()), quote=False))
+
+
+def compared_by(groups: Sequence[Group]) -> list[Monitor]:
+    """List by which test metrics the groups are compared, each with those that have the same."""
+    return list(dict.fromkeys(group.compared for group in groups if group.compared is not None))
+
+
+def metrics_of(groups: Sequence[Group]) -> list[str]:
+    """List the groups' test metrics, those by which they are compared before the others."""
+    names = list(dict.fromkeys(name for group in groups for run in group.runs for name in run.tested))
+    first = [compared.metric for compared in compared_by(groups)]
+    return sorted(names, key=lambda name: first.index(name) if name in first else len(first))
+
+
+def results(groups: Sequence[Group], columns: Sequence[str]) -> TextTable:
+    """One row a group: its first metric with interval and interquartile mean, the others, and n.
+
+    Groups that are compared by different metrics share the columns, and each has its own metric's interval.
+    """
+    metrics = metrics_of(groups) or ["metrics"]
+    leading = list(dict.fromkeys(_first(group, metrics) for group in groups))
+    others = [metric for metric in metrics if metric not in leading]
+    summaries = {metric: [group.summary(metric) for group in groups] for metric in (*leading, *others)}
+    places = {metric: decimals([each for each in summaries[metric] if each]) for metric in summaries}
+    rows = []
+    for place, group in enumerate(groups):
+        first = _first(group, metrics)
+        cells = {metric: spread(summaries[metric][place], places[metric]) for metric in summaries}
+        robust = _robust(summaries[first][place], places[first])
+        shown = [*(cells[metric] for metric in leading), *robust, *(cells[metric] for metric in others)]
+        rows.append([*group.labels(columns), *shown, group.n])
+    return TextTable([*columns, *leading, "95 % CI", "IQM", *others, "n"], rows, len(columns))
+
+
+def _first(group: Group, metrics: Sequence[str]) -> str:
+    """Return the metric that a group is compared by, or the first of all where it has none such."""
+    compared = group.compared
+    return compared.metric if compared and compared.metric in metrics else metrics[0]
+
+
+def overall(groups: Sequence[Group], monitor: Monitor) -> TextTable | None:
+    """One row an arm over the settings that all arms have; None for a single setting or arm."""
+    metric = monitor.metric
+    cells: dict[str, dict[str, Group]] = {}
+    for group in groups:
+        setting = repr(sorted((key, str(value)) for key, value in group.setting.items() if key != "transfer"))
+        cells.setdefault(str(group.arm), {})[setting] = group
+    shared = set.intersection(*(set(of_arm) for of_arm in cells.values()))
+    if len(shared) < 2 or len(cells) < 2:
+        return None
+    summaries = {arm: _pooled([of_arm[key] for key in sorted(shared)], metric) for arm, of_arm in cells.items()}
+    # The spread between settings is not the uncertainty; the interval has it.
+    places = max((_places(summary) for summary in summaries.values()), default=3)
+    rows = [
+        [arm, f"{summary.mean:.{places}f}", *_robust(summary, places), str(len(shared)), str(summary.n)]
+        for arm, summary in summaries.items()
+    ]
+    return TextTable(["transfer", metric, "95 % CI", "IQM", "settings", "n"], rows, 1)
+
+
+def comparisons(compared: Sequence[Comparison], columns: Sequence[str]) -> TextTable:
+    """One row an arm and setting: the paired difference to its control, and the verdict.
+
+    In which metric is said where they are not all of the same.
+    """
+    metrics = {comparison.monitor.metric for comparison in compared}
+    settings = [column for column in columns if column != "transfer"]
+    rows = []
+    for comparison in compared:
+        paired = comparison.paired
+        verdict = comparison.verdict
+        if comparison.unpaired and paired is not None:
+            verdict += f" ({comparison.unpaired} without a partner left out)"
+        named = [comparison.monitor.metric] if len(metrics) > 1 else []
+        names = [*comparison.group.labels(settings), *named, f"{comparison.group.arm} – {comparison.control}", verdict]
+        if paired is None:
+            rows.append([*names, *[NOTHING] * 4, "0"])
+            continue
+        ratio = NOTHING if comparison.ratio is None else f"{comparison.ratio:.3f}"
+        numbers = [f"{paired.mean:+.4f}", interval(paired.interval, 4, signed=True), f"{paired.better:.2f}", ratio]
+        rows.append([*names, *numbers, f"{paired.n}{f' ({paired.folds} folds)' if paired.folds else ''}"])
+    header = [
+        *settings,
+        *(["metric"] if len(metrics) > 1 else []),
+        "arm – control",
+        "verdict",
+        "difference",
+        "95 % CI",
+        "P(better)",
+        "transfer ratio",
+        "n",
+    ]
+    return TextTable(header, rows, header.index("difference"))
+
+
+def savings(groups: Sequence[Group], columns: Sequence[str]) -> TextTable | None:
+    """One row a group: label savings and epochs to match scratch, in the metric that it is compared by.
+
+    None where the runs tell neither.
+    """
+    facts: dict[str, Sequence[object]] = {
+        "label savings": [_of_alike(label_savings, group, groups, "test") for group in groups],
+        "epochs to 95 % of scratch": [_of_alike(epochs_to_match, group, groups, "val") for group in groups],
+    }
+    told = {heading: values for heading, values in facts.items() if any(values)}
+    rows = [
+        [*group.labels(columns), *(str(values[place] or NOTHING) for values in told.values())]
+        for place, group in enumerate(groups)
+        if any(values[place] for values in told.values())
+    ]
+    return TextTable([*columns, *told], rows, len(columns)) if rows else None
+
+
+def costs(groups: Sequence[Group], columns: Sequence[str]) -> TextTable:
+    """One row a group: seconds of a training and of the whole run, examples a second, all means over the runs."""
+    rows = []
+    for group in groups:
+        timings = [run.result["timing"] for run in group.runs]
+        train, whole = (_mean(timings, key) for key in ("train_seconds", "seconds"))
+        speed = _mean(timings, "images_per_second")
+        epochs, parameters = (_count(group, key) for key in ("epochs", "trained_parameters"))
+        rows.append(
+            [
+                *group.labels(columns),
+                NOTHING if train is None else duration(train),
+                NOTHING if whole is None else duration(whole),
+                NOTHING if speed is None else f"{speed:,.0f}",
+                epochs,
+                parameters,
+            ]
+        )
+    header = [*columns, "training", "whole run", f"{noun_of_groups(groups)}/s", "epochs", "trained parameters"]
+    return TextTable(header, rows, len(columns))
+
+
+def _of_alike(
+    ask: Callable[[Group, Sequence[Group], Monitor], object], group: Group, groups: Sequence[Group], part: Part
+) -> object:
+    """Ask about a group among those that are compared by the same metric."""
+    if group.compared is None:
+        return None
+    return ask(group, [other for other in groups if other.compared == group.compared], group.compared.on(part))
+
+
+def _pooled(groups: Sequence[Group], metric: str) -> Summary:
+    """Summarise an arm over settings; without an interval where they are not all of the same folds."""
+    found = [group.by_replicate(metric) for group in groups]
+    folds = [group.folds_of(of) for group, of in zip(groups, found, strict=True)]
+    alike = all(of == folds[0] for of in folds)
+    summary = summarise([list(of.values()) for of in found], folds[0] if alike else None)
+    return summary if alike else replace(summary, interval=None)
+
+
+def _robust(summary: Summary | None, places: int) -> list[str]:
+    if summary is None:
+        return [NOTHING, NOTHING]
+    return [interval(summary.interval, places), f"{summary.iqm:.{places}f}"]
+
+
+def _places(summary: Summary) -> int:
+    half_width = None if summary.interval is None else (summary.interval[1] - summary.interval[0]) / 4
+    return decimals([Summary(summary.n, summary.mean, half_width, summary.iqm, None)])
+
+
+def _mean(timings: Sequence[dict[str, float]], key: str) -> float | None:
+    values = [timing[key] for timing in timings if key in timing]
+    return fmean(values) if values else None
+
+
+def _count(group: Group, key: str) -> str:
+    counts = sorted({run.result["counts"][key] for run in group.runs if key in run.result["counts"]})
+    if not counts:
+        return NOTHING
+    return f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,}–{counts[-1]:,}"

@@ -1,1 +1,0 @@
-"""A run is a function of its config: its identity, its directory, its result."""

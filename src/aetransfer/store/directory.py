@@ -1,0 +1,144 @@
+"""What a run leaves behind, and where. Files are written beside their place and renamed into it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from aetransfer.config.schema import Job
+from aetransfer.errors import UserError
+from aetransfer.files import read_json, read_yaml, replace_file
+from aetransfer.printable import without_secrets
+from aetransfer.store.earlier import todays_config
+from aetransfer.store.identity import run_name
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    path: Path
+
+    @classmethod
+    def of(cls, job: Job) -> "RunDirectory":
+        """Return the directory that a settled job's identity names, which need not exist yet."""
+        return cls(job.paths.output_dir / "runs" / run_name(job))
+
+    @classmethod
+    def existing(cls, path: str | Path) -> "RunDirectory":
+        """Return the run at `path`. Raises UserError where there is none."""
+        directory = cls(Path(path).expanduser())
+        if not directory.config.is_file():
+            raise UserError(f"{path} is no run directory: it has no config.yaml.")
+        return directory
+
+    @property
+    def is_superseded(self) -> bool:
+        """Tell whether this is what `move_aside` kept of a run that was done afresh."""
+        return "~" in self.path.name
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "train.log"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def best(self) -> Path:
+        return self.checkpoints / "best.ckpt"
+
+    @property
+    def last(self) -> Path:
+        return self.checkpoints / "last.ckpt"
+
+    @property
+    def previous(self) -> Path:
+        """The last checkpoint but one, for when the last is damaged. A finished run has none."""
+        return self.checkpoints / "previous.ckpt"
+
+    @property
+    def data(self) -> Path:
+        return self.path / "data.json"
+
+    @property
+    def history(self) -> Path:
+        return self.path / "history.json"
+
+    @property
+    def locks(self) -> Path:
+        return self.path.parent / ".locks" / self.path.name
+
+    @property
+    def encoder(self) -> Path:
+        return self.path / "encoder.safetensors"
+
+    @property
+    def encoder_card(self) -> Path:
+        return self.path / "encoder.json"
+
+    @property
+    def model_card(self) -> Path:
+        return self.path / "MODEL_CARD.md"
+
+    @property
+    def evaluation(self) -> Path:
+        """What measures found, a JSON file each with its pictures. A run that none was taken of has none."""
+        return self.path / "evaluation"
+
+    @property
+    def page(self) -> Path:
+        return self.path / "report.html"
+
+    @property
+    def result_path(self) -> Path:
+        return self.path / "result.json"
+
+    def result(self) -> dict[str, Any] | None:
+        """Return result.json, or None where there is none. Raises UserError for one that isn't JSON."""
+        if not self.result_path.is_file():
+            return None
+        try:
+            content = read_json(self.result_path)
+            if not isinstance(content, dict) or not isinstance(content.get("status"), str):
+                raise ValueError("it does not say the run's status")
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.result_path} is damaged ({error}): remove {self.path} and run again.") from error
+        return content
+
+    def move_aside(self) -> Path:
+        """Rename the run to the first free of `<name>~1`, `<name>~2`, ... and return where it is now."""
+        number = 1
+        while (kept := self.path.with_name(f"{self.path.name}~{number}")).exists():
+            number += 1
+        return self.path.rename(kept)
+
+    def write_result(self, result: dict[str, Any]) -> None:
+        replace_file(self.result_path, json.dumps(without_secrets(result), indent=2) + "\n")
+
+    @staticmethod
+    def as_written(job: Job) -> dict[str, Any]:
+        """Return what config.yaml says of a job, as plain data."""
+        # What may be called is the command line's to say, each time anew.
+        return without_secrets(job.model_dump(mode="json", by_alias=True, exclude={"allow", "test"}))
+
+    def write_config(self, job: Job) -> None:
+        replace_file(self.config, yaml.safe_dump(self.as_written(job), sort_keys=False))
+
+    def read_config(self) -> Job:
+        """Return the job this run was made from, with nothing allowed. Raises UserError where it can't be read."""
+        try:
+            job = Job.model_validate(todays_config(read_yaml(self.config)))
+        except (OSError, ValueError) as error:
+            # Sentences need Hydra, which takes a while to import, and most configs are sound.
+            from aetransfer.config.sentences import sentence
+
+            reason = sentence(error, "train") if isinstance(error, ValidationError) else f"{error}."
+            raise UserError(f"{self.config} is not the config of a run: {reason}") from error
+        return job.model_copy(update={"allow": []})

@@ -1,0 +1,184 @@
+"""The store of runs as a pandas DataFrame, for notebooks."""
+
+import csv
+import json
+from datetime import datetime, timedelta
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+from aetransfer.config.nodes import at_home
+from aetransfer.errors import UserError
+from aetransfer.files import replacing
+from aetransfer.printable import console, printable
+from aetransfer.store.finished import UNTESTED, is_untested
+from aetransfer.store.query import StoredRun, chosen, default_output_dir, flat, runs_in, setting
+
+# How stored runs are shown: the table of `list`, the page of `show`, the files of `export`.
+
+COLOURS = {
+    "finished": "green",
+    "running": "cyan",
+    "queued": "blue",
+    "failed": "red",
+    "damaged": "red",
+    "interrupted": "yellow",
+}
+# What one asks first about a run; the rest is in its config.yaml.
+ESSENTIAL = (
+    *(
+        "seed",
+        "data.name",
+        "data.folds",
+        "data.fold",
+        "data.labels_per_class",
+        "data.epoch_images",
+        "encoder._target_",
+        "encoder.latent_dim",
+    ),
+    *("model.name", "optimizer._target_", "optimizer.lr", "transfer.name", "head._target_", "head.hidden"),
+    *("pretrain.data.name", "pretrain.model.name", "pretrain.path"),
+    *("trainer.max_epochs", "trainer.max_steps", "trainer.accelerator", "trainer.devices", "trainer.precision"),
+)
+
+
+def print_list(runs: list[StoredRun], output_dir: Path) -> None:
+    """Print a table with a row for each run, the earliest first."""
+    table = Table()
+    table.add_column("name", no_wrap=True)
+    table.add_column("status")
+    for heading in ("epochs", "test", "started", "duration"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for run in sorted(runs, key=_started):
+        status = Text(printable(run.status), COLOURS.get(run.status, ""))
+        table.add_row(Text(printable(run.name)), status, *(Text(printable(cell)) for cell in _cells(run)))
+    page = console()
+    if runs:
+        page.print(table)
+    page.print(f"{len(runs)} run(s) in {output_dir / 'runs'}", markup=False, highlight=False, soft_wrap=True)
+    for run in runs:
+        if run.damage:
+            page.print(printable(f"damaged: {run.name}: {run.damage}"), markup=False, highlight=False, soft_wrap=True)
+
+
+def print_run(run: StoredRun, children: list[StoredRun]) -> None:
+    """Print what a run was, what it came to, and where its files are."""
+    lines = {"name": run.name, "path": str(run.path.absolute()), "status": run.status}
+    lines |= {"damage": run.damage or "", "error": _text(run.result.get("error"))}
+    lines |= {"source": _text(run.source), "carried by": ", ".join(child.name for child in children)}
+    chapters = {
+        "": lines,
+        "config": {key: _text(setting(run.config, key)) for key in ESSENTIAL},
+        "metrics": {key: _shown(value, ".6g") for key, value in _part(run, "metrics").items()},
+        "counts": {key: _shown(value, ",") for key, value in _part(run, "counts").items()},
+        "timing": {key: _text(value) for key, value in _part(run, "timing").items()},
+        "versions": {key: _text(value) for key, value in _part(run, "versions").items()},
+        "files": {str(path.relative_to(run.path)): size(path.stat().st_size) for path in run.files},
+    }
+    for title, rows in chapters.items():
+        shown = {key: text for key, text in rows.items() if text}
+        if title and shown:
+            print(f"\n{title}")
+        for key, text in shown.items():
+            print(printable(f"{'  ' if title else ''}{key:<26}{' '.join(text.split())}"))
+
+
+def export(runs: list[StoredRun], path: Path) -> None:
+    """Write a flat row for each run: name, identity, status, config, metrics, counts, timing.
+
+    Raises UserError where `path` can't be written.
+    """
+    rows = [row_of(run) for run in runs]
+    if path.suffix == ".json":
+        text = json.dumps(rows, indent=2) + "\n"
+    else:
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        written = StringIO()
+        writer = csv.DictWriter(written, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({key: _text(value) for key, value in row.items()} for row in rows)
+        text = written.getvalue()
+    try:
+        # Not by replace_file, which says what becomes of a run.
+        with replacing(path) as partial:
+            partial.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"out={path} can't be written ({error.strerror}).") from error
+
+
+def size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
+
+
+def _started(run: StoredRun) -> str:
+    return str(_part(run, "timing").get("started", ""))
+
+
+def _cells(run: StoredRun) -> tuple[str, str, str, str]:
+    metric = _number(_part(run, "metrics").get(run.main_metric)) if run.config else None
+    seconds = _number(_part(run, "timing").get("seconds"))
+    try:
+        started = datetime.fromisoformat(_started(run)).astimezone().strftime("%Y-%m-%d %H:%M")
+    except ValueError:
+        started = ""
+    return (
+        str(_part(run, "counts").get("epochs", "")),
+        _without_test(run) if metric is None else f"{run.main_metric.removeprefix('test/')} {metric:.4g}",
+        started,
+        "" if seconds is None else str(timedelta(seconds=round(seconds))),
+    )
+
+
+def _without_test(run: StoredRun) -> str:
+    return UNTESTED if is_untested(run.result) else ""
+
+
+def _number(value: Any) -> float | None:
+    """Return what may be any JSON at all where it is a number that a table has room for."""
+    return value if isinstance(value, int | float) and abs(value) < 1e12 else None
+
+
+def row_of(run: StoredRun) -> dict[str, Any]:
+    """Return a run's name, identity, status, config, metrics, counts and timing by dotted key."""
+    head = {"name": run.name, "identity": run.result.get("identity"), "status": run.status}
+    parts = {part: _part(run, part) for part in ("counts", "timing")}
+    # The config has a key of nearly every word; metrics alone are known by their slash.
+    return head | flat(run.config) | _part(run, "metrics") | flat(parts)
+
+
+def _part(run: StoredRun, name: str) -> dict[str, Any]:
+    part = run.result.get(name)
+    return part if isinstance(part, dict) else {}
+
+
+def _shown(value: Any, style: str) -> str:
+    return _text(value) if _number(value) is None else format(value, style)
+
+
+def _text(value: Any) -> str:
+    """Write a value as YAML would have it in one line, and nothing for None."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+def runs_frame(output_dir: str | Path | None = None, *filters: str) -> "DataFrame":
+    """Return a row for each run: name, identity, status, config, metrics, counts, timing, as `runs export` writes them.
+
+    output_dir: that of the runs, by default AETRANSFER_OUTPUT_DIR or outputs. filters: as `runs list` takes them
+    ("stage=transfer", "data=cifar10,mnist"), all of which must hold. Raises UserError without pandas, or for a filter
+    on a key that no run has.
+    """
+    try:
+        from pandas import DataFrame
+    except ImportError as error:
+        raise UserError("runs_frame needs pandas: pip install 'aetransfer[notebook]'.") from error
+    directory = at_home(output_dir) if output_dir else default_output_dir()
+    return DataFrame([row_of(run) for run in chosen(runs_in(directory), list(filters))])

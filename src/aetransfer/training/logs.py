@@ -1,0 +1,79 @@
+"""Where log lines go: the terminal, a run's own file, and nowhere for what says nothing."""
+
+import logging
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from aetransfer.files import WriteError
+from aetransfer.printable import without_secrets
+
+# Lightning's remarks that are no news here: batches need no workers, runs resume into their directory by design.
+NO_NEWS = (
+    r".*isinstance\(treespec, LeafSpec\).*",
+    r".*does not have many workers.*",
+    r"Checkpoint directory .* exists and is not empty.*",
+    r".*is smaller than the logging interval.*",
+    r".*your dataloader is not resumable.*",
+    r"FSDP.state_dict_type\(\) and FSDP.set_state_dict_type\(\) are being deprecated.*",
+    r"The `srun` command is available on your system but is not used.*",
+    r"Found \d+ module\(s\) in eval mode at the start of training.*",
+)
+
+
+def to_terminal() -> None:
+    """Print what this program has to say, and the warnings of others, to standard output."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout, force=True)
+    logging.getLogger("aetransfer").setLevel(logging.INFO)
+
+
+def quiet_lightning() -> None:
+    """Leave out Lightning's tips and hardware lines. It sets its level when imported, so this comes after that."""
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in NO_NEWS:
+        warnings.filterwarnings("ignore", message=message)
+
+
+class _RunLog(logging.Handler):
+    """A file that is always written through. On a full disk whoever logs in the main thread learns of it: the run ends.
+
+    logging itself would print a traceback to the terminal at each line, and go on.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path, self._file = path, path.open("ab", buffering=0)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = f"{self.format(record)}\n".encode()
+        try:
+            self._file.write(line)
+        except OSError as error:
+            if threading.current_thread() is threading.main_thread():
+                raise WriteError(self._path, error, len(line)) from error
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+class _WithoutSecrets(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return str(without_secrets(super().format(record)))
+
+
+@contextmanager
+def to_file(path: Path) -> Iterator[None]:
+    """Append everything that is logged meanwhile to a file, with the time."""
+    handler = _RunLog(path)
+    handler.setFormatter(_WithoutSecrets("%(asctime)s %(message)s"))
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()

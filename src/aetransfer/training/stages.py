@@ -1,0 +1,353 @@
+"""The two stages, as one story: find or make the pretraining a transfer declares, train, test, write it down."""
+
+import logging
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning import Trainer, seed_everything
+
+from aetransfer import signals
+from aetransfer.config.schema import Data, GivenEncoder, Job, Pretraining
+from aetransfer.data.module import DataModule, Part
+from aetransfer.data.reading import UNSTATED
+from aetransfer.errors import UserError
+from aetransfer.evaluation.measures import check_measures, measures_of
+from aetransfer.files import WriteError, read_json, remove_partial_files
+from aetransfer.models.base import Model, Task
+from aetransfer.models.length import epochs_trained
+from aetransfer.networks.encoder import Encoder
+from aetransfer.report.run_files import leave_page
+from aetransfer.store.checkpoints import ContinuationError, check_best, to_resume_from
+from aetransfer.store.data_record import check_data, check_unchanged, note_data, say_other_data
+from aetransfer.store.directory import RunDirectory
+from aetransfer.store.finished import UNTESTED, Run, check_begun, finished_run, is_finished, is_left_to_test
+from aetransfer.store.lock import RunLock
+from aetransfer.store.record import Record
+from aetransfer.training import distributed, errors, logs
+from aetransfer.training.batch_size import LengthError, check_length, check_smallest_batch, epochs_of
+from aetransfer.training.build import architecture_of, make_data, make_encoder, make_model, make_trainer, outputs_of
+from aetransfer.training.callbacks.health import check_chosen
+from aetransfer.training.callbacks.length import NoTraining
+from aetransfer.training.callbacks.progress import Throughput
+from aetransfer.training.member import Member
+from aetransfer.training.place import place
+from aetransfer.training.sharded import is_sharded
+from aetransfer.transfer.card import write_cards
+from aetransfer.transfer.carry import Begun, begin_, carry_, continue_, make_arm
+from aetransfer.transfer.exported import read_state, write_encoder
+from aetransfer.transfer.preprocessing import Preprocessing
+from aetransfer.transfer.resolve import pretraining_of, sees_the_same
+
+log = logging.getLogger(__name__)
+
+
+def run(job: Job, overrides: list[str]) -> Run:
+    """Do a settled job, and before it the pretraining it carries, unless another job does so meanwhile.
+
+    Raises KeyboardInterrupt where a signal asked for a stop, once the run is left so that it can go on.
+    """
+    logs.quiet_lightning()
+    with signals.heeded():
+        distributed.check(job)
+        with distributed.leading(place(job.trainer.num_nodes)):
+            return _run(job, overrides)
+
+
+def _run(job: Job, overrides: list[str]) -> Run:
+    directory = RunDirectory.of(job)
+    source = _source(job, overrides)
+    try:
+        directory.locks.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"paths.output_dir={job.paths.output_dir} can't be written ({error.strerror}).") from error
+    with RunLock(directory.locks).held() as lock:
+        left_to_test = is_left_to_test(directory, job)
+        # Another job may have finished it while this one waited.
+        if (done := finished_run(job)) is not None:
+            return done
+        if left_to_test:
+            job = job.model_copy(update={"test": "alone"})
+            log.info("%s is finished, and a search has left it untested: it is tested now.", directory.path.name)
+        elif is_finished(directory):
+            log.info("The run that was there is now %s.", directory.move_aside().name)
+        check_begun(directory, job)
+        if not directory.path.is_dir():
+            say_other_data(directory, job)
+        with errors.said(directory.path):
+            try:
+                return _recorded(job, directory, source, overrides, lock)
+            except ContinuationError as error:
+                if not job.rerun:
+                    raise
+                log.warning("%s It is now %s.", error, directory.move_aside().name)
+                return _recorded(job, directory, source, overrides, lock)
+
+
+def _recorded(job: Job, directory: RunDirectory, source: str | None, overrides: list[str], lock: RunLock) -> Run:
+    directory.path.mkdir(exist_ok=True)
+    remove_partial_files(directory.path)
+    directory.write_config(job)
+    with logs.to_file(directory.log), errors.writers_report_here():
+        throughput = Throughput()
+        trained = directory.result() if job.test == "alone" else None
+        record = Record(directory, job, source, overrides, throughput.progress)
+        if trained is not None:
+            record.keep_training_of(trained)
+        lock.beats.append(record.beat)
+        try:
+            with distributed.called(job, directory, source, partial(_end, record)) as member:
+                facts = execute(job, directory, source, member, throughput, record)
+        except (signals.Stopped, KeyboardInterrupt, SystemExit) as stop:
+            if lock.lost:
+                raise UserError(
+                    f"{directory.path.name} was taken over by another job, because nothing was heard of this one, or "
+                    f"what says who does it was removed from {directory.locks}."
+                ) from stop
+            with signals.deferred():
+                record.give_up("interrupted", trained)
+                leave_page(directory)
+            if isinstance(stop, SystemExit):
+                # Lightning turns a KeyboardInterrupt into an exit; who runs a whole sweep must still learn what it was.
+                raise KeyboardInterrupt from stop
+            raise
+        except Exception as error:
+            sentence = errors.explained(error, directory.path)
+            # On a disk that is full or gone the record can't be closed either; the run counts as interrupted then.
+            with suppress(WriteError), signals.deferred():
+                why = str(sentence) if sentence else f"{type(error).__name__}: {error}"
+                record.give_up("failed", trained, error=why)
+                leave_page(directory)
+            raise
+        if trained is not None:
+            facts = {**facts, "counts": facts["counts"] | trained["counts"], "timing": {}}
+        with signals.deferred():
+            run = Run(directory, record.close("finished", **facts))
+            leave_page(directory)
+        return run
+
+
+def _end(record: Record, why: str) -> None:
+    """Say what ends this process, of which nothing else will: it waits for others that are gone."""
+    record.close("failed", error=why)
+    print(f"error: {why}", file=sys.stderr, flush=True)
+
+
+def execute(
+    job: Job,
+    directory: RunDirectory,
+    source: str | None,
+    member: Member,
+    throughput: Throughput | None = None,
+    record: Record | None = None,
+) -> dict[str, Any]:
+    """Train, then test the best epoch, of which `job.test` may leave one out. Each of a run's processes does this; the
+    first one exports the encoder.
+
+    source: run directory, checkpoint or exported encoder that is carried; None for a control, or a pretraining that
+    continues none.
+    throughput: the one that others ask how far training is. record: what the first process writes down meanwhile.
+    Returns `metrics`, `counts`, `data` and `timing` for result.json; without a test split there are no test metrics.
+    Raises UserError for data, hardware or an encoder that don't fit.
+    """
+    logs.quiet_lightning()
+    seed_everything(job.seed, verbose=False)
+    data = make_data(job.data, job.seed, job.allow, job.stage)
+    data.check_processes(member.size)
+    data.setup("fit")
+    if source is not None:
+        _check_held_out(job, data, source)
+    # Asking for the times of 60,000 files takes a second, which the processor has for other things.
+    unchanged = ThreadPoolExecutor(1).submit(check_unchanged, directory, job) if member.rank == 0 else None
+    check_classes(job.data, data)
+    outputs = outputs_of(job, data.targets)
+    encoder, continued = make_encoder(job), dict[str, str]()
+    given = job.pretrain if isinstance(job.pretrain, GivenEncoder) else None
+    arm = None if job.transfer is None else make_arm(job.transfer, job.allow)
+    if source is None:
+        encoder.normalise.set_statistics(*data.statistics())
+    if arm is not None:
+        begun = begin_(encoder, source, arm, job.seed, given)
+    else:
+        begun = Begun() if source is None else carry_(encoder, source, given)
+    model = make_model(job, encoder, outputs, arm, () if arm is None else begun.untrained)
+    if isinstance(model, Task):
+        _teach(model, data)
+    if source is not None and arm is not None:
+        log.info("Carried the encoder of %s", source)
+    elif source is not None:
+        continued = {"continued": continue_(model, source, begun)}
+        log.info("Continued from %s: %s", source, continued["continued"])
+    about = model.facts(job.model.name)
+    check_measures(measures_of(job.evaluation, job.allow), about, data, job.data.name)
+    if record is not None:
+        record.describe(about)
+    _check_training(job, model, data, member.size)
+    throughput = throughput or Throughput()
+    trainer = make_trainer(job, directory, model, throughput, member)
+    signals.keep_from_lightning(trainer)
+
+    steps = job.trainer.max_steps
+    length = f"{steps} steps" if steps is not None else f"{job.trainer.max_epochs} epochs"
+    log.info("%s: %d %s, %s", directory.path.name, data.count("train"), data.noun, length)
+    log.info(
+        "%d %s an epoch in batches of %d over %d process%s",
+        job.data.epoch_images or data.count("train"),
+        data.noun,
+        job.data.batch_size,
+        member.size,
+        "es" if member.size > 1 else "",
+    )
+    resumed = to_resume_from(directory)
+    if unchanged is not None:
+        unchanged.result()
+        (check_data if resumed else note_data)(directory, job, data.training_split)
+    if resumed:
+        log.info("Resuming from %s", resumed)
+    if job.test == "alone":
+        trainer.callbacks.append(NoTraining())  # type: ignore[attr-defined]  # Lightning sets it from elsewhere
+    with member.joined(trainer):
+        trainer.fit(model, datamodule=data, ckpt_path=resumed, weights_only=True)
+        epochs, steps = epochs_trained(trainer), trainer.global_step
+        loggers, trainer.loggers = trainer.loggers, []  # the best epoch's validation is on the curve already
+        metrics: dict[str, float] = {}
+        check_best(directory)
+        check_chosen(trainer)
+        tests = job.test != "left_out" and data.has_test
+        for evaluation in (trainer.validate, trainer.test) if tests else (trainer.validate,):
+            # What was sharded once can't be sharded again.
+            measured = make_model(job, make_encoder(job), outputs) if is_sharded(trainer) else model
+            if isinstance(measured, Task):
+                measured.names = data.targets.names
+            evaluation(measured, datamodule=data, ckpt_path=directory.best, weights_only=True, verbose=False)
+            metrics |= metrics_of(trainer.callback_metrics)
+            # What a split lacks is known now.
+            about = measured.facts(job.model.name)
+        tested = {name: value for name, value in metrics.items() if name.startswith("test/")}
+        for logger in loggers:
+            if tested:
+                logger.log_metrics(tested, steps)
+            logger.finalize("success")
+        facts: dict[str, Any] = {
+            "metrics": metrics,
+            "counts": _counts(job, data, model) | {"epochs": epochs, "steps": steps, "processes": member.size},
+            "data": data.account(),
+            "model": about.model_dump(),
+            **continued,
+            "timing": {
+                "train_seconds": round(throughput.seconds, 3),
+                "images_per_second": round(throughput.images_per_second, 1),
+            },
+        }
+        if begun.taken is not None:
+            facts["weights"] = begun.taken.plain()
+        if data.has_test and not tests:
+            facts[UNTESTED] = True
+        if trainer.is_global_zero:
+            encoder = _whole_encoder(job, directory, model, trainer)
+            seen = Preprocessing(job.data.pad, data.reading or UNSTATED)
+            write_encoder(directory.encoder, encoder, architecture_of(job), seen, model.untrained)
+            write_cards(directory, job, encoder, about, facts, data.targets, seen)
+            directory.previous.unlink(missing_ok=True)
+        trainer.strategy.barrier()
+    return facts
+
+
+def _check_held_out(job: Job, data: DataModule, source: str) -> None:
+    """Raise UserError where the pretraining has seen what this transfer is tested on."""
+    declared = job.pretrain.data if isinstance(job.pretrain, Pretraining) else None
+    if data.held_out is None or declared is None or not sees_the_same(job.data, declared):
+        return
+    if read_json(RunDirectory(Path(source)).result_path)["data"].get("held_out") != data.held_out:
+        raise UserError(
+            f"{job.data.name} is tested on {data.tested_on}, but pretrain.data left out others, and the pretraining "
+            "has seen some of these: give both the same groups, and classes or none."
+        )
+
+
+def _check_training(job: Job, model: Model, data: DataModule, processes: int) -> None:
+    """Raise UserError for what would go wrong only after a while."""
+    batches = data.batches("train")
+    check_length(job.trainer, batches)
+    if isinstance(model, Task):
+        model.check_arm(epochs_of(job.trainer, batches))
+    check_smallest_batch(job, model, data, processes)
+
+
+def _whole_encoder(job: Job, directory: RunDirectory, model: Model, trainer: Trainer) -> Encoder:
+    """Return the best epoch's encoder, which was just validated."""
+    if not is_sharded(trainer):
+        return model.encoder
+    encoder = make_encoder(job)
+    encoder.load_state_dict(read_state(str(directory.best)))
+    return encoder
+
+
+def _source(job: Job, overrides: list[str]) -> str | None:
+    if job.transfer is not None and not job.transfer.carries:
+        return None
+    if isinstance(job.pretrain, GivenEncoder):
+        return job.pretrain.path
+    if job.transfer is None:
+        return None
+    pretraining = pretraining_of(job)
+    done = finished_run(pretraining)
+    if done is None:
+        _rehearse(job)
+        try:
+            done = _run(pretraining, overrides)
+        except LengthError as error:
+            raise error.of_pretraining() from error
+    elif job.rerun and not pretraining.rerun:
+        log.info("rerun=true is for the transfer alone: add pretrain.rerun=true to do the pretraining afresh too.")
+    return str(done.directory.path)
+
+
+def _rehearse(job: Job) -> None:
+    """Build all that a transfer needs, so that what is wrong with it is said before its pretraining takes hours."""
+    encoder = make_encoder(job)
+    assert job.transfer is not None
+    arm = make_arm(job.transfer, job.allow)
+    begin_(encoder, None, arm, job.seed)
+    data = make_data(job.data, job.seed, job.allow, job.stage)
+    data.setup("fit")
+    check_classes(job.data, data)
+    model = make_model(job, encoder, outputs_of(job, data.targets), arm)
+    if isinstance(model, Task):
+        _teach(model, data)
+    about = model.facts(job.model.name)
+    check_measures(measures_of(job.evaluation, job.allow), about, data, job.data.name)
+    _check_training(job, model, data, processes=1)
+    make_trainer(job, RunDirectory.of(job), model, Throughput())
+
+
+def _teach(model: Task, data: DataModule) -> None:
+    """Tell a task what it needs to know of its targets before it is trained."""
+    model.names = data.targets.names
+    model.learn_from(data.training_targets())
+
+
+def check_classes(config: Data, data: DataModule) -> None:
+    """Raise UserError where the config says another number of classes than there are."""
+    classes = len(data.class_names)
+    if classes and config.classes not in (None, classes):
+        raise UserError(f"{config.name} has {classes} classes, but data.classes={config.classes}: correct it.")
+
+
+def metrics_of(logged: dict[str, Any]) -> dict[str, float]:
+    """Pick what an evaluation measured out of what Lightning has logged."""
+    return {name: value.item() for name, value in logged.items() if name.startswith(("val/", "test/"))}
+
+
+def _counts(job: Job, data: DataModule, model: Model) -> dict[str, float]:
+    parameters = list(model.parameters())
+    left_out = job.test == "left_out" and data.has_test
+    parts: tuple[Part, ...] = ("train", "val") if left_out else ("train", "val", "test")
+    return {
+        **{part: data.count(part) for part in parts},
+        "parameters": sum(parameter.numel() for parameter in parameters),
+        "trained_parameters": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
+    }
