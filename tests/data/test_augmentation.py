@@ -8,19 +8,9 @@ import torch
 from scipy.ndimage import gaussian_filter1d
 from torch import nn
 
-from aetransfer.data.augmentation import (
-    Augmentation,
-    Blur,
-    Colour,
-    Crop,
-    CutMix,
-    Erasing,
-    Flip,
-    Grey,
-    Mixup,
-    ResizedCrop,
-)
+from aetransfer.data.augmentation import Augmentation, Blur, Colour, Crop, Erasing, Flip, Grey, ResizedCrop
 from aetransfer.data.augmented import Augment, augmented, is_foreign, numbers_of
+from aetransfer.data.mixing import CutMix, Mixup
 from aetransfer.errors import UserError
 
 ALL = [Crop(2), Flip(), ResizedCrop(), Colour(), Grey(), Blur(), Erasing()]
@@ -201,8 +191,8 @@ def test_crops_and_flips_that_come_first_are_done_as_images_are_gathered():
 @pytest.mark.parametrize(
     ("transforms", "says"),
     [
-        ([Mixup(), Blur()], "aetransfer.data.augmentation.Mixup mixes examples, which comes last, and once"),
-        ([CutMix(), Mixup()], "aetransfer.data.augmentation.CutMix mixes examples, which comes last, and once"),
+        ([Mixup(), Blur()], "aetransfer.data.mixing.Mixup mixes examples, which comes last, and once"),
+        ([CutMix(), Mixup()], "aetransfer.data.mixing.CutMix mixes examples, which comes last, and once"),
         ([3], "int is no augmentation"),
     ],
 )

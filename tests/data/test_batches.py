@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from aetransfer.data.augmentation import Blur, Colour, CutMix, Erasing, Mix, Mixup
+from aetransfer.data.augmentation import Blur, Colour, Erasing
 from aetransfer.data.augmented import Augment
 from aetransfer.data.batches import Epochs, Plan, Preparation, ResidentBatches, StreamedBatches, take
 from aetransfer.data.draws import Share
 from aetransfer.data.examples import Examples, to_channels
+from aetransfer.data.mixing import CutMix, Mix, Mixup
 from tests.made import make_images
 
 CPU = torch.device("cpu")

@@ -5,9 +5,9 @@ import torch
 from scipy.stats import kstest
 from torch.nn import functional as F
 
-from aetransfer.data.augmentation import CutMix, Mixed, Mixup, beta, partners_of
 from aetransfer.data.batches import Batch
 from aetransfer.data.draws import Share
+from aetransfer.data.mixing import CutMix, Mixed, Mixup, beta, partners_of
 
 
 def uniform(*shape, seed=0):

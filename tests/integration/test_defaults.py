@@ -19,7 +19,8 @@ from aetransfer.config.schema import (
     Transfer,
 )
 from aetransfer.config.sentences import SCHEMAS
-from aetransfer.data.augmentation import Colour, Crop, CutMix, Flip, Grey, Mixup, ResizedCrop
+from aetransfer.data.augmentation import Colour, Crop, Flip, Grey, ResizedCrop
+from aetransfer.data.mixing import CutMix, Mixup
 from aetransfer.networks.conv4 import Conv4
 from aetransfer.store.query import default_output_dir
 from tests.integration.conftest import job_of

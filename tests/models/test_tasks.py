@@ -8,9 +8,9 @@ import torch
 from sklearn.metrics import average_precision_score, f1_score, mean_absolute_error, r2_score, root_mean_squared_error
 from torch.nn import functional as F
 
-from aetransfer.data.augmentation import Mixed
 from aetransfer.data.batches import Batch
 from aetransfer.data.draws import Share
+from aetransfer.data.mixing import Mixed
 from aetransfer.data.targets import Targets
 from aetransfer.errors import UserError
 from aetransfer.models.classifier import Classifier

@@ -50,11 +50,7 @@ Role = Literal[
 OWN: dict[Role, tuple[str, ...]] = {
     "encoder": ("aetransfer.networks",),
     "reader": ("aetransfer.data",),
-    "augmentation": (
-        "aetransfer.data.augmentation",
-        "aetransfer.data.float_augmentation",
-        "aetransfer.data.augmentation",
-    ),
+    "augmentation": ("aetransfer.data.augmentation", "aetransfer.data.float_augmentation", "aetransfer.data.mixing"),
     "model": ("aetransfer.models",),
     "head": ("aetransfer.networks",),
     "arm": ("aetransfer.transfer.arms",),
@@ -74,7 +70,7 @@ BASES: dict[Role, tuple[str, ...]] = {
     "reader": ("torch.utils.data.Dataset", "pytorch_lightning.LightningDataModule"),
     "augmentation": (
         "aetransfer.data.augmentation.Augmentation",
-        "aetransfer.data.augmentation.Mix",
+        "aetransfer.data.mixing.Mix",
         "torch.nn.Module",
     ),
     "model": (PRETEXT, TASK),
@@ -88,7 +84,7 @@ BASES: dict[Role, tuple[str, ...]] = {
     "logger": ("pytorch_lightning.loggers.Logger",),
 }
 # What mixes examples is a subclass of its Mix.
-MIXING = "aetransfer.data.augmentation"
+MIXING = "aetransfer.data.mixing"
 # What a logger sends to, by the logger's name: a package, and the extra of this one that brings it.
 SERVICES = {"WandbLogger": "wandb", "MLFlowLogger": "mlflow"}
 # The same of an encoder.

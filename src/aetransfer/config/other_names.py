@@ -17,8 +17,6 @@ OLD_NAMES = {
     "aetransfer.data.readers.mnist1d.read_mnist1d": "aetransfer.data.readers.embedded.read_mnist1d",
     "aetransfer.data.readers.vectors.read_breast_cancer": "aetransfer.data.readers.embedded.read_breast_cancer",
     "aetransfer.data.readers.vectors.read_diabetes": "aetransfer.data.readers.embedded.read_diabetes",
-    "aetransfer.data.mixing.CutMix": "aetransfer.data.augmentation.CutMix",
-    "aetransfer.data.mixing.Mixup": "aetransfer.data.augmentation.Mixup",
     "aetransfer.evaluation.classification.Classification": "aetransfer.evaluation.predictions.Classification",
     "aetransfer.evaluation.labels.Labels": "aetransfer.evaluation.predictions.Labels",
     "aetransfer.evaluation.promise.Transferability": "aetransfer.evaluation.transferability.Transferability",

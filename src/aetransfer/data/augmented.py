@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aetransfer.data.augmentation import Augmentation, Crop, Flip, Mix
+from aetransfer.data.augmentation import Augmentation, Crop, Flip
 from aetransfer.data.draws import Draws, mixed_seed
 from aetransfer.data.float_augmentation import Standardised, told
+from aetransfer.data.mixing import Mix
 from aetransfer.errors import UserError
 
 # The second kind is a library's.

@@ -22,10 +22,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from aetransfer.data.augmentation import Mixed, partners_of
 from aetransfer.data.augmented import Augment
 from aetransfer.data.draws import Draws, Share, mixed_seed
 from aetransfer.data.examples import to_channels
+from aetransfer.data.mixing import Mixed, partners_of
 
 
 class Batch(NamedTuple):
