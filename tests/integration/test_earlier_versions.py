@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 import aetransfer
-from aetransfer import embed, evaluate, runs
+from aetransfer import embed, evaluate, runs, train
 from aetransfer.data.readers.embedded import read_digits
 from aetransfer.report import __main__ as report
 
@@ -103,3 +103,46 @@ def test_a_report_and_pages_are_made_of_them(command, store):
     assert "test/acc" in done.out
     (html,) = store.glob("runs/*vae*/report.html")
     assert "variational autoencoder" in html.read_text() and "-ELBO, nats an image" in html.read_text()
+
+
+BEFORE = STORE.parent / "0.1.0-2026-11-30"
+RUNS = sorted(path.name for path in (BEFORE / "runs").iterdir())
+
+
+@pytest.fixture
+def store_before(tmp_path):
+    """A copy of the store of the version before, which a command may write to."""
+    return Path(shutil.copytree(BEFORE, tmp_path / "before"))
+
+
+@pytest.mark.parametrize("name", [name for name in RUNS if name.startswith("transfer")])
+def test_a_command_of_the_version_before_finds_its_run_finished(command, store_before, name):
+    words = json.loads((store_before / "runs" / name / "result.json").read_text())["overrides"]
+    words = [word for word in words if not word.startswith("paths.")]
+    before = {path: path.read_bytes() for path in store_before.rglob("*") if path.is_file()}
+    done = command(train.main, *words, f"paths.output_dir={store_before}")
+
+    assert done.code == 0, done.err
+    assert done.out.splitlines()[-1] == f"run: {store_before}/runs/{name}"
+    assert {path: path.read_bytes() for path in before} == before
+    assert sorted(path.name for path in (store_before / "runs").iterdir() if path.name[0] != ".") == RUNS
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_of_the_version_before_is_measured_again_to_its_own_numbers(command, store_before, name):
+    done = command(evaluate.main, f"run={store_before}/runs/{name}")
+    told = json.loads((store_before / "runs" / name / "result.json").read_text())["metrics"]
+
+    assert done.code == 0, done.err
+    found = {line.split()[0]: float(line.split()[1]) for line in done.out.splitlines() if line.startswith("test/")}
+    assert found == pytest.approx({key: value for key, value in told.items() if key.startswith("test/")}, rel=1e-4)
+
+
+def test_the_store_of_the_version_before_is_listed_and_reported(command, store_before):
+    listed = command(runs.main, "list", f"paths.output_dir={store_before}")
+    done = command(report.main, f"paths.output_dir={store_before}", "stage=transfer")
+    page = command(report.main, f"run={store_before}/runs/{next(name for name in RUNS if 'diabetes-finetune' in name)}")
+
+    assert listed.code == done.code == page.code == 0, listed.err + done.err + page.err
+    assert all(name in listed.out for name in RUNS)
+    assert "regression" in (next(store_before.glob("runs/transfer-diabetes*/report.html"))).read_text()
