@@ -72,7 +72,7 @@ def _answer(module: str, *words: str) -> Answer:
     sys.argv = [module, *words]
     with redirect_stdout(io.StringIO()), redirect_stderr(err):
         try:
-            import_module(f"aetransfer.{module}").main()
+            import_module(f"aetransfer.{_module_of(module)}").main()
         except SystemExit as stop:
             code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
             if isinstance(stop.code, str):
@@ -81,6 +81,11 @@ def _answer(module: str, *words: str) -> Answer:
             code = 1
             print(f"Traceback: {type(error).__name__}: {error}", file=sys.stderr)
     return Answer(code, err.getvalue(), "torch" in sys.modules)
+
+
+def _module_of(command: str) -> str:
+    """Return where a command's `main` is: `report` is a folder."""
+    return "report.__main__" if command == "report" else command
 
 
 def _serve() -> None:

@@ -101,7 +101,7 @@ def test_the_order_decides_and_names_do_not():
         (("transfer=scratch", "augment=[mixup,flip]"), "data.augment.mixup mixes examples, which comes last and once: put it behind flip."),
         (("transfer=scratch", "augment=[mixup,cutmix]"), "data.augment.mixup mixes examples, which comes last and once: put it behind cutmix."),
         (("model=contrastive", "augment@model.views=mixup"), "model.views.mixup mixes examples, and a view is of one: leave it out."),
-        (("transfer=scratch", "+data.augment.x._target_=os.system"), "_target_: os.system is outside the packages that the augmentation of a config may come from (aetransfer.data.augmentation, aetransfer.data.float_augmentation, aetransfer.data.augmentation): if it is yours, add allow=[os] to the command line."),
+        (("transfer=scratch", "+data.augment.x._target_=os.system"), "_target_: os.system is outside the packages that the augmentation of a config may come from (aetransfer.data.augmentation, aetransfer.data.float_augmentation, aetransfer.data.mixing): if it is yours, add allow=[os] to the command line."),
         (("transfer=scratch", "+data.augment.x._target_=aetransfer.data.augmentation.Blurr"), "_target_: aetransfer.data.augmentation has no Blurr (did you mean Blur)."),
         (("transfer=scratch", "augment=flip", "data.augment.flip.share=half"), "data.augment.flip.share=half should be a valid number."),
         (("transfer=scratch", "augment=mixup", "data.augment.mixup.alpha=0"), "data.augment.mixup.alpha=0 should be greater than 0."),

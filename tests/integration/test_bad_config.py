@@ -295,7 +295,7 @@ GRID = "aetransfer.training.callbacks.images.ReconstructionGrid"
 BAD_TARGETS = [
     ("encoder._target_=aetransfer.networks.conv4.Conv5", f"_target_: {CONV4} has no Conv5 (did you mean Conv4)."),
     ("encoder._target_=aetransfer.networks.conv5.Conv5", "_target_: aetransfer.networks.conv5.Conv5 can't be imported (No module named 'aetransfer.networks.conv5'): correct its name."),
-    ("encoder._target_=aetransfer.networks.head.Head", "aetransfer.networks.mlp.Head takes no latent_dim (it takes in_features, outputs, hidden)."),
+    ("encoder._target_=aetransfer.networks.head.Head", "aetransfer.networks.head.Head takes no latent_dim (it takes in_features, outputs, hidden)."),
     ("+data.reader.rot=x", f"{READER} takes no rot (it takes nothing)."),
     ("callbacks.reconstructions.every_n_epochs=often", f"{GRID}: every_n_epochs=often should be a valid integer."),
     ("callbacks.reconstructions.every_n_epochs=0", f"{GRID}: every_n_epochs=0 should be greater than 0."),

@@ -35,7 +35,7 @@ def test_a_picture_that_fails_is_named_once_and_the_run_goes_on(run_train, monke
     def fail(*_, **__):
         raise RuntimeError("no ink\nleft")
 
-    monkeypatch.setattr(images, "sheet", fail)
+    monkeypatch.setattr(images.Traversals, "picture", fail)
     done = run_train(*PRETRAINING, "model=vae", "callbacks.traversals.every_n_epochs=1")
 
     assert done.code == 0, done.err

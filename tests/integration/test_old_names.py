@@ -1,10 +1,10 @@
 """What earlier versions called a thing still means it: in a config, on a command line, in a finished run."""
 
 import re
+from pkgutil import resolve_name
 
 import pytest
 
-from aetransfer.config.instantiate import locate
 from aetransfer.config.other_names import OLD_NAMES, oldest, todays
 from tests.integration.conftest import TINY, job_of
 from tests.integration.test_evaluate import numbers
@@ -14,7 +14,7 @@ OLD, TODAYS = "aetransfer.data.embedded.read_digits", "aetransfer.data.readers.e
 
 @pytest.mark.parametrize("old", OLD_NAMES)
 def test_an_old_name_leads_to_what_there_is_and_a_digest_has_the_oldest(old):
-    assert callable(locate(todays(old), "reader"))
+    assert callable(resolve_name(todays(old)))
     assert todays(oldest(old)) == todays(old)
     assert oldest(oldest(old)) == oldest(todays(old)) == oldest(old)
 
