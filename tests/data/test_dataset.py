@@ -12,8 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
-from aetransfer.data.dataset import examples_of
-from aetransfer.data.reader import read_split
+from aetransfer.data.reader import examples_of, read_split
 from aetransfer.errors import UserError
 from tests.data.test_module import make_module
 from tests.made import make_images

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from aetransfer.data.augmentation import Augmentation, Crop, Flip
-from aetransfer.data.draws import Draws, mixed_seed
+from aetransfer.data.draws import Draws, mixed_seed, seed_all
 from aetransfer.data.float_augmentation import Standardised, told
 from aetransfer.data.mixing import Mix
 from aetransfer.errors import UserError
@@ -61,8 +61,6 @@ def view_of(inputs: Tensor, transforms: Sequence[Transform], draws: Draws) -> Te
 def _seeded(seed: int, device: torch.device) -> Iterator[None]:
     # A program that only loads an encoder comes by here, and Lightning takes seconds to import.
     from pytorch_lightning.utilities.seed import isolate_rng
-
-    from aetransfer.data.own_module import seed_all
 
     with isolate_rng(include_cuda=device.type == "cuda"):
         seed_all(seed)

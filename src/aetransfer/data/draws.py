@@ -4,37 +4,35 @@ What is drawn is a function of the run's seed and of the batch's place in traini
 resume draws the same again, and any step can be had again.
 """
 
+import random
 from collections.abc import Callable
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
-# One seed for torch's generators out of what is drawn for, the run's seed, and how far it has come.
-
+# What is drawn for; a stream's place among them is part of its seeds.
 Stream = Literal[
     "order", "train", "val", "test", "sample", "control", "importance", "measure", "views", "augment", "library"
 ]
-STREAMS: tuple[Stream, ...] = (
-    "order",
-    "train",
-    "val",
-    "test",
-    "sample",
-    "control",
-    "importance",
-    "measure",
-    "views",
-    "augment",
-    "library",
-)
 
 
 def mixed_seed(stream: Stream, seed: int, step: int) -> int:
-    """Spread the three over 32 bits, all that torch's CPU generator uses of a seed (splitmix64's odd constants)."""
-    high, low = divmod((STREAMS.index(stream) << 44) + (seed << 20) + step, 2**32)
+    """Make one seed of what is drawn for, the run's seed, and how far it has come.
+
+    They are spread over 32 bits, all that torch's CPU generator uses of a seed (splitmix64's odd constants).
+    """
+    high, low = divmod((get_args(Stream).index(stream) << 44) + (seed << 20) + step, 2**32)
     return (low * 0x9E3779B97F4A7C15 ^ high * 0xBF58476D1CE4E5B9) % 2**32
+
+
+def seed_all(seed: int) -> None:
+    """Seed the generators that somebody's loaders and transforms may draw from."""
+    torch.manual_seed(seed)
+    np.random.seed(seed)
+    random.seed(seed)
 
 
 class Share(NamedTuple):

@@ -11,9 +11,9 @@ from pytorch_lightning.utilities.seed import isolate_rng
 
 from aetransfer.data.augmented import Augment
 from aetransfer.data.batches import Batch, as_floats
-from aetransfer.data.draws import Share, mixed_seed
+from aetransfer.data.draws import Share, mixed_seed, seed_all
 from aetransfer.data.module import DataModule
-from aetransfer.data.own_module import batches_of, examples_of_module, seed_all
+from aetransfer.data.reader import batches_of, examples_of_module
 from aetransfer.errors import UserError
 
 log = logging.getLogger(__name__)
