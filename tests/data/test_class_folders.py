@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aetransfer.data.class_folders import list_folder
+from aetransfer.data.image_files import list_folder
 from aetransfer.errors import UserError
 from tests.commands import ROOT
 
@@ -125,5 +125,5 @@ def test_names_that_are_no_text_are_spelt_out_in_what_is_said(root: Path) -> Non
 
 def test_listing_imports_no_torch(root: Path) -> None:
     touch(root, "train/cat/0.png")
-    code = f"import sys; from aetransfer.data.class_folders import list_folder; list_folder({str(root)!r}); sys.exit('torch' in sys.modules)"
+    code = f"import sys; from aetransfer.data.image_files import list_folder; list_folder({str(root)!r}); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

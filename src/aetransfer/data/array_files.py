@@ -13,16 +13,16 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from aetransfer.data.image_files import ImageFiles
-from aetransfer.data.lazy import MUCH, Cache, unwritable
+from aetransfer.data.lazy import MUCH, Cache, written
 from aetransfer.data.targets import listed, near
 from aetransfer.errors import UserError
-from aetransfer.files import replacing
 
 log = logging.getLogger(__name__)
 
@@ -52,25 +52,22 @@ class Arrays(Mapping[str, np.ndarray]):
     at: where they lie. is_table: they are columns of a table, all (N,).
     """
 
-    def __init__(self, at: Path, loads: Mapping[str, Callable[[], np.ndarray]], is_table: bool = False) -> None:
-        self.at, self.is_table = at, is_table
-        self._loads, self._known = loads, dict[str, np.ndarray]()
-
-    @classmethod
-    def of_table(cls, path: Path, text: tuple[str, ...] = ()) -> "Arrays":
-        """Return the columns of a table, see `read_table`."""
-        return cls(path, {name: _given(column) for name, column in read_table(path, text).items()}, is_table=True)
+    def __init__(
+        self, at: Path, arrays: Mapping[str, np.ndarray | Callable[[], np.ndarray]], is_table: bool = False
+    ) -> None:
+        self.at, self.is_table, self._arrays = at, is_table, dict(arrays)
 
     def __getitem__(self, name: str) -> np.ndarray:
-        if name not in self._known:
-            self._known[name] = self._loads[name]()
-        return self._known[name]
+        array = self._arrays[name]
+        if not isinstance(array, np.ndarray):
+            array = self._arrays[name] = array()
+        return array
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._loads)
+        return iter(self._arrays)
 
     def __len__(self) -> int:
-        return len(self._loads)
+        return len(self._arrays)
 
     def named(self, name: str, key: str) -> np.ndarray:
         """Return an array. key: the config's, that names it. Raises UserError where there is none of that name."""
@@ -98,15 +95,11 @@ def opened(root: Path, cache: Cache) -> Arrays:
         case ".npz":
             return Arrays(root, _of_npz(root, cache))
         case ".csv" | ".parquet":
-            return Arrays.of_table(root)
+            return Arrays(root, read_table(root), is_table=True)
     raise UserError(
         f"{root} is none of .npz, .npy, .csv and .parquet: convert it, in Python with numpy.savez(PATH, inputs=..., "
         "targets=...)."
     )
-
-
-def _given(array: np.ndarray) -> Callable[[], np.ndarray]:
-    return lambda: array
 
 
 def _of_npy(path: Path) -> Callable[[], np.ndarray]:
@@ -115,7 +108,10 @@ def _of_npy(path: Path) -> Callable[[], np.ndarray]:
             with path.open("rb") as file:
                 header = _header(file, str(path))
             _check_size(header, path.stat().st_size - header.offset, str(path))
-            return _values(path, header)
+            if header.nbytes > MUCH:
+                return _mapped(path, header, header.offset)
+            values = np.fromfile(path, header.dtype, offset=header.offset)
+            return values.reshape(header.shape, order="F" if header.fortran else "C")
         except DAMAGED as error:
             raise _unreadable(str(path), error) from error
 
@@ -131,10 +127,7 @@ def _of_npz(path: Path, cache: Cache) -> dict[str, Callable[[], np.ndarray]]:
     if not members:
         raise UserError(f"{path} is empty: it holds no array.")
 
-    def load(info: zipfile.ZipInfo) -> Callable[[], np.ndarray]:
-        return lambda: _member(path, info, cache)
-
-    return {name: load(info) for name, info in members.items()}
+    return {name: partial(_member, path, info, cache) for name, info in members.items()}
 
 
 def _member(path: Path, info: zipfile.ZipInfo, cache: Cache) -> np.ndarray:
@@ -167,28 +160,18 @@ def _start_of(path: Path, info: zipfile.ZipInfo) -> int:
 
 def _unpacked(path: Path, info: zipfile.ZipInfo, header: Header, cache: Cache) -> np.ndarray:
     """Map the copy of a compressed member, which is made first where there is none."""
-    copy = cache.path(f"unpacked-{zlib.crc32(info.filename.encode()):08x}")
+    what = f"unpacked-{zlib.crc32(info.filename.encode()):08x}"
+    copy = cache.path(what)
     if not copy.is_file() or copy.stat().st_size != info.file_size:
-        try:
-            copy.parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(path) as file, file.open(info) as member, written(copy, info.file_size) as out:
             if (free := shutil.disk_usage(copy.parent).free) < info.file_size:
                 raise UserError(
                     f"{path} claims {info.file_size / 1e9:.1f} GB for {info.filename}, and {copy.parent} has "
                     f"{free / 1e9:.1f} GB free: make room, or set paths.cache_dir to another folder."
                 )
             log.info("Unpacking %s of %s, %.1f GB, to %s", info.filename, path, info.file_size / 1e9, copy)
-            with (
-                zipfile.ZipFile(path) as file,
-                file.open(info) as member,
-                replacing(copy) as partial,
-                partial.open("wb") as out,
-            ):
-                shutil.copyfileobj(member, out, 1 << 20)
-        except OSError as error:
-            raise unwritable(copy, info.file_size, error) from error
-        for other in cache.folder.glob(cache._replace(state="*").path(copy.name.split("-", 3)[2]).name):
-            if other != copy:
-                other.unlink(missing_ok=True)
+            shutil.copyfileobj(member, out, 1 << 20)
+        cache.remove_older(what)
     return _mapped(copy, header, header.offset)
 
 
@@ -218,14 +201,6 @@ def _check_size(header: Header, found: int, name: str) -> None:
             f"{name} is truncated or damaged: its header says {header.shape} of {header.dtype}, {header.nbytes:,} "
             f"bytes, and it has {found:,}."
         )
-
-
-def _values(path: Path, header: Header) -> np.ndarray:
-    if header.nbytes > MUCH:
-        return _mapped(path, header, header.offset)
-    count, order = math.prod(header.shape), "F" if header.fortran else "C"
-    values = np.fromfile(path, header.dtype, count, offset=header.offset)
-    return values.reshape(header.shape, order=order)  # type: ignore[call-overload]
 
 
 def _mapped(path: Path, header: Header, offset: int) -> np.ndarray:
@@ -304,9 +279,6 @@ def _column(series: Any, name: str) -> np.ndarray:
     raise UserError(f"{name} holds {type(values.iloc[0]).__name__}: save whole or decimal numbers, or text.")
 
 
-# A table of pictures: a file name in each line, and what is known of it. Nothing here imports torch.
-
-
 def listed_in(root: Path, table: str, inputs: str) -> tuple[Arrays, ImageFiles]:
     """Return the columns of root/table, and the files that its column `inputs` names, in its order.
 
@@ -315,7 +287,7 @@ def listed_in(root: Path, table: str, inputs: str) -> tuple[Arrays, ImageFiles]:
     path = root / table
     if not path.is_file():
         raise UserError(f"{path} does not exist: data.table names a .csv or .parquet file in data.root.")
-    arrays = Arrays.of_table(path, text=(inputs,))
+    arrays = Arrays(path, read_table(path, text=(inputs,)), is_table=True)
     base, files = os.path.realpath(root), ImageFiles()
     missing: list[str] = []
     for row, name in enumerate(map(str, arrays.named(inputs, "data.inputs"))):
@@ -325,7 +297,7 @@ def listed_in(root: Path, table: str, inputs: str) -> tuple[Arrays, ImageFiles]:
         if not picture.startswith(f"{base}{os.sep}"):
             raise UserError(f"{path} names {name!r:.80}, which is not below {root}: put the pictures there.")
         try:
-            files.add_file(name, picture)
+            files.add(name, picture)
         except OSError:
             missing.append(name)
     if missing:

@@ -184,9 +184,9 @@ def _files_named(reader: Mapping[str, Any], data_dir: Path) -> ImageFiles:
             continue
         if path.is_dir():
             for file in files_below(path):
-                files.add_file(f"{key}/{file.relative_to(path).as_posix()}", str(file))
+                files.add(f"{key}/{file.relative_to(path).as_posix()}", str(file))
         elif path.is_file():
-            files.add_file(key, str(path))
+            files.add(key, str(path))
     return files
 
 

@@ -7,7 +7,6 @@ import json
 import logging
 import math
 import os
-import uuid
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +19,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from aetransfer.data.class_folders import Listing
+from aetransfer.data.image_files import ImageFiles
+from aetransfer.data.lazy import mapped, written
 from aetransfer.data.pixels import Extremes, UnusableError, show
 from aetransfer.data.reading import UNSTATED, Range, Reading, full_range, reading_of
 from aetransfer.errors import UserError
@@ -52,20 +52,14 @@ class Picture(NamedTuple):
     marks: frozenset[str]
 
 
-class _Cached(NamedTuple):
-    array: np.ndarray
-    value_range: Range | None
-    counts: dict[str, int]
-
-
 def sides_of(image_size: ImageSize) -> tuple[int, int]:
     """Return height and width."""
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     return height, width
 
 
-def decoded(listing: Listing, folder: Path, image_size: ImageSize, cache_dir: Path, reading: Reading) -> Decoded:
-    """Return the images of a listing from the cache, which is written first where it is absent or stale.
+def decoded(files: ImageFiles, folder: Path, image_size: ImageSize, cache_dir: Path, reading: Reading) -> Decoded:
+    """Return images from the cache, which is written first where it is absent or stale.
 
     A reading without a range is decided by these images: they are the training split. Its range is then for all others.
     """
@@ -76,94 +70,69 @@ def decoded(listing: Listing, folder: Path, image_size: ImageSize, cache_dir: Pa
     # What was found follows from the training images, and a stated range is a choice: its cache stands beside others.
     stated = replace(reading, value_range=None) if reading.found else reading
     family = f"{images}{VERSION}-{_digest(json.dumps(stated.plain()), 6)}-"
-    contents = json.dumps([listing.fingerprint, reading.plain(), reading.found])
+    contents = json.dumps([files.fingerprint, reading.plain(), reading.found])
     cache = cache_dir / f"{family}{_digest(contents, 16)}.npy"
-    shape = (len(listing.files), 3, height, width)
-    cached = _cached(cache, shape)
-    if cached is None:
-        log.info("Decoding %d images of %s into %s", len(listing.files), folder, cache)
-        try:
-            cache_dir.mkdir(parents=True, exist_ok=True)
-            _write(cache, listing.files, image_size, reading)
-        except OSError as error:
-            raise UserError(
-                f"{cache} can't be written ({error.strerror}), it takes {math.prod(shape):,} bytes: make room or let "
-                "it be written, or set paths.cache_dir to another folder."
-            ) from error
+    shape = (len(files), 3, height, width)
+    found = _cached(cache, shape, reading)
+    if found is None:
+        log.info("Decoding %d images of %s into %s", len(files), folder, cache)
+        _write(cache, shape, files.paths, reading)
         for other in cache_dir.glob(f"{glob.escape(images)}*.npy"):
             of_other_settings = other.name.startswith(f"{images}{VERSION}-") and not other.name.startswith(family)
             if other != cache and not of_other_settings:
                 other.unlink(missing_ok=True)
-        cached = _cached(cache, shape)
-        assert cached is not None, cache
-    found = reading if reading.decided else replace(reading, value_range=cached.value_range, found=True)
-    return Decoded(torch.from_numpy(cached.array), found, cached.counts)
+        found = _cached(cache, shape, reading)
+        assert found is not None, cache
+    return found
 
 
 def _digest(text: str, digits: int) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:digits]
 
 
-def _cached(cache: Path, shape: tuple[int, ...]) -> _Cached | None:
-    """Map a cache, copy-on-write: torch wants a writable array, and nobody may change the file.
-
-    None for one that is absent, damaged or another's: a pickle in its place is not unpickled.
-    """
-    if not cache.is_file():
+def _cached(cache: Path, shape: tuple[int, ...], reading: Reading) -> Decoded | None:
+    """Map a cache; None for one that is absent, damaged or another's: a pickle in its place is not unpickled."""
+    array = mapped(cache, shape, np.dtype(np.uint8))
+    if array is None:
         return None
     try:
-        array = np.lib.format.open_memmap(cache, mode="c")
-        if array.dtype != np.uint8 or array.shape != shape or not array.flags.c_contiguous:
-            log.warning("%s is not the cache of these images and decoded again.", cache)
-            return None
         with cache.open("rb") as file:
             file.seek(array.offset + array.nbytes)
             found = json.load(file)
         counts = {str(mark): int(count) for mark, count in found["counts"].items()}
-        return _Cached(array, reading_of(found).value_range, counts)
-    except (ValueError, OSError, EOFError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        log.warning("%s is damaged and decoded again: %s", cache, error)
+        if not reading.decided:
+            reading = replace(reading, value_range=reading_of(found).value_range, found=True)
+        return Decoded(torch.from_numpy(array), reading, counts)
+    except (ValueError, OSError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        log.warning("%s is damaged and made again: %s", cache, error)
         return None
 
 
-def _write(cache: Path, files: list[str], image_size: ImageSize, reading: Reading) -> None:
-    """Decode into a file of its own, then rename it: two jobs that start together each leave a whole cache.
-
-    What was found stands behind the pixels, in the same file: neither is ever there without the other.
-    """
-    partial_file = cache.with_suffix(f".{uuid.uuid4().hex}.partial")
-    height, width = sides_of(image_size)
-    header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), 3, height, width)}
+def _write(cache: Path, shape: tuple[int, ...], files: list[str], reading: Reading) -> None:
+    """Decode into a cache. What was found stands behind the pixels: neither is ever there without the other."""
     undecided: dict[int, Extremes] = {}
     counts: Counter[str] = Counter()
-    try:
-        # Not memory-mapped: a disk that becomes full would end the process with SIGBUS.
-        with partial_file.open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
-            np.lib.format.write_array_header_1_0(file, header)
-            start, size = file.tell(), 3 * height * width
-            decode_file = partial(_decode, image_size=image_size, reading=reading)
-            for row, outcome in enumerate(pool.map(decode_file, files)):
-                if isinstance(outcome, Extremes):
-                    undecided[row] = outcome
-                    file.seek(size, os.SEEK_CUR)
-                else:
-                    counts.update(outcome.marks)
-                    file.write(outcome.pixels.tobytes())
-            if undecided:
-                reading = replace(reading, value_range=_range_of(undecided, files))
-            decode_file = partial(_decode, image_size=image_size, reading=reading)
-            for row, outcome in zip(undecided, pool.map(decode_file, [files[row] for row in undecided]), strict=True):
-                assert isinstance(outcome, Picture)
+    with written(cache, math.prod(shape)) as file, ThreadPoolExecutor(os.cpu_count()) as pool:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        start, size = file.tell(), math.prod(shape[1:])
+        decode_file = partial(_decode, image_size=shape[2:], reading=reading)
+        for row, outcome in enumerate(pool.map(decode_file, files)):
+            if isinstance(outcome, Extremes):
+                undecided[row] = outcome
+                file.seek(size, os.SEEK_CUR)
+            else:
                 counts.update(outcome.marks)
-                file.seek(start + row * size)
                 file.write(outcome.pixels.tobytes())
-            file.seek(start + len(files) * size)
-            file.write(json.dumps(reading.plain() | {"counts": counts}).encode())
-            file.flush()
-            os.fsync(file.fileno())
-        partial_file.replace(cache)
-    finally:
-        partial_file.unlink(missing_ok=True)
+        if undecided:
+            reading = replace(reading, value_range=_range_of(undecided, files))
+        decode_file = partial(_decode, image_size=shape[2:], reading=reading)
+        for row, outcome in zip(undecided, pool.map(decode_file, [files[row] for row in undecided]), strict=True):
+            assert isinstance(outcome, Picture)
+            counts.update(outcome.marks)
+            file.seek(start + row * size)
+            file.write(outcome.pixels.tobytes())
+        file.seek(start + len(files) * size)
+        file.write(json.dumps(reading.plain() | {"counts": counts}).encode())
 
 
 def _range_of(images: dict[int, Extremes], files: list[str]) -> Range:
@@ -179,42 +148,39 @@ def _range_of(images: dict[int, Extremes], files: list[str]) -> Range:
     return value_range
 
 
-def _decode(path: str, image_size: ImageSize, reading: Reading) -> Picture | Extremes:
-    return _decoded_or_extremes(Path(path), image_size, path, reading)
-
-
 def decode(source: Path | BinaryIO, image_size: ImageSize, name: str | Path, reading: Reading = UNSTATED) -> Picture:
     """Return an image as (3, height, width) uint8, cropped about its centre to the sides' ratio and resized.
 
     Raises UserError, which calls the image by `name`, for what is no image, is damaged or is too large, has several
     frames of which none is chosen, or more than 8 bits and no range.
     """
-    decided = reading if reading.decided else replace(reading, found=True)
-    picture = _decoded_or_extremes(source, image_size, name, decided)
+    picture = _decode(source, image_size, reading if reading.decided else replace(reading, found=True), name)
     assert isinstance(picture, Picture)
     return picture
 
 
-def _decoded_or_extremes(
-    source: Path | BinaryIO, image_size: ImageSize, name: str | Path, reading: Reading
+def _decode(
+    source: str | Path | BinaryIO, image_size: ImageSize, reading: Reading, name: str | Path | None = None
 ) -> Picture | Extremes:
+    """Return what `decode` does, or an image's extremes where the reading is still to be decided."""
+    called = source if name is None else name
     try:
         with Image.open(source, formats=_formats()) as image:
             return picture_of(image, image_size, reading)
     except UnidentifiedImageError as error:
         raise UserError(
-            f"{name} can't be read as an image (no format that Pillow knows): replace or remove it."
+            f"{called} can't be read as an image (no format that Pillow knows): replace or remove it."
         ) from error
     except UnusableError as error:
-        raise UserError(f"{name} {error}.") from error
+        raise UserError(f"{called} {error}.") from error
     except MemoryError:
         raise
     except Exception as error:  # Pillow's decoders answer broken bytes with SyntaxError, RuntimeError and many more.
-        raise UserError(f"{name} can't be read as an image ({error}): replace or remove it.") from error
+        raise UserError(f"{called} can't be read as an image ({error}): replace or remove it.") from error
 
 
 def picture_of(image: Image.Image, image_size: ImageSize, reading: Reading) -> Picture | Extremes:
-    """Return an opened image as `decode` does, or its extremes where the reading is still to be decided."""
+    """Return an opened image as `_decode` does."""
     shown = show(image, reading)
     if isinstance(shown, Extremes):
         return shown

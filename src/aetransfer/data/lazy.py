@@ -5,9 +5,10 @@ import logging
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -40,10 +41,21 @@ class Lazy:
     def nbytes(self) -> int:
         return math.prod(self.shape) * self.dtype.itemsize
 
-    def chunks(self) -> Iterator[np.ndarray]:
+    def chunks(self, what: str) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield the examples in parts, each with the position of its first. what: the part of the data that they are.
+
+        Raises UserError for a value that is no number.
+        """
         rows = max(1, CHUNK * len(self) // max(1, self.nbytes))
         for start in range(0, len(self), rows):
-            yield self.take(np.arange(start, min(start + rows, len(self))))
+            chunk = self.take(np.arange(start, min(start + rows, len(self))))
+            if chunk.dtype.kind == "f" and not np.isfinite(chunk).all():
+                wrong = ~np.isfinite(chunk).reshape(len(chunk), -1).all(1)
+                raise UserError(
+                    f"The inputs of {what} example {start + int(wrong.argmax()):,} (the first is 0) have NaN or "
+                    "infinite values, or values beyond float32: leave such examples out, or put numbers in their place."
+                )
+            yield start, chunk
 
 
 class Cache(NamedTuple):
@@ -62,6 +74,12 @@ class Cache(NamedTuple):
 
     def path(self, what: str) -> Path:
         return self.folder / f"arrays-{self.made_from}-{what}-{self.state}.npy"
+
+    def remove_older(self, what: str) -> None:
+        """Remove what was kept of earlier states of the same files."""
+        for path in self.folder.glob(self._replace(state="*").path(what).name):
+            if path != self.path(what):
+                path.unlink(missing_ok=True)
 
 
 def of_array(array: np.ndarray) -> Lazy:
@@ -99,85 +117,66 @@ def materialised(lazy: Lazy, what: str, cache: Cache) -> np.ndarray:
     Raises UserError for a value that is no number, and where the cache can't be written.
     """
     if lazy.made is not None:
-        for start, chunk in _counted(lazy):
-            _check_finite(chunk, start, what)
+        for _ in lazy.chunks(what):
+            pass
         return lazy.made
     if lazy.nbytes <= MUCH:
         made = np.empty(lazy.shape, lazy.dtype)
-        for start, chunk in _counted(lazy):
-            _check_finite(chunk, start, what)
+        for start, chunk in lazy.chunks(what):
             made[start : start + len(chunk)] = chunk
         return made
     path = cache.path(what)
-    mapped = _mapped(path, lazy)
-    if mapped is None:
+    kept = mapped(path, lazy.shape, lazy.dtype)
+    if kept is None:
         log.info("Writing %s examples, %.1f GB, to %s", what, lazy.nbytes / 1e9, path)
-        write(path, lazy, what)
-        for other in cache.folder.glob(f"arrays-{cache.made_from}-{what}-*.npy"):
-            if other != path:
-                other.unlink(missing_ok=True)
-        mapped = _mapped(path, lazy)
-        assert mapped is not None, path
-    return mapped
+        with written(path, lazy.nbytes) as file:
+            header = {"descr": lazy.dtype.str, "fortran_order": False, "shape": lazy.shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            for _, chunk in lazy.chunks(what):
+                file.write(np.ascontiguousarray(chunk).data)
+        cache.remove_older(what)
+        kept = mapped(path, lazy.shape, lazy.dtype)
+        assert kept is not None, path
+    return kept
 
 
-def _counted(lazy: Lazy) -> Iterator[tuple[int, np.ndarray]]:
-    start = 0
-    for chunk in lazy.chunks():
-        yield start, chunk
-        start += len(chunk)
+@contextmanager
+def written(path: Path, size: int) -> Iterator[BinaryIO]:
+    """Open a file of the cache to write to: all of it is there afterwards, or nothing.
 
-
-def _check_finite(chunk: np.ndarray, start: int, what: str) -> None:
-    if chunk.dtype.kind != "f" or np.isfinite(chunk).all():
-        return
-    wrong = ~np.isfinite(chunk).reshape(len(chunk), -1).all(1)
-    raise UserError(
-        f"The inputs of {what} example {start + int(wrong.argmax()):,} (the first is 0) have NaN or infinite values, "
-        "or values beyond float32: leave such examples out, or put numbers in their place."
-    )
-
-
-def write(path: Path, lazy: Lazy, what: str) -> None:
-    """Write what is made into a .npy file, all of it or nothing."""
-    header = {"descr": lazy.dtype.str, "fortran_order": False, "shape": lazy.shape}
+    Raises UserError where that can't be written. It is not memory-mapped: a disk that becomes full would end the
+    process with SIGBUS.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Not memory-mapped: a disk that becomes full would end the process with SIGBUS.
         with replacing(path) as partial, partial.open("wb") as file:
-            np.lib.format.write_array_header_1_0(file, header)
-            for start, chunk in _counted(lazy):
-                _check_finite(chunk, start, what)
-                file.write(np.ascontiguousarray(chunk).data)
+            yield file
     except OSError as error:
-        raise unwritable(path, lazy.nbytes, error) from error
+        raise UserError(
+            f"{path} can't be written ({error.strerror}), it takes {size:,} bytes: make room or let it be written, or "
+            "set paths.cache_dir to another folder."
+        ) from error
 
 
-def unwritable(path: Path, size: int, error: OSError) -> UserError:
-    return UserError(
-        f"{path} can't be written ({error.strerror}), it takes {size:,} bytes: make room or let it be written, or set "
-        "paths.cache_dir to another folder."
-    )
+def mapped(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> np.memmap | None:
+    """Map a .npy of the cache, copy-on-write: torch wants a writable array, and nobody may change the file.
 
-
-def _mapped(path: Path, lazy: Lazy) -> np.ndarray | None:
-    """Map a cache, copy-on-write: torch wants a writable array, and nobody may change the file."""
+    None for one that is absent, damaged, or of other examples; a pickle in its place is not unpickled.
+    """
     if not path.is_file():
         return None
     try:
         array = np.lib.format.open_memmap(path, mode="c")
     except (ValueError, OSError, EOFError) as error:
-        log.warning("%s is damaged and written again: %s", path, error)
+        log.warning("%s is damaged and made again: %s", path, error)
         return None
-    if array.dtype != lazy.dtype or array.shape != lazy.shape or not array.flags.c_contiguous:
-        log.warning("%s is not the cache of these examples and written again.", path)
+    if array.dtype != dtype or array.shape != shape or not array.flags.c_contiguous:
+        log.warning("%s is not the cache of these examples and made again.", path)
         return None
     return array
 
 
-# Which axis of an array is what: examples, channels, height and width, samples of a signal, entries of a vector.
-
-# What an axis is: example, channel, height, width, length of a signal, and entry of a vector.
+# What an axis of an array is: example, channel, height, width, length of a signal, and entry of a vector.
 AXES = ("ND", "NL", "NCL", "NLC", "NHW", "NHWC", "NCHW")
 FEW_CHANNELS = (1, 3, 4)
 

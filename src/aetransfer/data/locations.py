@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from aetransfer.data.image_files import ImageFiles
+from aetransfer.data.image_files import ImageFiles, list_folder
 
 IDX_PREFIX = {"train": "train", "test": "t10k"}
 IDX_FILES = tuple(f"{prefix}-{kind}-ubyte" for prefix in IDX_PREFIX.values() for kind in ("images-idx3", "labels-idx1"))
@@ -56,10 +56,10 @@ def files_of_arrays(root: Path) -> ImageFiles:
     """Return a file, or the .npy files of a folder; none where it is not there."""
     files = ImageFiles()
     if root.is_file():
-        files.add_file(root.name, str(root))
+        files.add(root.name, str(root))
     for path in sorted(root.glob("*.npy")) if root.is_dir() else ():
         if not path.name.startswith("."):
-            files.add_file(path.name, str(path))
+            files.add(path.name, str(path))
     return files
 
 
@@ -70,7 +70,7 @@ def files_of_timeseries(root: Path, table: str) -> ImageFiles:
         path = find_timeseries(root, table, part)
         if path is None:
             return ImageFiles()
-        files.add_file(path.name.removesuffix(".gz"), str(path))
+        files.add(path.name.removesuffix(".gz"), str(path))
     return files
 
 
@@ -97,7 +97,7 @@ def _idx(root: Path, dataset: str, *, gz_first: bool) -> ImageFiles | None:
         path = find_idx(root / dataset / "raw", name, gz_first=gz_first)
         if path is None:
             return None
-        files.add_file(f"{dataset}/raw/{name}", str(path))
+        files.add(f"{dataset}/raw/{name}", str(path))
     return files
 
 
@@ -105,14 +105,11 @@ def _batches(folder: Path) -> ImageFiles | None:
     files = ImageFiles()
     for path in files_below(folder) if folder.is_dir() else ():
         if path.suffix != ".html":
-            files.add_file(f"{folder.name}/{path.name}", str(path))
+            files.add(f"{folder.name}/{path.name}", str(path))
     return files if len(files) else None
 
 
 def _image_folder(root: Path, labels: Any) -> ImageFiles:
-    # It imports NumPy, which a config error need not wait for.
-    from aetransfer.data.class_folders import list_folder
-
     return sum(list_folder(root, labels).files.values(), ImageFiles())
 
 
@@ -124,5 +121,5 @@ def _image_table(root: Path, reader: Mapping[str, Any]) -> ImageFiles | None:
     from aetransfer.data.array_files import listed_in
 
     files = ImageFiles()
-    files.add_file(table, str(root / table))
+    files.add(table, str(root / table))
     return files + listed_in(root, table, inputs)[1]

@@ -2,6 +2,7 @@
 
 import hashlib
 import zlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 
 from aetransfer.data.examples import Examples, Split
+from aetransfer.data.image_files import MEANING, ImageFiles
 from aetransfer.data.lazy import MUCH, Cache, Lazy, joined, materialised
 from aetransfer.data.meaning import Kind, PartName, meant
 from aetransfer.data.reading import Reading
@@ -23,6 +25,8 @@ CALLED: dict[str, PartName] = {
 }
 
 PARTS: tuple[PartName, ...] = ("train", "val", "test")
+# val is behind train, as its `validation`.
+OF_SPLIT: dict[Split, tuple[PartName, ...]] = {"train": ("train", "val"), "test": ("test",)}
 
 
 @dataclass(frozen=True)
@@ -36,18 +40,23 @@ class Part:
 
 @dataclass(frozen=True)
 class Description:
-    """What is said of all parts. at: where they lie. targets: what these are called, for sentences; kind, names,
-    columns: see `meant`. grouped_by: what a group is, in a word. notes, reading: as of `Examples`.
+    """What is said of all parts. at: where they lie. kind, names, columns: of the targets, see `meant`. grouped_by:
+    what a group is, in a word. notes, reading: as of `Examples`. files: of pictures, by part.
     """
 
     at: str
-    targets: str = ""
     kind: Kind | None = None
     names: Sequence[str] = ()
     columns: Sequence[str] = ()
     grouped_by: str = "group"
     notes: Sequence[str] = ()
     reading: Reading | None = None
+    files: Mapping[PartName, ImageFiles] | None = None
+
+    @property
+    def targets(self) -> str:
+        """What the targets are called, for sentences."""
+        return f"{self.at}: {', '.join(self.columns[:3])}{', ...' if len(self.columns) > 3 else ''}"
 
 
 def rows_of_splits(words: np.ndarray | None, count: int, at: str) -> dict[PartName, np.ndarray]:
@@ -64,28 +73,25 @@ def rows_of_splits(words: np.ndarray | None, count: int, at: str) -> dict[PartNa
     return {part: np.flatnonzero(parts == part) for part in PARTS if (parts == part).any()}
 
 
-def made_of(parts: Mapping[PartName, Part], at: str, cache: Cache) -> dict[Split, np.ndarray]:
-    """Make the inputs of the splits that are there, for `examples_of`.
-
-    What is wrong with the test examples is better known now than after the training. Raises UserError for parts that do
-    not fit together, and for values that are no numbers.
-    """
-    _check_alike(parts, at)
-    of_split: dict[Split, list[PartName]] = {"train": ["train", "val"], "test": ["test"]}
-    inputs = {split: [parts[name].inputs for name in names if name in parts] for split, names in of_split.items()}
-    return {split: materialised(joined(each), split, cache) for split, each in inputs.items() if each}
-
-
 def examples_of(
-    parts: Mapping[PartName, Part], made: Mapping[Split, np.ndarray], split: Split, described: Description
+    parts: Mapping[PartName, Part],
+    split: Split,
+    described: Description,
+    cache: Cache | None = None,
+    made: Mapping[Split, np.ndarray] | None = None,
 ) -> Examples:
-    """Return a split; val is behind train, as its `validation`.
+    """Return a split. cache: where its inputs are kept; made: the inputs of each split, where they are made already.
 
-    made: the inputs of each split. Raises UserError for parts that do not fit together, a group in two parts, a class
-    without training examples, and a test split that is not there.
+    All splits are made: what is wrong with the test examples is better known now than after the training. Raises
+    UserError for parts that do not fit together, values that are no numbers, a group in two parts, a class without
+    training examples, and a test split that is not there.
     """
     at = described.at
     _check_alike(parts, at)
+    if made is None:
+        assert cache is not None
+        inputs_of = {each: [parts[name].inputs for name in OF_SPLIT[each] if name in parts] for each in OF_SPLIT}
+        made = {each: materialised(joined(some), each, cache) for each, some in inputs_of.items() if some}
     if split == "test" and "test" not in parts:
         raise UserError(f"{at} has no test split: choose another split.")
     order = [name for name in PARTS if name in parts]
@@ -99,9 +105,10 @@ def examples_of(
     groups = _numbered(parts, order, described.grouped_by, at)
     count = len(parts["train"].inputs)
     if split == "train":
-        sides = {"training": made["train"][:count], "validation": made["train"][count:], "test": made.get("test")}
-        notes += _duplicates({name: side for name, side in sides.items() if side is not None and len(side)})
-    inputs, among = made[split], [name for name in order if (name == "test") == (split == "test")]
+        sides = {name: made["test" if name == "test" else "train"] for name in order}
+        sides |= {"train": made["train"][:count]} | ({"val": made["train"][count:]} if "val" in parts else {})
+        notes += _duplicates(sides, described.files)
+    inputs, among = made[split], [name for name in order if name in OF_SPLIT[split]]
     return Examples(
         torch.from_numpy(inputs),
         None if targets is None else torch.from_numpy(np.concatenate([targets[part] for part in among])),
@@ -166,28 +173,47 @@ def _numbered(
     return dict(zip(given, np.split(numbers, ends), strict=True))
 
 
-def _duplicates(sides: Mapping[str, np.ndarray]) -> list[str]:
-    """Say how many examples of one side are in another one too, or, of a single one, are there twice."""
-    if sum(side.nbytes for side in sides.values()) > MUCH:
+def _duplicates(sides: Mapping[PartName, np.ndarray], files: Mapping[PartName, ImageFiles] | None) -> list[str]:
+    """Say how many examples of one side are in another one too, or, of a single one, are there twice.
+
+    files: of pictures; only those of a size that is in another split are looked at, which may be a memory map.
+    """
+    if files is None and sum(side.nbytes for side in sides.values()) > MUCH:
         return []
-    seen: dict[str, dict[int, int]] = {}
+    noun, often = ("examples", {0}) if files is None else ("images", _sizes_of_several(files))
+    seen: dict[PartName, dict[tuple[int, int], int]] = {}
     said = []
     for name, side in sides.items():
-        keys = [zlib.crc32(np.ascontiguousarray(row).data) for row in side]
+        sizes = files[name].sizes if files else [0] * len(side)
+        keys = {
+            row: (size, zlib.crc32(np.ascontiguousarray(side[row]).data))
+            for row, size in enumerate(sizes)
+            if size in often
+        }
         for earlier, known in seen.items():
             found = [
-                row for row, key in enumerate(keys) if key in known and (sides[earlier][known[key]] == side[row]).all()
+                (known[key], row)
+                for row, key in keys.items()
+                if key in known and (sides[earlier][known[key]] == side[row]).all()
             ]
             if found:
+                one, other = found[0]
+                such = f"{files[name].names[other]}, which is {files[earlier].names[one]}" if files else ""
                 said.append(
-                    f"{len(found):,} of the {len(side):,} {name} examples are {earlier} examples too, such as number "
-                    f"{found[0]:,}: {name} metrics are better for it than they should be."
+                    f"{len(found):,} of the {len(side):,} {MEANING[name]} {noun} are {MEANING[earlier]} {noun} too, "
+                    f"such as {such or f'number {other:,}'}: {MEANING[name]} metrics are better for it than they "
+                    "should be."
                 )
-        seen[name] = {key: row for row, key in reversed(list(enumerate(keys)))}
+        seen[name] = {key: row for row, key in reversed(keys.items())}
         again = len(keys) - len(seen[name])
-        if len(sides) == 1 and again:
+        if len(sides) == 1 and again and files is None:
             said.append(
                 f"{again:,} of the {len(side):,} examples are there twice: where one of two is tested on, metrics are "
                 "better for it than they should be."
             )
     return said
+
+
+def _sizes_of_several(files: Mapping[PartName, ImageFiles]) -> set[int]:
+    counted = Counter(size for each in files.values() for size in set(each.sizes))
+    return {size for size, count in counted.items() if count > 1}

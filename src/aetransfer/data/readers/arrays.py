@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 
 from aetransfer.data.array_files import Arrays, opened
-from aetransfer.data.class_folders import Listing
 from aetransfer.data.examples import Examples, Split
 from aetransfer.data.lazy import Cache, Lazy, as_named, chosen, said_of
 from aetransfer.data.locations import files_of_arrays
 from aetransfer.data.meaning import Kind, PartName
-from aetransfer.data.parts import CALLED, PARTS, Description, Part, examples_of, made_of, rows_of_splits
+from aetransfer.data.parts import CALLED, PARTS, Description, Part, examples_of, rows_of_splits
 from aetransfer.data.signals import Fit, Fitting, Signals, fitted, of_equal, ragged, some
 from aetransfer.data.targets import listed
 from aetransfer.errors import UserError
@@ -69,7 +68,7 @@ def read_arrays(
         )
     keys = Keys(inputs, targets, groups, where or {}, axes, Fitting(length, fit, window, stride))
     base = Path(root)
-    cache = Cache.of(base, Listing.of(files_of_arrays(base), ()).fingerprint, keys, cache_dir)
+    cache = Cache.of(base, files_of_arrays(base).fingerprint, keys, cache_dir)
     return _Reading(opened(base, cache), keys).examples(split, kind, cache)
 
 
@@ -151,16 +150,8 @@ class _Reading:
                 assert part.groups is not None
                 parts[name] = Part(part.inputs, part.targets, part.groups + first)
                 first += int(part.groups.max(initial=-1)) + 1
-        described = Description(
-            self.at,
-            f"{self.at}: {', '.join(self.targets[:3])}{', ...' if len(self.targets) > 3 else ''}",
-            kind,
-            self._names(),
-            self.targets,
-            grouped_by,
-            self.notes,
-        )
-        return examples_of(parts, made_of(parts, self.at, cache), split, described)
+        described = Description(self.at, kind, self._names(), self.targets, grouped_by, self.notes)
+        return examples_of(parts, split, described, cache)
 
     def _names(self) -> list[str]:
         """Return the names of the classes, values or labels, where an array beside them has them."""

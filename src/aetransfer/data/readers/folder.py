@@ -1,79 +1,28 @@
 """Anybody's images: class folders, or a folder without labels, in any format Pillow reads, decoded once into a
 memory-mapped file.
 
-Which files count, `aetransfer.data.class_folders` says. The cache's name holds a fingerprint of every file's path, size
+Which files count, `aetransfer.data.image_files` says. The cache's name holds a fingerprint of every file's path, size
 and modification time, so a changed folder is decoded again, and a start that finds its cache does not open a single
 image.
 """
 
-import zlib
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import compress
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from aetransfer.data.class_folders import FolderContents, Labels, Listing, list_folder
 from aetransfer.data.decoding import ImageSize, decoded
 from aetransfer.data.examples import Examples, Split
-from aetransfer.data.image_files import ImageFiles
+from aetransfer.data.image_files import ImageFiles, Labels, list_folder
+from aetransfer.data.lazy import of_array
+from aetransfer.data.meaning import PartName
+from aetransfer.data.parts import OF_SPLIT, Description, Part, examples_of
 from aetransfer.data.reading import WHITE, Reading, remark, unused
 from aetransfer.data.split import more_than_asked, share_of, stratified_order
 from aetransfer.errors import UserError
-
-# Images of one split that are in another one too: what was learnt by heart is then counted as understood.
-
-
-@dataclass(frozen=True)
-class Part:
-    """name: the split's. files, and images (N, C, H, W) uint8, which may be a memory map: in the same order."""
-
-    name: str
-    files: ImageFiles
-    images: np.ndarray
-
-
-def duplicates(parts: Sequence[Part]) -> list[str]:
-    """Say for each two splits how many images of the second are in the first too, with one of them.
-
-    The same picture in files of the same size: only files whose size occurs in another split are looked at.
-    """
-    common = _sizes_of_several([part.files for part in parts])
-    seen: list[tuple[Part, dict[tuple[int, int], int]]] = []
-    said = []
-    for part in parts:
-        keys = {
-            row: (size, zlib.crc32(part.images[row].data))
-            for row, size in enumerate(part.files.sizes)
-            if size in common
-        }
-        for earlier, known in seen:
-            found = [
-                (known[key], row)
-                for row, key in keys.items()
-                if key in known and np.array_equal(earlier.images[known[key]], part.images[row])
-            ]
-            if found:
-                said.append(_said(earlier, part, found))
-        seen.append((part, {key: row for row, key in reversed(keys.items())}))
-    return said
-
-
-def _sizes_of_several(splits: Sequence[ImageFiles]) -> set[int]:
-    counted = Counter(size for files in splits for size in set(files.sizes))
-    return {size for size, count in counted.items() if count > 1}
-
-
-def _said(earlier: Part, part: Part, found: list[tuple[int, int]]) -> str:
-    one, other = earlier.files.names[found[0][0]], part.files.names[found[0][1]]
-    return (
-        f"{len(found):,} of the {len(part.files):,} {part.name} images are {earlier.name} images too, such as {other}, "
-        f"which is {one}: {part.name} metrics are better for it than they should be."
-    )
-
 
 # Where a folder has no test split, every fifth image of each class becomes it, the same ones for every seed.
 TEST_SHARE = 0.2
@@ -102,63 +51,72 @@ def read_folder(
             "data=image_folder needs data.root=DIR, a folder with train/<class>/* and, if any, test/<class>/*."
         )
     contents = list_folder(root, labels or "classes")
-    base, notes = contents.root, [*_left_out(contents), *contents.notes]
-    train = contents.files["train"]
-    val, test = (contents.files.get(part, ImageFiles()) for part in ("val", "test"))
-    if not test and contents.class_names:
-        train, test = _set_aside(train, contents.class_names)
-        notes.append(_of_test(base, len(train), len(test)))
-    files: dict[Split, ImageFiles] = {"train": train + val}
-    if test:
-        files["test"] = test
-    elif split == "test":
+    base, classes, files = contents.root, contents.class_names, contents.files
+    notes = [f"Left out in {base.name}: {', '.join(contents.left_out)}."] if contents.left_out else []
+    notes += contents.notes
+    if "test" not in files and classes:
+        files = files | _set_aside(files["train"], classes)
+        train, test = len(files["train"]), len(files["test"])
+        why = more_than_asked(test, TEST_SHARE, train + test)
+        notes.append(
+            f"{base.name} has no test folder: {test} of its {train + test} images are set aside as test"
+            f"{f' ({why})' if why else ''}."
+        )
+    if split == "test" and not files.get("test"):
         raise UserError(f"{base} has no test folder, and none of its images is set aside: choose another split.")
-    # An image of the test split that can't be decoded is better known now than after the training: whoever reads train
-    # has the test images decoded too. Who reads test needs the range of the training images.
-    listings = {part: Listing.of(listed, contents.class_names) for part, listed in files.items()}
-    asked, cache = Reading(WHITE if background is None else background, value_range, frame), Path(cache_dir)
-    of_train = decoded(listings["train"], base / "train", image_size, cache, asked)
-    images = {"train": of_train}
-    if test:
-        images["test"] = decoded(listings["test"], base / "test", image_size, cache, of_train.reading)
-    for part, decoded_part in images.items():
-        if said := remark(decoded_part.counts, len(decoded_part.pixels), of_train.reading):
-            notes.append(f"{base / part}: {said}.")
-    counts = sum((Counter(each.counts) for each in images.values()), Counter[str]())
+    targets = {part: _labels(listed, classes) for part, listed in files.items()} if classes else {}
+    described = Description(str(base), "classes", classes, notes=notes, files=files)
+    where = {part: (base / part, f"{base / part}: ") for part in OF_SPLIT}
+    asked = Reading(WHITE if background is None else background, value_range, frame)
+    return read_pictures(files, where, split, image_size, cache_dir, asked, described, targets)
+
+
+def read_pictures(
+    files: Mapping[PartName, ImageFiles],
+    where: Mapping[Split, tuple[Path, str]],
+    split: Split,
+    image_size: ImageSize,
+    cache_dir: str,
+    asked: Reading,
+    described: Description,
+    targets: Mapping[PartName, np.ndarray],
+    groups: Mapping[PartName, np.ndarray] | None = None,
+) -> Examples:
+    """Decode the pictures of all splits and return one, with what was done to them in its notes.
+
+    where: by which the cache, and a sentence, calls each split's pictures. A picture of the test split that can't be
+    decoded is better known now than after the training, and who reads it needs the range of the training pictures.
+    """
+    made: dict[Split, np.ndarray] = {}
+    counts: Counter[str] = Counter()
+    notes, reading = [*described.notes], asked
+    for name, among in OF_SPLIT.items():
+        listed = sum((files[part] for part in among if part in files), ImageFiles())
+        if not listed:
+            continue
+        pictures = decoded(listed, where[name][0], image_size, Path(cache_dir), reading)
+        made[name], reading = pictures.pixels.numpy(), pictures.reading
+        counts.update(pictures.counts)
+        if said := remark(pictures.counts, len(listed), reading):
+            notes.append(f"{where[name][1]}{said}.")
     notes += [f"{said}." for said in unused(asked, counts)]
-    if split == "train":
-        pixels = of_train.pixels.numpy()
-        sides = [Part("training", train, pixels[: len(train)]), Part("validation", val, pixels[len(train) :])]
-        if test:
-            sides.append(Part("test", test, images["test"].pixels.numpy()))
-        notes += duplicates(sides)
-    return Examples(
-        images[split].pixels,
-        torch.from_numpy(listings[split].labels) if contents.class_names else None,
-        names=contents.class_names,
-        reading=of_train.reading,
-        notes=tuple(notes),
-        validation=torch.arange(len(train), len(files["train"])) if val and split == "train" else None,
-        has_test=bool(test),
-    )
+    parts = {}
+    for part, listed in files.items():
+        first = len(files.get("train", ())) if part == "val" else 0
+        pixels = made["test" if part == "test" else "train"][first : first + len(listed)]
+        parts[part] = Part(of_array(pixels), targets.get(part), (groups or {}).get(part))
+    return examples_of(parts, split, replace(described, notes=notes, reading=reading), made=made)
 
 
-def _left_out(contents: FolderContents) -> list[str]:
-    return [f"Left out in {contents.root.name}: {', '.join(contents.left_out)}."] if contents.left_out else []
+def _labels(files: ImageFiles, class_names: Sequence[str]) -> np.ndarray:
+    label_of = {name: label for label, name in enumerate(class_names)}
+    return np.array([label_of[name] for name in files.class_names], np.int64)
 
 
-def _set_aside(files: ImageFiles, class_names: Sequence[str]) -> tuple[ImageFiles, ImageFiles]:
+def _set_aside(files: ImageFiles, class_names: Sequence[str]) -> dict[PartName, ImageFiles]:
     """Return what remains for training, and the test images."""
     is_test = np.zeros(len(files), bool)
-    for members in stratified_order(torch.from_numpy(Listing.of(files, class_names).labels), seed=0):
+    for members in stratified_order(torch.from_numpy(_labels(files, class_names)), seed=0):
         # A class of one image stays in train, where the validation cut of a classifier refuses it by name.
         is_test[members[: share_of(TEST_SHARE, len(members))].numpy()] = True
-    return ImageFiles.of(compress(files, ~is_test)), ImageFiles.of(compress(files, is_test))
-
-
-def _of_test(base: Path, train: int, test: int) -> str:
-    why = more_than_asked(test, TEST_SHARE, train + test)
-    return (
-        f"{base.name} has no test folder: {test} of its {train + test} images are set aside as test"
-        f"{f' ({why})' if why else ''}."
-    )
+    return {"train": files.at(np.flatnonzero(~is_test)), "test": files.at(np.flatnonzero(is_test))}

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from aetransfer.data.class_folders import Listing
 from aetransfer.data.examples import Examples, Split
 from aetransfer.data.lazy import Cache
 from aetransfer.data.locations import files_of_timeseries, find_timeseries
 from aetransfer.data.meaning import Kind, PartName
-from aetransfer.data.parts import Description, Part, examples_of, made_of
+from aetransfer.data.parts import Description, Part, examples_of
 from aetransfer.data.signals import Fit, Fitting, fitted, ragged
 from aetransfer.data.targets import near
 from aetransfer.errors import UserError
@@ -64,7 +63,7 @@ def read_timeseries(
     for part, path in paths.items():
         if path is None:
             raise UserError(_missing(base, table, part.upper()))
-    cache = Cache.of(base / table, Listing.of(files, ()).fingerprint, fitting, cache_dir)
+    cache = Cache.of(base / table, files.fingerprint, fitting, cache_dir)
     read = {part: _read(path) for part, path in paths.items() if path is not None}
     train, test = read["train"], read["test"]
     if train.kind != test.kind or train.values.shape[1] != test.values.shape[1]:
@@ -81,10 +80,8 @@ def read_timeseries(
         # A test signal is no training signal, so that their numbers differ.
         groups = None if owner is None else owner + (0 if name == "train" else len(train.lengths))
         parts["train" if name == "train" else "test"] = Part(made, targets, groups)
-    described = Description(
-        f"{base}, {table}", f"{base}, {table}: the target", train.kind, train.classes, ("target",), "recording", notes
-    )
-    return examples_of(parts, made_of(parts, described.at, cache), split, described)
+    described = Description(f"{base}, {table}", train.kind, train.classes, ("target",), "recording", notes)
+    return examples_of(parts, split, described, cache)
 
 
 def _missing(base: Path, table: str, part: str) -> str:
