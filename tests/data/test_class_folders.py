@@ -32,7 +32,7 @@ def names(root: Path, labels: str = "classes") -> dict[str, list[str]]:
 def test_files_come_class_by_class_in_the_order_of_their_names_and_nested_ones_last(root: Path) -> None:
     touch(root, "train/dog/2.png", "train/dog/10.png", "train/cat/b.png", "train/cat/a/z.png", "train/cat/c.png")
     contents = list_folder(root)
-    assert [(file.name, file.class_name) for file in contents.files["train"]] == [
+    assert list(zip(contents.files["train"].names, contents.files["train"].class_names, strict=True)) == [
         ("train/cat/b.png", "cat"),
         ("train/cat/c.png", "cat"),
         ("train/cat/a/z.png", "cat"),
@@ -94,7 +94,7 @@ def test_without_labels_a_folder_is_one_heap(root: Path) -> None:
     touch(root, "b.png", "a/1.jpg", "a/deep/2.png", "c.txt", "__MACOSX/b.png", ".trash/d.png")
     contents = list_folder(root, "none")
     assert contents.class_names == ()
-    assert [file.name for file in contents.files["train"]] == ["b.png", "a/1.jpg", "a/deep/2.png"]
+    assert contents.files["train"].names == ["b.png", "a/1.jpg", "a/deep/2.png"]
     assert contents.left_out == (
         "1 file that is no image by its name (.txt)",
         "1 file or folder that a system keeps (__MACOSX)",

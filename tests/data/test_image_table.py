@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
+from aetransfer.data.contents import files_of
 from aetransfer.data.decoding import decode
-from aetransfer.data.locations import files_of
 from aetransfer.data.readers.folder import read_folder
 from aetransfer.data.readers.image_table import read_image_table
 from aetransfer.errors import UserError

@@ -1,4 +1,4 @@
-"""What a data set's files hold: a checksum of each, and one digest of them all, wherever they lie.
+"""Which files a data set has, a checksum of each, and one digest of them all, wherever they lie. Nothing imports torch.
 
 A run is named by this digest beside that of its config, so that no result is returned for other data. Checksums are
 stored: names, sizes and times of the files say whether they still hold, so 60,000 images are read once.
@@ -11,7 +11,7 @@ import logging
 import os
 import unicodedata
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aetransfer.config.other_names import oldest
-from aetransfer.data.image_files import ImageFiles
-from aetransfer.data.locations import files_below, files_of
+from aetransfer.data.image_files import ImageFiles, list_folder
 from aetransfer.errors import UserError
 from aetransfer.files import replace_file
 
@@ -34,6 +33,10 @@ CHUNK = 1 << 20
 MANY_BYTES = 1 << 28
 DIGITS = 16
 OURS = "aetransfer.data."
+IDX_PREFIX = {"train": "train", "test": "t10k"}
+IDX_FILES = tuple(f"{prefix}-{kind}-ubyte" for prefix in IDX_PREFIX.values() for kind in ("images-idx3", "labels-idx1"))
+TIMESERIES = (".ts", ".ts.gz", ".tsv", ".tsv.gz")
+CIFAR10, CIFAR100, CIFAR10_CLASS_FOLDERS = "cifar-10-batches-py", "cifar-100-python", "cifar10"
 
 Read = Callable[["Split"], "Examples"]
 
@@ -203,12 +206,15 @@ def _written(reader: Mapping[str, Any], files: ImageFiles) -> dict[str, str]:
 
 def _checksums(files: ImageFiles, stored_at: Path) -> dict[str, str]:
     """Return the checksums of files; those that were touched since they were stored are read, and all stored anew."""
-    stamps = [files.sizes, files.modified, files.changed]
-    stored = _stored(stored_at)
-    if stored is not None and [files.names, *stamps] == stored[:4]:
-        return dict(zip(files.names, stored[4], strict=True))
-    known = {} if stored is None else dict(zip(zip(*stored[:4], strict=True), stored[4], strict=True))
-    found = [known.get(key) for key in zip(files.names, *stamps, strict=True)]
+    stamps = [files.names, files.sizes, files.modified, files.changed]
+    known: dict[Any, Any] = {}
+    # By column: an object for each of 60,000 files takes Python a fifth of a second. What can't be read is not known.
+    with suppress(OSError, ValueError, TypeError):
+        *stored, digests = json.loads(stored_at.read_bytes())
+        if stored == stamps:
+            return dict(zip(files.names, digests, strict=True))
+        known = dict(zip(zip(*stored, strict=True), digests, strict=True))
+    found = [known.get(key) for key in zip(*stamps, strict=True)]
     unknown = [row for row, digits in enumerate(found) if digits is None]
     if (total := sum(files.sizes[row] for row in unknown)) > MANY_BYTES:
         log.info("Reading %d files (%.1f GB) once, for their checksums.", len(unknown), total / 1e9)
@@ -219,7 +225,7 @@ def _checksums(files: ImageFiles, stored_at: Path) -> dict[str, str]:
     # Where nothing can be written, the next start reads the files again.
     with suppress(OSError, UserError):
         stored_at.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(stored_at, json.dumps([files.names, *stamps, checksums]))
+        replace_file(stored_at, json.dumps([*stamps, checksums]))
     return dict(zip(files.names, checksums, strict=True))
 
 
@@ -246,16 +252,112 @@ def _stored_at(reader: Mapping[str, Any], cache_dir: Path) -> Path:
     return cache_dir / f"checksums-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
 
 
-def _stored(path: Path) -> list[list[Any]] | None:
-    """Return names, sizes, both times and checksums as they were stored; None where that is not what is there.
+# Which files our own readers read.
 
-    By column: an object for each of 60,000 files takes Python a fifth of a second.
+
+def find_idx(folder: Path, name: str, *, gz_first: bool) -> Path | None:
+    """Return an IDX file as it lies there, raw or gzipped. gz_first: which of the two is read where both are there."""
+    names = (f"{name}.gz", name) if gz_first else (name, f"{name}.gz")
+    return next((folder / each for each in names if (folder / each).is_file()), None)
+
+
+def files_of(reader: Mapping[str, Any]) -> ImageFiles | None:
+    """Return the files that one of our readers reads, each by its path below its root.
+
+    reader: its node. A .gz is named as what it unpacks to. Empty for data that come with a package. None where the
+    files are not there, or not all of them. Raises UserError for a folder that is no data set.
     """
-    try:
-        columns = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    if "root" in reader and reader["root"] is None:
         return None
-    right = isinstance(columns, list) and len(columns) == 5 and all(isinstance(column, list) for column in columns)
-    if not right or len({len(column) for column in columns}) != 1:
+    root, labels = Path(str(reader.get("root", ""))), reader.get("labels")
+    match str(reader["_target_"]).rpartition(".")[2]:
+        case "read_mnist":
+            return _idx(root, "MNIST", gz_first=False)
+        case "read_fashion_mnist":
+            # Of Fashion-MNIST only the .gz files have published checksums.
+            return _idx(root, "FashionMNIST", gz_first=True)
+        case "read_cifar10" if not (root / CIFAR10).exists() and (root / CIFAR10_CLASS_FOLDERS).is_dir():
+            return sum(list_folder(root / CIFAR10_CLASS_FOLDERS).files.values(), ImageFiles())
+        case "read_cifar10":
+            return _batches(root / CIFAR10)
+        case "read_cifar100":
+            return _batches(root / CIFAR100)
+        case "read_folder":
+            # Whether there may be no labels, where nothing is said of them, depends on the stage; the files don't.
+            return sum(list_folder(root, labels or "inferred").files.values(), ImageFiles())
+        case "read_arrays":
+            return files_of_arrays(root) or None
+        case "read_timeseries":
+            return files_of_timeseries(root, str(reader.get("table"))) or None
+        case "read_image_table":
+            return _image_table(root, reader)
+    return ImageFiles()
+
+
+def files_of_arrays(root: Path) -> ImageFiles:
+    """Return a file, or the .npy files of a folder; none where it is not there."""
+    files = ImageFiles()
+    if root.is_file():
+        files.add(root.name, str(root))
+    for path in sorted(root.glob("*.npy")) if root.is_dir() else ():
+        if not path.name.startswith("."):
+            files.add(path.name, str(path))
+    return files
+
+
+def files_of_timeseries(root: Path, table: str) -> ImageFiles:
+    """Return the training and the test file of a set of UCR or UEA; none where one is not there."""
+    files = ImageFiles()
+    for part in ("TRAIN", "TEST"):
+        path = find_timeseries(root, table, part)
+        if path is None:
+            return ImageFiles()
+        files.add(path.name.removesuffix(".gz"), str(path))
+    return files
+
+
+def find_timeseries(root: Path, table: str, part: str) -> Path | None:
+    """Return a file DIR/NAME_TRAIN.ts, DIR/NAME/NAME_TRAIN.ts, or one of the other endings that there are."""
+    places = (folder / f"{table}_{part}{ending}" for folder in (root, root / table) for ending in TIMESERIES)
+    return next((path for path in places if path.is_file()), None)
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Yield every visible file of a folder and of its folders, in the order of their names."""
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from files_below(Path(entry.path))
+        elif entry.is_file():
+            yield Path(entry.path)
+
+
+def _idx(root: Path, dataset: str, *, gz_first: bool) -> ImageFiles | None:
+    files = ImageFiles()
+    for name in IDX_FILES:
+        path = find_idx(root / dataset / "raw", name, gz_first=gz_first)
+        if path is None:
+            return None
+        files.add(f"{dataset}/raw/{name}", str(path))
+    return files
+
+
+def _batches(folder: Path) -> ImageFiles | None:
+    files = ImageFiles()
+    for path in files_below(folder) if folder.is_dir() else ():
+        if path.suffix != ".html":
+            files.add(f"{folder.name}/{path.name}", str(path))
+    return files if len(files) else None
+
+
+def _image_table(root: Path, reader: Mapping[str, Any]) -> ImageFiles | None:
+    table, inputs = reader.get("table"), reader.get("inputs")
+    if not isinstance(table, str) or not isinstance(inputs, str) or not (root / table).is_file():
         return None
-    return columns if all(isinstance(each, str | int) for column in columns for each in column) else None
+    # It imports pandas, which a config error need not wait for.
+    from aetransfer.data.array_files import listed_in
+
+    files = ImageFiles()
+    files.add(table, str(root / table))
+    return files + listed_in(root, table, inputs)[1]

@@ -1,5 +1,6 @@
 """The one form in which every reader hands over a data set."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -49,15 +50,82 @@ class Examples:
     def __post_init__(self) -> None:
         if isinstance(self.names, list):
             object.__setattr__(self, "names", tuple(self.names))
-        wrong = _wrong_inputs(self.inputs) or _wrong_targets(self.targets, len(self.inputs))
-        wrong = wrong or _wrong_names(self.names) or _unfit(self.names, self.targets)
-        wrong = wrong or _wrong_groups(self.groups, len(self.inputs))
-        if not wrong and self.validation is not None:
-            wrong = _wrong_positions(self.validation, len(self))
-        if wrong:
+        if wrong := next(self._complaints(), None):
             raise UserError(f"A reader's {wrong}.")
         # The names of folders may be of no encoding.
         object.__setattr__(self, "names", tuple(in_utf8(name) for name in self.names))
+
+    def _complaints(self) -> Iterator[str]:
+        """Yield what is wrong; each takes for granted that what comes before it is right."""
+        inputs: Any = self.inputs
+        if not isinstance(inputs, Tensor):
+            yield f"inputs are {_kind(inputs)}: give a torch tensor, torch.from_numpy(array) of an array"
+        count, shape = len(inputs), tuple(inputs.shape)
+        if inputs.dtype not in (torch.uint8, torch.float32):
+            yield f"inputs are {inputs.dtype}: give torch.uint8, images of 0 to 255, or torch.float32"
+        if inputs.ndim < 2:
+            yield f"inputs are {shape}: give (N, ...), one after another"
+        if not inputs.numel():
+            yield f"inputs are {shape}: give one example at least"
+        yield from _not_finite("inputs", inputs)
+        if self.targets is not None:
+            yield from self._about_targets(self.targets, count)
+        names: Any = self.names
+        if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
+            yield f"names are {names!r:.80}: give a tuple of strings, empty where there are no targets"
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            yield f"names have {twice!r} twice: give each a name of its own"
+        yield from self._about_names()
+        groups: Any = self.groups
+        if groups is not None and not (_is_whole(groups) and tuple(groups.shape) == (count,)):
+            yield f"groups are no tensor ({count},) of torch.int64: give each input the number of its group"
+        validation: Any = self.validation
+        if validation is None:
+            return
+        if not _is_whole(validation) or validation.ndim != 1:
+            yield "validation is no tensor (V,) of torch.int64: give the positions of these examples"
+        if len(validation.unique()) != len(validation):
+            yield "validation has positions twice: give each once"
+        if not 0 < len(validation) < count or validation.min() < 0 or validation.max() >= count:
+            yield (
+                f"validation should be some of its {count} training examples, but not all: its {len(validation)} "
+                "positions are not among them or leave none to train on"
+            )
+
+    @staticmethod
+    def _about_targets(targets: Any, count: int) -> Iterator[str]:
+        if not isinstance(targets, Tensor):
+            yield f"targets are {_kind(targets)}: give a torch tensor, torch.tensor(targets) of a list"
+        shape = tuple(targets.shape)
+        if targets.dtype not in (torch.int64, torch.float32, torch.bool):
+            yield (
+                f"targets are {targets.dtype}: give torch.int64, targets.long(), of classes, torch.float32 of values, "
+                "or torch.bool of many labels"
+            )
+        if targets.dtype == torch.int64 and shape != (count,):
+            yield f"targets are {shape} for {count} inputs: give one class for each, ({count},)"
+        if targets.dtype == torch.bool and len(shape) != 2:
+            yield f"targets are {shape} of torch.bool: give ({count}, T), whether each of T labels is there"
+        if len(shape) not in (1, 2) or len(targets) != count or not targets.numel():
+            yield f"targets are {shape} for {count} inputs: give values for each, ({count},) or ({count}, T)"
+        yield from _not_finite("targets", targets)
+
+    def _about_names(self) -> Iterator[str]:
+        """Yield where names are not those of the targets."""
+        names, targets = self.names, self.targets
+        if targets is None:
+            if names:
+                yield f"names are {names!r:.80}, but it has no targets: give targets, or no names"
+        elif targets.dtype == torch.int64:
+            has = f"targets go from {(low := int(targets.min()))} to {(high := int(targets.max()))}, but it has"
+            if not names:
+                yield f"{has} no names: name the classes, or give no targets"
+            if low < 0 or high >= len(names):
+                yield f"{has} {len(names)} names: give 0 to {len(names) - 1}"
+        elif len(names) not in (0, width := targets.reshape(len(self), -1).shape[1]):
+            what = "values" if targets.is_floating_point() else "labels"
+            yield f"targets have {width} {what} each, but it has {len(names)} names: give one for each"
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -82,93 +150,14 @@ class Examples:
         return self.targets.float().reshape(len(self), -1)
 
 
-def _wrong_inputs(inputs: Any) -> str | None:
-    if not isinstance(inputs, Tensor):
-        return f"inputs are {_kind(inputs)}: give a torch tensor, torch.from_numpy(array) of an array"
-    shape = tuple(inputs.shape)
-    if inputs.dtype not in (torch.uint8, torch.float32):
-        return f"inputs are {inputs.dtype}: give torch.uint8, images of 0 to 255, or torch.float32"
-    if inputs.ndim < 2:
-        return f"inputs are {shape}: give (N, ...), one after another"
-    if not inputs.numel():
-        return f"inputs are {shape}: give one example at least"
-    return _not_finite("inputs", inputs)
-
-
-def _wrong_targets(targets: Any, count: int) -> str | None:
-    if targets is None:
-        return None
-    if not isinstance(targets, Tensor):
-        return f"targets are {_kind(targets)}: give a torch tensor, torch.tensor(targets) of a list"
-    shape = tuple(targets.shape)
-    if targets.dtype not in (torch.int64, torch.float32, torch.bool):
-        return (
-            f"targets are {targets.dtype}: give torch.int64, targets.long(), of classes, torch.float32 of values, or "
-            "torch.bool of many labels"
-        )
-    if targets.dtype == torch.int64 and shape != (count,):
-        return f"targets are {shape} for {count} inputs: give one class for each, ({count},)"
-    if targets.dtype == torch.bool and len(shape) != 2:
-        return f"targets are {shape} of torch.bool: give ({count}, T), whether each of T labels is there"
-    if len(shape) not in (1, 2) or len(targets) != count or not targets.numel():
-        return f"targets are {shape} for {count} inputs: give values for each, ({count},) or ({count}, T)"
-    return _not_finite("targets", targets)
-
-
-def _not_finite(what: str, values: Tensor) -> str | None:
-    if not values.is_floating_point():
-        return None
+def _not_finite(what: str, values: Tensor) -> Iterator[str]:
     # In parts, for a memory map may be larger than the memory.
-    if all(bool(part.isfinite().all()) for part in values.split(1024)):
-        return None
-    return f"{what} have NaN or infinite values: leave those examples out, or put numbers in their place"
+    if values.is_floating_point() and not all(bool(part.isfinite().all()) for part in values.split(1024)):
+        yield f"{what} have NaN or infinite values: leave those examples out, or put numbers in their place"
 
 
-def _wrong_names(names: Any) -> str | None:
-    if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
-        return f"names are {names!r:.80}: give a tuple of strings, empty where there are no targets"
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        return f"names have {twice!r} twice: give each a name of its own"
-    return None
-
-
-def _unfit(names: tuple[str, ...], targets: Tensor | None) -> str | None:
-    """Say where names are not those of the targets."""
-    if targets is None:
-        return f"names are {names!r:.80}, but it has no targets: give targets, or no names" if names else None
-    if targets.dtype != torch.int64:
-        values = 1 if targets.ndim == 1 else targets.shape[1]
-        fits = len(names) in (0, values)
-        what = "values" if targets.is_floating_point() else "labels"
-        return None if fits else f"targets have {values} {what} each, but it has {len(names)} names: give one for each"
-    low, high = int(targets.min()), int(targets.max())
-    if not names:
-        return f"targets go from {low} to {high}, but it has no names: name the classes, or give no targets"
-    if low < 0 or high >= len(names):
-        return f"targets go from {low} to {high}, but it has {len(names)} names: give 0 to {len(names) - 1}"
-    return None
-
-
-def _wrong_groups(groups: Any, count: int) -> str | None:
-    if groups is None:
-        return None
-    if not isinstance(groups, Tensor) or groups.dtype != torch.int64 or tuple(groups.shape) != (count,):
-        return f"groups are no tensor ({count},) of torch.int64: give each input the number of its group"
-    return None
-
-
-def _wrong_positions(validation: Any, count: int) -> str | None:
-    if not isinstance(validation, Tensor) or validation.dtype != torch.int64 or validation.ndim != 1:
-        return "validation is no tensor (V,) of torch.int64: give the positions of these examples"
-    if len(validation.unique()) != len(validation):
-        return "validation has positions twice: give each once"
-    if not 0 < len(validation) < count or validation.min() < 0 or validation.max() >= count:
-        return (
-            f"validation should be some of its {count} training examples, but not all: its {len(validation)} positions "
-            "are not among them or leave none to train on"
-        )
-    return None
+def _is_whole(values: Any) -> bool:
+    return isinstance(values, Tensor) and values.dtype == torch.int64
 
 
 def _kind(value: Any) -> str:

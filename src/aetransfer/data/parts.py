@@ -106,7 +106,9 @@ def examples_of(
     count = len(parts["train"].inputs)
     if split == "train":
         sides = {name: made["test" if name == "test" else "train"] for name in order}
-        sides |= {"train": made["train"][:count]} | ({"val": made["train"][count:]} if "val" in parts else {})
+        sides["train"] = made["train"][:count]
+        if "val" in sides:
+            sides["val"] = made["train"][count:]
         notes += _duplicates(sides, described.files)
     inputs, among = made[split], [name for name in order if name in OF_SPLIT[split]]
     return Examples(

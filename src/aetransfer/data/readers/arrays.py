@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from aetransfer.data.array_files import Arrays, opened
+from aetransfer.data.contents import files_of_arrays
 from aetransfer.data.examples import Examples, Split
 from aetransfer.data.lazy import Cache, Lazy, as_named, chosen, said_of
-from aetransfer.data.locations import files_of_arrays
 from aetransfer.data.meaning import Kind, PartName
 from aetransfer.data.parts import CALLED, PARTS, Description, Part, examples_of, rows_of_splits
 from aetransfer.data.signals import Fit, Fitting, Signals, fitted, of_equal, ragged, some

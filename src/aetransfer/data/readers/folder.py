@@ -57,12 +57,13 @@ def read_folder(
     if "test" not in files and classes:
         files = files | _set_aside(files["train"], classes)
         train, test = len(files["train"]), len(files["test"])
+        files = {part: listed for part, listed in files.items() if listed}
         why = more_than_asked(test, TEST_SHARE, train + test)
         notes.append(
             f"{base.name} has no test folder: {test} of its {train + test} images are set aside as test"
             f"{f' ({why})' if why else ''}."
         )
-    if split == "test" and not files.get("test"):
+    if split == "test" and "test" not in files:
         raise UserError(f"{base} has no test folder, and none of its images is set aside: choose another split.")
     targets = {part: _labels(listed, classes) for part, listed in files.items()} if classes else {}
     described = Description(str(base), "classes", classes, notes=notes, files=files)

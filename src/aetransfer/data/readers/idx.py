@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from aetransfer.data.contents import IDX_FILES, IDX_PREFIX, find_idx
 from aetransfer.data.examples import Examples, Split
-from aetransfer.data.locations import IDX_FILES, IDX_PREFIX, find_idx
 from aetransfer.errors import UserError
 
 # Downloads through torchvision, which verifies checksums; without a network the message says what to put where.

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from aetransfer.data.contents import files_of_timeseries, find_timeseries
 from aetransfer.data.examples import Examples, Split
 from aetransfer.data.lazy import Cache
-from aetransfer.data.locations import files_of_timeseries, find_timeseries
 from aetransfer.data.meaning import Kind, PartName
 from aetransfer.data.parts import Description, Part, examples_of
 from aetransfer.data.signals import Fit, Fitting, fitted, ragged
