@@ -46,7 +46,7 @@ from aetransfer.training import logs
 from aetransfer.training.build import make_data, make_encoder, make_model, make_trainer
 from aetransfer.training.callbacks import resume
 from aetransfer.training.callbacks.progress import Throughput
-from aetransfer.transfer.resolve import settle
+from aetransfer.transfer.resolve import resolve
 
 MODELS = {"autoencoder": ["model=ae"], "classifier": ["model=classifier", "transfer=scratch"]}
 LOSSES, RESULTS = ("mse", "nll"), ("mse", "acc")
@@ -463,7 +463,7 @@ def _job(check: Check, model: str, batch: int, setting: Setting) -> Job:
     words += [f"trainer.precision={setting.precision}", f"trainer.compile={str(setting.compile).lower()}"]
     words += [] if setting.augmented else ["augment@data.augment=none"]
     words += ["data.max_memory_gb=0"] if setting.streamed else []
-    return settle(checked(composed("train", words), Job), words)
+    return resolve(checked(composed("train", words), Job), words)
 
 
 def _by_the_program(check: Check, model: str, batch: int, setting: Setting, images: Examples) -> dict[str, Any]:

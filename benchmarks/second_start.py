@@ -14,7 +14,7 @@ from aetransfer.config.compose import checked, composed
 from aetransfer.config.schema import Job
 from aetransfer.store.identity import identified
 from aetransfer.training.build import make_data
-from aetransfer.transfer.resolve import settle
+from aetransfer.transfer.resolve import resolve
 
 
 def start(job: Job) -> tuple[float, float]:
@@ -29,7 +29,7 @@ def start(job: Job) -> tuple[float, float]:
 
 def main() -> None:
     words = [f"data={sys.argv[1]}", "model=ae"]
-    job = settle(checked(composed("train", words), Job), words)
+    job = resolve(checked(composed("train", words), Job), words)
     for which in ("a start", "the next"):
         print("{}: {:.2f} s, {:.2f} s of the processor".format(which, *start(job)))
 

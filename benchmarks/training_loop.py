@@ -29,7 +29,7 @@ from aetransfer.store.directory import RunDirectory
 from aetransfer.training import logs
 from aetransfer.training.build import make_data, make_encoder, make_model, make_trainer
 from aetransfer.training.callbacks.progress import Throughput
-from aetransfer.transfer.resolve import settle
+from aetransfer.transfer.resolve import resolve
 
 IMAGES, TURN = 25_600, 10
 CASES = {
@@ -102,7 +102,7 @@ def main() -> None:
     logs.quiet_lightning()
     for name, overrides in CASES.items():
         words = [*overrides, "trainer=cpu", "trainer.max_epochs=1", "trainer.progress=false"]
-        job = settle(checked(composed("train", words), Job), words)
+        job = resolve(checked(composed("train", words), Job), words)
         source = random_images(job)
         data = make_data(job.data, job.seed, job.allow)
         data.reader = lambda split, source=source: source

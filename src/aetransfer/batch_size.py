@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from aetransfer import command_line
 from aetransfer.config.compose import checked
 from aetransfer.config.schema import Job
-from aetransfer.transfer.resolve import settle
+from aetransfer.transfer.resolve import resolve
 
 LARGEST = 8192
 
@@ -22,7 +22,7 @@ def main() -> None:
 
 
 def _job(config: DictConfig, overrides: list[str]) -> Job:
-    return settle(checked(config, Job), overrides)
+    return resolve(checked(config, Job), overrides)
 
 
 def _find(config: DictConfig, overrides: list[str]) -> None:

@@ -92,7 +92,7 @@ def compose(overrides: Sequence[str] = (), *, config_dir: str | Path | None = No
     Nothing is read or trained, so digests of data are left open. Raises UserError for what could not be run.
     """
     with _called(overrides, config_dir) as asked:
-        (checked,) = asked.checked(train.settled)
+        (checked,) = asked.checked(train.resolved)
         return OmegaConf.create(RunDirectory.as_written(checked.meant))
 
 

@@ -15,7 +15,7 @@ from aetransfer.store.directory import RunDirectory
 from aetransfer.store.finished import Run, finished_run
 from aetransfer.store.identity import config_digest, identified, identity, run_name
 from aetransfer.store.query import read
-from aetransfer.transfer.resolve import check_found, pretraining_of, settle
+from aetransfer.transfer.resolve import check_found, pretraining_of, resolve
 
 
 def main(submit: bool = False) -> None:
@@ -24,16 +24,16 @@ def main(submit: bool = False) -> None:
 
 def command() -> command_line.Command:
     return command_line.Command(
-        "train", check=settled, task=_train, trial=_trial, describe=_describe, prepare=_look_at_data
+        "train", check=resolved, task=_train, trial=_trial, describe=_describe, prepare=_look_at_data
     )
 
 
-def settled(config: DictConfig, overrides: list[str]) -> Job:
-    return settle(checked(config, Job), overrides)
+def resolved(config: DictConfig, overrides: list[str]) -> Job:
+    return resolve(checked(config, Job), overrides)
 
 
 def _found(job: Job, *, fetch: bool = True) -> Job:
-    """Return a settled job with what its data say, which is checked. Raises UserError."""
+    """Return a resolved job with what its data say, which is checked. Raises UserError."""
     job = identified(job, fetch=fetch)
     check_found(job)
     return job
@@ -48,7 +48,7 @@ def _look_at_data(job: Job) -> None:
 
 def _describe(config: DictConfig, overrides: list[str]) -> None:
     """Print which run a config means and how far it is, without one being made."""
-    job = settled(config, overrides)
+    job = resolved(config, overrides)
     described = [("run", job)]
     if job.transfer is not None and job.transfer.carries and isinstance(job.pretrain, Pretraining):
         described.append(("pretraining", pretraining_of(job)))
@@ -66,11 +66,11 @@ def _describe(config: DictConfig, overrides: list[str]) -> None:
 
 
 def _train(config: DictConfig, overrides: list[str]) -> Path:
-    return _done(_found(settled(config, overrides)), overrides)
+    return _done(_found(resolved(config, overrides)), overrides)
 
 
 def _trial(config: DictConfig, overrides: list[str]) -> Path:
-    job = _found(settled(config, overrides))
+    job = _found(resolved(config, overrides))
     return _done(job.model_copy(update={"test": "left_out"}), overrides)
 
 

@@ -16,7 +16,7 @@ from aetransfer.config.compose import checked, composed
 from aetransfer.config.schema import Job
 from aetransfer.training import stages
 from aetransfer.training.callbacks.progress import Throughput
-from aetransfer.transfer.resolve import settle
+from aetransfer.transfer.resolve import resolve
 from tests.commands import TorchlessProcess
 from tests.faults import FaultyProcesses
 from tests.project import unpacked_wheel
@@ -48,7 +48,7 @@ def with_encoder(name, *words):
 
 def job_of(*overrides):
     words = [part for word in overrides for part in with_source_chosen(word)]
-    return settle(checked(composed("train", words), Job), words)
+    return resolve(checked(composed("train", words), Job), words)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from aetransfer.config.compose import checked, composed
 from aetransfer.config.schema import Job
 from aetransfer.store.identity import config_digest
 from aetransfer.training.build import make_data
-from aetransfer.transfer.resolve import settle
+from aetransfer.transfer.resolve import resolve
 from tests.integration.conftest import TINY, TINY_PRETRAINING, assert_refused, job_of
 
 SCRATCH = (*TINY, "transfer=scratch", "trainer.max_epochs=1", "trainer.limit_train_batches=2")
@@ -45,8 +45,8 @@ def test_the_source_has_a_list_of_its_own():
     assert names_of(job.pretrain) == ["resized_crop", "flip", "colour", "grey"]
 
 
-def settled(words, config_dir=None):
-    return settle(checked(composed("train", words, config_dir), Job), words)
+def resolved(words, config_dir=None):
+    return resolve(checked(composed("train", words, config_dir), Job), words)
 
 
 @pytest.mark.parametrize(
@@ -66,9 +66,9 @@ def test_a_file_of_before_means_the_same_over_any_list(write_config, written, no
     words = [f"data={data}", "transfer=scratch"]
     without_flip = ["data.augment.flip=null"] if "flip: false" in written and now != "none" else []
 
-    before = settled([*words, "experiment=mine"], folder)
+    before = resolved([*words, "experiment=mine"], folder)
 
-    assert config_digest(before) == config_digest(settled([*words, f"augment@data.augment={now}", *without_flip]))
+    assert config_digest(before) == config_digest(resolved([*words, f"augment@data.augment={now}", *without_flip]))
 
 
 # As the version before gave them.

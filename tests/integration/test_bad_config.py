@@ -4,7 +4,7 @@ import pytest
 
 from aetransfer.config.compose import checked, composed
 from aetransfer.config.schema import Job
-from aetransfer.transfer.resolve import settle
+from aetransfer.transfer.resolve import resolve
 from tests.integration.conftest import ALLOWED, DATA_SETS, assert_is_one_sentence, assert_refused
 
 UNKNOWN_ON_THE_COMMAND_LINE = [
@@ -270,7 +270,7 @@ def test_a_pretraining_does_not_mind_what_its_own_unused_nodes_would_refuse():
         "encoder.widths=[8,8,8,8,8,8,8]",
     ]
 
-    assert settle(checked(composed("train", overrides), Job), overrides).pretrain is None
+    assert resolve(checked(composed("train", overrides), Job), overrides).pretrain is None
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from aetransfer.config.schema import GivenEncoder
 from aetransfer.errors import UserError
 from aetransfer.store.identity import config_digest
 from aetransfer.training.build import make_encoder
-from aetransfer.transfer.carry import begin_, make_arm
+from aetransfer.transfer.carry import initialise_, make_arm
 from aetransfer.transfer.foreign import take_
 from tests.integration.conftest import assert_is_one_sentence, assert_refused, job_of
 from tests.integration.test_bad_encoder import Intruder
@@ -164,7 +164,7 @@ def test_broken_files_of_weights_are_refused_in_a_sentence(tmp_path, ending):
 def test_names_in_a_file_are_no_markup(tmp_path):
     _, report = taken(weights() | {"<script>[x](http://y)\n": torch.zeros(1)}, tmp_path)
 
-    assert report.plain()["left"][-1] == "?script??x??http:??y??"
+    assert report.as_dict()["left"][-1] == "?script??x??http:??y??"
     assert "?script??x??http:??y??" in report.sentence
 
 
@@ -249,7 +249,7 @@ def test_the_arms_that_take_something_away_do_so(tmp_path, arm):
     more = ["transfer.transplanted=2"] if arm == "transplant" else []
     job = job_of(*RESNET, "pretrain=given", f"pretrain.path={path}", *IMAGENET, f"transfer={arm}", *more)
     encoder = encoder_of()
-    begun = begin_(encoder, str(path), make_arm(job.transfer, []), 0, job.pretrain)
+    begun = initialise_(encoder, str(path), make_arm(job.transfer, []), 0, job.pretrain)
     stem, last = encoder.net.conv1.weight, encoder.net.layer4[1].conv2.weight
     theirs, fresh = weights(), encoder_of().net.layer4[1].conv2.weight
 

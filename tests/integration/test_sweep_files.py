@@ -6,7 +6,7 @@ from aetransfer.config.choices import alternatives_of, expanded, jobs_of
 from aetransfer.config.compose import checked, composed
 from aetransfer.config.plugins import choices_of, config_directory
 from aetransfer.config.schema import Job
-from aetransfer.transfer.resolve import settle
+from aetransfer.transfer.resolve import resolve
 from tests.integration.conftest import TINY
 
 
@@ -20,7 +20,7 @@ def test_every_file_says_its_command_and_its_jobs_can_run(name):
     assert f"python -m aetransfer.train -m sweep={name}" in text
 
     for words in jobs(f"sweep={name}")[::25]:
-        settle(checked(composed("train", words), Job), words)
+        resolve(checked(composed("train", words), Job), words)
 
 
 def test_a_file_stands_for_its_product_of_values():

@@ -14,7 +14,7 @@ from aetransfer.models.facts import Monitor, facts_of
 from aetransfer.store.directory import RunDirectory
 from aetransfer.store.identity import identity
 from aetransfer.sweeps.jobs import SweepJob, note_job
-from aetransfer.transfer.resolve import pretraining_of, settle
+from aetransfer.transfer.resolve import pretraining_of, resolve
 
 ACCURACY = Monitor("test/acc", "max")
 # What an arm is worth over training from scratch, in accuracy.
@@ -23,13 +23,13 @@ VERSIONS = {"python": "3.11.7", "aetransfer": "0.1.0", "torch": "2.6.0"}
 _jobs: dict[tuple[str, ...], Job] = {}
 
 
-def settled(output_dir: Path, *words: str, seed: int = 0, pretrain_seed: int | None = None) -> Job:
+def resolved(output_dir: Path, *words: str, seed: int = 0, pretrain_seed: int | None = None) -> Job:
     """The job of these overrides. Hydra takes a tenth of a second to compose one, so seeds share it.
 
     pretrain_seed: None for a pretraining of the same seed.
     """
     if words not in _jobs:
-        _jobs[words] = settle(checked(composed("train", list(words)), Job), list(words))
+        _jobs[words] = resolve(checked(composed("train", list(words)), Job), list(words))
     job = _jobs[words]
     source_seed = seed if pretrain_seed is None else pretrain_seed
     pretrain = job.pretrain.model_copy(update={"seed": source_seed}) if job.pretrain is not None else None
@@ -52,7 +52,7 @@ def make_run(
     acc: its test accuracy; by default one that depends on the arm, the labels, the latent size and the seed. metrics: in
     place of a classifier's. model: what it says of its model, as newer runs do.
     """
-    job = settled(output_dir, *words, seed=seed, pretrain_seed=pretrain_seed)
+    job = resolved(output_dir, *words, seed=seed, pretrain_seed=pretrain_seed)
     source = None
     if job.transfer.carries:
         source = _write(pretraining_of(job), {"val/mse": 0.0031, "test/mse": 0.003 + seed * 1e-5}, None, words, history)
@@ -66,7 +66,7 @@ def make_run(
 
 
 def make_pretraining(output_dir: Path, *words: str, seed: int = 0, mse: float = 0.003) -> Path:
-    return _write(settled(output_dir, *words, seed=seed), {"test/mse": mse}, None, words, True)
+    return _write(resolved(output_dir, *words, seed=seed), {"test/mse": mse}, None, words, True)
 
 
 def change_result(run: Path, **values: object) -> None:

@@ -14,14 +14,14 @@ from aetransfer.config.nodes import LIGHTNINGS_LOOK, Callback
 from aetransfer.config.schema import Job
 from aetransfer.errors import UserError
 from aetransfer.store.identity import identity, run_name
-from aetransfer.transfer.resolve import pretraining_of, settle
+from aetransfer.transfer.resolve import pretraining_of, resolve
 
 TRANSFER = ("data=photo_digits", "data@pretrain.data=digits", "transfer=frozen")
 
 
 def job_of(*overrides):
     words = [part for word in overrides for part in with_source_chosen(word)]
-    return settle(checked(composed("train", words), Job), words)
+    return resolve(checked(composed("train", words), Job), words)
 
 
 def identity_of(*overrides):
@@ -103,7 +103,7 @@ LOOKS_ONLY = re.compile(
 
 
 def job_from(plain):
-    return settle(Job.model_validate(plain), [])
+    return resolve(Job.model_validate(plain), [])
 
 
 def leaves(node, place=()):

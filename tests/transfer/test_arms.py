@@ -8,7 +8,7 @@ from aetransfer.models.classifier import Classifier
 from aetransfer.networks.conv4 import Conv4
 from aetransfer.networks.head import Head
 from aetransfer.transfer.arms import Arm, StandardArm
-from aetransfer.transfer.carry import begin_
+from aetransfer.transfer.carry import initialise_
 from tests.made import optimised, trainer_of
 
 LAYERS = 3
@@ -116,7 +116,7 @@ def test_an_arm_draws_the_same_numbers_again_and_leaves_the_heads_alone():
     for arm, seed in ((Drawn(), 0), (Drawn(), 0), (Drawn(), 1), (Arm(), 0)):
         torch.manual_seed(7)
         encoder = Conv4(input_shape=(1, 16, 16), latent_dim=6, widths=[4, 8])
-        assert begin_(encoder, None, arm, seed).untrained == ()
+        assert initialise_(encoder, None, arm, seed).untrained == ()
         made.append((encoder.bottleneck.weight, Head(6, 3).layers[0].weight))
     (first, head), (same, _), (other, _), (_, plain) = made
 
@@ -130,7 +130,7 @@ def test_an_arm_that_makes_another_network_of_the_encoder_is_refused():
             encoder.bottleneck = torch.nn.Linear(128, 7)
 
     with pytest.raises(UserError, match=r"Wider\.begin changes the names, shapes or types"):
-        begin_(Conv4(input_shape=(1, 16, 16), latent_dim=6, widths=[4, 8]), None, Wider(), 0)
+        initialise_(Conv4(input_shape=(1, 16, 16), latent_dim=6, widths=[4, 8]), None, Wider(), 0)
 
 
 def test_the_standard_arms_say_what_they_are():

@@ -18,7 +18,7 @@ from aetransfer.evaluation.features import Scale, extracted, layer
 from aetransfer.evaluation.measure import Measure, Subject
 from aetransfer.evaluation.outcome import Cell, Outcome
 from aetransfer.networks.encoder import Encoder
-from aetransfer.transfer.carry import begin_, make_arm
+from aetransfer.transfer.carry import initialise_, make_arm
 
 MAX_ITERATIONS = 100
 
@@ -165,7 +165,7 @@ def _carried(subject: Subject) -> Encoder:
     assert subject.job.transfer is not None
     arm = make_arm(subject.job.transfer, subject.job.allow)
     given = subject.job.pretrain if isinstance(subject.job.pretrain, GivenEncoder) else None
-    begin_(encoder.cpu(), subject.source, arm, subject.job.seed, given)
+    initialise_(encoder.cpu(), subject.source, arm, subject.job.seed, given)
     return encoder.to(subject.device)
 
 

@@ -283,7 +283,7 @@ class Task(Model):
 
     What is frozen learns nothing, stays in eval mode and so keeps every buffer as it was. An encoder that is unfrozen
     gradually is not frozen by `requires_grad`: which parameters a process group reduces, and what a compiler traced,
-    is settled when training begins. The gradients of its frozen layers are dropped instead.
+    is decided when training begins. The gradients of its frozen layers are dropped instead.
     """
 
     learns: ClassVar[Literal["classes", "values", "labels"]] = "classes"

@@ -22,7 +22,7 @@ class RunDirectory:
 
     @classmethod
     def of(cls, job: Job) -> "RunDirectory":
-        """Return the directory that a settled job's identity names, which need not exist yet."""
+        """Return the directory that a resolved job's identity names, which need not exist yet."""
         return cls(job.paths.output_dir / "runs" / run_name(job))
 
     @classmethod

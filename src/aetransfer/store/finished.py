@@ -120,7 +120,7 @@ def _say_unmeasured(directory: RunDirectory, job: Job) -> None:
         )
 
 
-def check_begun(directory: RunDirectory, job: Job) -> None:
+def check_continued(directory: RunDirectory, job: Job) -> None:
     """Warn of a run that other code began and this one continues. Raises UserError where reuse=same_code forbids it."""
     result = directory.result()
     if result is not None:

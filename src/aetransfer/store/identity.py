@@ -39,7 +39,7 @@ UNSAID = [("_target_", HEAD), ("_target_", ARM)]
 
 
 def config_digest(job: Job) -> str:
-    """Hash a settled job's config into 10 hexadecimal digits. It is known where the data are not."""
+    """Hash a resolved job's config into 10 hexadecimal digits. It is known where the data are not."""
     return _digest(decisive(job))[:10]
 
 
@@ -49,7 +49,7 @@ def identity(job: Job) -> str:
 
 
 def identified(job: Job, *, again: bool = False, fetch: bool = True) -> Job:
-    """Fill in the digests of the data that a settled job uses.
+    """Fill in the digests of the data that a resolved job uses.
 
     again, fetch: see `contents_of_data`. Raises UserError where data are not there, can't be read, or are not those
     that data.digest asks for.
@@ -132,7 +132,7 @@ def _data_digests(job: Job) -> list[str]:
 
 
 def run_name(job: Job, digits: str | None = None) -> str:
-    """Name a settled job: pretrain-digits-ae-d128-s0-<identity>, transfer-cifar10-frozen-from-mnist-ae-d128-s0-...,
+    """Name a resolved job: pretrain-digits-ae-d128-s0-<identity>, transfer-cifar10-frozen-from-mnist-ae-d128-s0-...,
     and of fold 2 ...-s0-f2-...
 
     digits: what it ends in, where that is not its identity.
@@ -151,7 +151,7 @@ def run_name(job: Job, digits: str | None = None) -> str:
 
 
 def decisive(job: Job) -> dict[str, Any]:
-    """Return what decides the numbers of a settled job, as plain data."""
+    """Return what decides the numbers of a resolved job, as plain data."""
     parts: dict[str, Any] = {
         "stage": job.stage,
         "seed": job.seed,

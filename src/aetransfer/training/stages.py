@@ -24,7 +24,7 @@ from aetransfer.report.run_files import leave_page
 from aetransfer.store.checkpoints import ContinuationError, check_best, to_resume_from
 from aetransfer.store.data_record import check_data, check_unchanged, note_data, say_other_data
 from aetransfer.store.directory import RunDirectory
-from aetransfer.store.finished import UNTESTED, Run, check_begun, finished_run, is_finished, is_left_to_test
+from aetransfer.store.finished import UNTESTED, Run, check_continued, finished_run, is_finished, is_left_to_test
 from aetransfer.store.lock import RunLock
 from aetransfer.store.record import Record
 from aetransfer.training import distributed, errors, logs
@@ -37,7 +37,7 @@ from aetransfer.training.member import Member
 from aetransfer.training.place import place
 from aetransfer.training.sharded import is_sharded
 from aetransfer.transfer.card import write_cards
-from aetransfer.transfer.carry import Begun, begin_, carry_, continue_, make_arm
+from aetransfer.transfer.carry import Initial, carry_, continue_, initialise_, make_arm
 from aetransfer.transfer.exported import read_state, write_encoder
 from aetransfer.transfer.preprocessing import Preprocessing
 from aetransfer.transfer.resolve import pretraining_of, sees_the_same
@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 
 
 def run(job: Job, overrides: list[str]) -> Run:
-    """Do a settled job, and before it the pretraining it carries, unless another job does so meanwhile.
+    """Do a resolved job, and before it the pretraining it carries, unless another job does so meanwhile.
 
     Raises KeyboardInterrupt where a signal asked for a stop, once the run is left so that it can go on.
     """
@@ -74,7 +74,7 @@ def _run(job: Job, overrides: list[str]) -> Run:
             log.info("%s is finished, and a search has left it untested: it is tested now.", directory.path.name)
         elif is_finished(directory):
             log.info("The run that was there is now %s.", directory.move_aside().name)
-        check_begun(directory, job)
+        check_continued(directory, job)
         if not directory.path.is_dir():
             say_other_data(directory, job)
         with errors.said(directory.path):
@@ -170,16 +170,16 @@ def execute(
     if source is None:
         encoder.normalise.set_statistics(*data.statistics())
     if arm is not None:
-        begun = begin_(encoder, source, arm, job.seed, given)
+        initial = initialise_(encoder, source, arm, job.seed, given)
     else:
-        begun = Begun() if source is None else carry_(encoder, source, given)
-    model = make_model(job, encoder, outputs, arm, () if arm is None else begun.untrained)
+        initial = Initial() if source is None else carry_(encoder, source, given)
+    model = make_model(job, encoder, outputs, arm, () if arm is None else initial.untrained)
     if isinstance(model, Task):
         _teach(model, data)
     if source is not None and arm is not None:
         log.info("Carried the encoder of %s", source)
     elif source is not None:
-        continued = {"continued": continue_(model, source, begun)}
+        continued = {"continued": continue_(model, source, initial)}
         log.info("Continued from %s: %s", source, continued["continued"])
     about = model.facts(job.model.name)
     check_measures(measures_of(job.evaluation, job.allow), about, data, job.data.name)
@@ -242,8 +242,8 @@ def execute(
                 "images_per_second": round(throughput.images_per_second, 1),
             },
         }
-        if begun.taken is not None:
-            facts["weights"] = begun.taken.plain()
+        if initial.taken is not None:
+            facts["weights"] = initial.taken.as_dict()
         if data.has_test and not tests:
             facts[UNTESTED] = True
         if trainer.is_global_zero:
@@ -311,7 +311,7 @@ def _rehearse(job: Job) -> None:
     encoder = make_encoder(job)
     assert job.transfer is not None
     arm = make_arm(job.transfer, job.allow)
-    begin_(encoder, None, arm, job.seed)
+    initialise_(encoder, None, arm, job.seed)
     data = make_data(job.data, job.seed, job.allow, job.stage)
     data.setup("fit")
     check_classes(job.data, data)

@@ -85,7 +85,7 @@ def _inflated(state: dict[str, Tensor], encoder: Encoder) -> dict[str, Tensor]:
 log = logging.getLogger(__name__)
 
 
-class Begun(NamedTuple):
+class Initial(NamedTuple):
     """untrained: parts of the encoder that the source left so, which stay fresh. taken: of others' weights."""
 
     untrained: tuple[str, ...] = ()
@@ -100,7 +100,9 @@ def make_arm(transfer: TransferNode, allow: Sequence[str]) -> Arm:
     return arm
 
 
-def begin_(encoder: Encoder, source: str | None, arm: Arm, seed: int, given: GivenEncoder | None = None) -> Begun:
+def initialise_(
+    encoder: Encoder, source: str | None, arm: Arm, seed: int, given: GivenEncoder | None = None
+) -> Initial:
     """Carry a source into an encoder with fresh weights, in place, and let the arm change what it changes.
 
     source: a run's directory, checkpoint or exported encoder, or others' weights, of which `given` says more; None
@@ -108,7 +110,7 @@ def begin_(encoder: Encoder, source: str | None, arm: Arm, seed: int, given: Giv
     that makes another network of it.
     """
     fresh = copy.deepcopy(encoder)
-    begun = Begun() if source is None else carry_(encoder, source, given)
+    initial = Initial() if source is None else carry_(encoder, source, given)
     before = _shapes(encoder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(mixed_seed("control", seed, 1))
@@ -118,10 +120,10 @@ def begin_(encoder: Encoder, source: str | None, arm: Arm, seed: int, given: Giv
             f"{type(arm).__module__}.{type(arm).__qualname__}.begin changes the names, shapes or types of the "
             "encoder's tensors: change their values alone, in place."
         )
-    return begun
+    return initial
 
 
-def carry_(encoder: Encoder, source: str, given: GivenEncoder | None = None) -> Begun:
+def carry_(encoder: Encoder, source: str, given: GivenEncoder | None = None) -> Initial:
     """Carry a source into an encoder with fresh weights, in place; parts that it left untrained stay fresh.
 
     given: what is said of others' weights. Raises UserError for a source that is damaged or of another architecture.
@@ -129,21 +131,21 @@ def carry_(encoder: Encoder, source: str, given: GivenEncoder | None = None) -> 
     if given is not None and is_foreign(source):
         taken = take_(encoder, given.model_copy(update={"path": source}))
         log.info(taken.sentence)
-        return Begun(taken.fresh, taken)
+        return Initial(taken.fresh, taken)
     untrained = read_description(source).untrained
     carry(read_state(source), encoder, source, untrained)
     if untrained:
         log.info("%s starts fresh: %s did not train it.", ", ".join(untrained), source)
-    return Begun(untrained)
+    return Initial(untrained)
 
 
-def continue_(model: nn.Module, source: str, begun: Begun) -> str:
+def continue_(model: nn.Module, source: str, initial: Initial) -> str:
     """Load what a source's checkpoint has of a model beside its encoder, in place, and say what was taken.
 
-    A part (decoder, projection, ...) is taken as a whole, where all of its tensors are there by name and shape. begun:
-    how the encoder began. Raises UserError for a damaged checkpoint.
+    A part (decoder, projection, ...) is taken as a whole, where all of its tensors are there by name and shape.
+    initial: how the encoder began. Raises UserError for a damaged checkpoint.
     """
-    file = whole_model(source) if begun.taken is None else None
+    file = whole_model(source) if initial.taken is None else None
     theirs = {} if file is None else read_checkpoint(file)["state_dict"]
     parts: dict[str, dict[str, Tensor]] = {}
     for key, value in model.state_dict().items():
@@ -151,7 +153,7 @@ def continue_(model: nn.Module, source: str, begun: Begun) -> str:
     del parts["encoder"]
     taken = [name for name, own in parts.items() if all(_fits(theirs.get(key), value) for key, value in own.items())]
     model.load_state_dict({key: theirs[key] for name in taken for key in parts[name]}, strict=False)
-    drawn = [*(f"encoder.{part}" for part in begun.untrained), *(name for name in parts if name not in taken)]
+    drawn = [*(f"encoder.{part}" for part in initial.untrained), *(name for name in parts if name not in taken)]
     return f"{', '.join(['encoder', *taken])} as trained there" + (f"; fresh: {', '.join(drawn)}" if drawn else "")
 
 

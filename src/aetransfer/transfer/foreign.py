@@ -46,7 +46,7 @@ class Taken:
     fresh: tuple[str, ...]
     left: tuple[str, ...]
 
-    def plain(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         left = [_shown(name) for name in self.left[:20]]
         return asdict(self) | {"left": left, "left_count": len(self.left), "said": self.sentence}
 
@@ -82,7 +82,7 @@ def check_ending(path: str) -> None:
         )
 
 
-def settled(given: GivenEncoder, model: str | None, digest: Callable[[Path], str]) -> GivenEncoder:
+def completed(given: GivenEncoder, model: str | None, digest: Callable[[Path], str]) -> GivenEncoder:
     """Fill in what a config leaves open of others' weights: their digest, and what timm knows of its own.
 
     model: the name of a network of timm, None for another encoder. digest: of a file. Raises UserError for statistics
@@ -153,7 +153,8 @@ def _fetched(model: str) -> str:
 def take_(encoder: "Encoder", given: GivenEncoder) -> Taken:
     """Set an encoder's body, its bottleneck where the file has one, and the statistics of its input, in place.
 
-    given: settled. Raises UserError for a file that is damaged, holds more than weights, or lacks a tensor of the body.
+    given: as `completed` gives it. Raises UserError for a file that is damaged, holds more than weights, or
+    lacks a tensor of the body.
     """
     import torch
 

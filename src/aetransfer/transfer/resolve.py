@@ -1,7 +1,7 @@
 """From a composed config to the job it means, before anything is read or trained.
 
-What belongs to the other stage is dropped, channels are settled between source and target, and a given encoder's
-architecture replaces the config's. Two configs that mean the same job settle to the same job.
+What belongs to the other stage is dropped, channels are resolved between source and target, and a given encoder's
+architecture replaces the config's. Two configs that mean the same job resolve to the same job.
 """
 
 from typing import Any, TypeVar
@@ -36,7 +36,7 @@ from aetransfer.config.signatures import GIVEN_LATER, parameters_of
 from aetransfer.errors import UserError
 from aetransfer.models.facts import capabilities_in
 from aetransfer.transfer.exported import FLOATS, Description, digest_of, read_description, whole_model
-from aetransfer.transfer.foreign import check_ending, is_foreign, settled
+from aetransfer.transfer.foreign import check_ending, completed, is_foreign
 
 SIZES_OF_BOTH = "set pretrain.data.pad or data.pad so that both agree"
 # By how many axes an input of source and target has.
@@ -58,29 +58,29 @@ SCRATCH = Transfer(name="scratch", weights="fresh", encoder="trained")
 Length = TypeVar("Length", bound=Training)
 
 
-def settle(job: Job, overrides: list[str]) -> Job:
+def resolve(job: Job, overrides: list[str]) -> Job:
     """Return the job that a config means. `overrides`: what the command line set, which nothing may quietly undo.
 
     Raises UserError where source and target don't fit together, for code that the command line does not allow or that
     takes other keys, and for a measure that the model does not have.
     """
     check_allow(job.allow, overrides)
-    settled = _settle(job, overrides)
-    for node, role, place in _nodes(settled):
-        check_node(node, role, settled.allow, GIVEN_LATER.get(role, ()), place)
-    for prefix, stage in _stages(settled):
-        _check_views(prefix, stage.model, settled.allow)
-        _check_mixes(prefix, stage, settled.allow)
-        _check_takes(prefix, stage, settled.allow)
-    _check_transplant(settled)
-    methods = can_do(settled.model.target, settled.allow)
+    resolved = _resolve(job, overrides)
+    for node, role, place in _nodes(resolved):
+        check_node(node, role, resolved.allow, GIVEN_LATER.get(role, ()), place)
+    for prefix, stage in _stages(resolved):
+        _check_views(prefix, stage.model, resolved.allow)
+        _check_mixes(prefix, stage, resolved.allow)
+        _check_takes(prefix, stage, resolved.allow)
+    _check_transplant(resolved)
+    methods = can_do(resolved.model.target, resolved.allow)
     can = None if methods is None else capabilities_in(methods)
-    for name, node in chosen(settled.evaluation).items():
-        check_needs(name, needs_of(node, settled.allow), can, settled.model.name)
-    return settled
+    for name, node in chosen(resolved.evaluation).items():
+        check_needs(name, needs_of(node, resolved.allow), can, resolved.model.name)
+    return resolved
 
 
-def _settle(job: Job, overrides: list[str]) -> Job:
+def _resolve(job: Job, overrides: list[str]) -> Job:
     name = job.model.name
     _check_taken(job, job.data, "data")
     job = job.model_copy(update={"trainer": _with_one_end(job.trainer, "trainer", overrides)})
@@ -91,7 +91,7 @@ def _settle(job: Job, overrides: list[str]) -> Job:
         _check_stage(job, overrides)
         given = job.pretrain if isinstance(job.pretrain, GivenEncoder) else None
         job = job.model_copy(update={"transfer": None, "head": None, "pretrain": given, "metrics": {}})
-        return job if given is None else _settle_continued(job, given, overrides)
+        return job if given is None else _resolve_continued(job, given, overrides)
     if job.transfer is None or job.head is None:
         raise UserError(f"model={name} is a transfer and needs the transfer and head groups.")
     if job.data.labels == "none":
@@ -105,8 +105,8 @@ def _settle(job: Job, overrides: list[str]) -> Job:
             )
         return job
     if isinstance(job.pretrain, GivenEncoder):
-        return _settle_given(job, job.pretrain, overrides)
-    return _settle_declared(job, job.pretrain, overrides)
+        return _resolve_given(job, job.pretrain, overrides)
+    return _resolve_declared(job, job.pretrain, overrides)
 
 
 def _with_one_end(trainer: Length, place: str, overrides: list[str]) -> Length:
@@ -137,7 +137,7 @@ def _with_linear_head(job: Job, overrides: list[str]) -> Job:
 
 
 def pretraining_of(job: Job) -> Job:
-    """Return the pretraining that a settled transfer starts from, as a job of its own that runs on the same machine."""
+    """Return the pretraining that a resolved transfer starts from, as a job of its own on the same machine."""
     source = job.pretrain
     assert isinstance(source, Pretraining)
     where = job.trainer.model_dump(exclude=set(Training.model_fields))
@@ -266,7 +266,7 @@ def _key(override: str) -> str:
     return override.lstrip("+~").partition("=")[0].rpartition("@")[2]
 
 
-def _settle_declared(job: Job, source: Pretraining, overrides: list[str]) -> Job:
+def _resolve_declared(job: Job, source: Pretraining, overrides: list[str]) -> Job:
     assert job.transfer is not None
     carries = job.transfer.carries
     source = source.model_copy(update={"encoder": job.encoder})
@@ -317,7 +317,7 @@ def _check_taken(job: Job, data: Data, key: str) -> None:
 
 
 def check_found(job: Job) -> None:
-    """Check of a settled job what only the data say, once they were looked at. Raises UserError as `settle`."""
+    """Check of a resolved job what only the data say, once they were looked at. Raises UserError as `resolve`."""
     for prefix, stage in _stages(job):
         _check_takes(prefix, stage, job.allow)
     described = None
@@ -363,10 +363,10 @@ def _with_head_of_task(source: Pretraining, job: Job, overrides: list[str]) -> P
     return source.model_copy(update={"head": None})
 
 
-def _settle_continued(job: Job, given: GivenEncoder, overrides: list[str]) -> Job:
+def _resolve_continued(job: Job, given: GivenEncoder, overrides: list[str]) -> Job:
     """Settle a pretraining that goes on from a finished run, with whatever of its model fits."""
     if _checked_foreign(given):
-        return _settle_foreign(job, given, overrides)
+        return _resolve_foreign(job, given, overrides)
     job, described = _with_given(job, given, overrides)
     if job.data.stated:
         channels = described.image[0]
@@ -393,9 +393,9 @@ def _checked_foreign(given: GivenEncoder) -> bool:
     return False
 
 
-def _settle_given(job: Job, given: GivenEncoder, overrides: list[str]) -> Job:
+def _resolve_given(job: Job, given: GivenEncoder, overrides: list[str]) -> Job:
     if _checked_foreign(given):
-        return _settle_foreign(job, given, overrides)
+        return _resolve_foreign(job, given, overrides)
     job, described = _with_given(job, given, overrides)
     assert job.transfer is not None
     if not job.data.stated:
@@ -426,7 +426,7 @@ def _with_given(job: Job, given: GivenEncoder, overrides: list[str]) -> tuple[Jo
     return Job.model_validate(plain), described
 
 
-def _settle_foreign(job: Job, given: GivenEncoder, overrides: list[str]) -> Job:
+def _resolve_foreign(job: Job, given: GivenEncoder, overrides: list[str]) -> Job:
     """Let others' weights start the network that the config names, of the data's channels."""
     for override in overrides:
         if _key(override) == "transfer.channels":
@@ -434,7 +434,7 @@ def _settle_foreign(job: Job, given: GivenEncoder, overrides: list[str]) -> Job:
     if job.transfer is not None and not job.transfer.carries:
         return job
     model = getattr(job.encoder, "model", None) if job.encoder.target == TIMM else None
-    return job.model_copy(update={"pretrain": settled(given, model, digest_of)})
+    return job.model_copy(update={"pretrain": completed(given, model, digest_of)})
 
 
 def _check_encoder(architecture: dict[str, Any], job: Job, path: str, overrides: list[str]) -> None:

@@ -26,7 +26,7 @@ from aetransfer.errors import UserError
 from aetransfer.models.facts import Monitor
 from aetransfer.store.identity import identified
 from aetransfer.sweeps.jobs import note_lost, note_planned, read_jobs
-from aetransfer.transfer.resolve import settle
+from aetransfer.transfer.resolve import resolve
 
 if TYPE_CHECKING:
     from aetransfer.sweeps.search import Arm
@@ -92,7 +92,7 @@ class SearchSweeper(Sweeper):
             config = self._loader.load_sweep_config(self._config, overrides)
             with open_dict(config):
                 del config["hydra"]
-            jobs.append((overrides, identified(settle(checked(config, Job), overrides))))
+            jobs.append((overrides, identified(resolve(checked(config, Job), overrides))))
         return jobs
 
     def _launch(self, jobs: list[list[str]], first: int) -> None:

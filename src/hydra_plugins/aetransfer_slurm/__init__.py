@@ -25,7 +25,7 @@ from aetransfer.store.finished import is_finished, is_left_to_test
 from aetransfer.store.identity import identified
 from aetransfer.sweeps.queue import Queued, check_slurm, conclude_queued, note_queued
 from aetransfer.sweeps.task import SweepTask
-from aetransfer.transfer.resolve import settle
+from aetransfer.transfer.resolve import resolve
 
 if TYPE_CHECKING:
     import submitit
@@ -167,7 +167,7 @@ class QueuedJob:
         with open_dict(config):
             del config["hydra"]
         try:
-            job = settle(checked(config, Job), self.overrides)
+            job = resolve(checked(config, Job), self.overrides)
         except UserError:
             return True
         try:

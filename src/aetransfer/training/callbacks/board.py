@@ -147,7 +147,7 @@ def uncompiled(model: torch.nn.Module) -> AbstractContextManager[None]:
 # The two times at which a run is looked at: now and then while it trains, and once at its final test.
 
 
-class Looking(Callback):
+class BoardCallback(Callback):
     """What has a board, and follows where the training is logged. needs: what a model must do to be looked at."""
 
     needs: ClassVar[type] = LightningModule
@@ -160,7 +160,7 @@ class Looking(Callback):
             self.board.follow(trainer)
 
 
-class PictureOfEpochs(Looking, ABC):
+class EpochPicture(BoardCallback, ABC):
     """Of validation images, the same ones each time: after the first epoch, each n-th and the last."""
 
     tag: ClassVar[str]
@@ -183,7 +183,7 @@ class PictureOfEpochs(Looking, ABC):
                 self.board.show(self.tag, picture, last_step(trainer), self.file)
 
 
-class LookAtTheTest(Looking, ABC):
+class AtFinalTest(BoardCallback, ABC):
     """At the best epoch's final test, which chooses nothing, by the first process."""
 
     what: ClassVar[str]

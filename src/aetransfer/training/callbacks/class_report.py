@@ -19,7 +19,7 @@ from aetransfer.evaluation.measures import measures_of, taken
 from aetransfer.files import replace_file
 from aetransfer.models.capabilities import Classifies, capabilities_of
 from aetransfer.store.directory import RunDirectory
-from aetransfer.training.callbacks.board import LookAtTheTest, as_taken
+from aetransfer.training.callbacks.board import AtFinalTest, as_taken
 from aetransfer.training.callbacks.drawing import sheet
 from aetransfer.training.callbacks.views import view_of
 
@@ -31,7 +31,7 @@ MEASURES = {
 }
 
 
-class ClassReport(LookAtTheTest):
+class ClassReport(AtFinalTest):
     """Of the best epoch on all test examples: accuracy by class, confusions and calibration, or errors by value, or
     scores by label.
 
@@ -79,7 +79,7 @@ def surest_mistakes(logits: Tensor, labels: Tensor, most: int) -> list[Mistake]:
     ]
 
 
-class Mistakes(LookAtTheTest):
+class Mistakes(AtFinalTest):
     """Draw them after the final test, with their class, what they were taken for and how surely; as a list as well.
 
     The test examples of all processes are looked at once more, by the first one.

@@ -22,7 +22,7 @@ from aetransfer.evaluation.features import extracted
 from aetransfer.files import replace_file
 from aetransfer.models.capabilities import Classifies, Regresses
 from aetransfer.printable import printable
-from aetransfer.training.callbacks.board import LookAtTheTest, as_png, as_taken
+from aetransfer.training.callbacks.board import AtFinalTest, as_png, as_taken
 from aetransfer.training.callbacks.views import View, view_of
 
 BATCH = 500
@@ -32,7 +32,7 @@ THUMBNAIL = 48
 Count = Annotated[int, Field(gt=0, le=20_000)]
 
 
-class Embeddings(LookAtTheTest):
+class Embeddings(AtFinalTest):
     """Write the codes (mu of a VAE) of test examples at the best epoch; of a classifier, what they were taken for too.
 
     Nothing is written where TensorBoard does not log: `python -m aetransfer.embed` gives codes as a table.

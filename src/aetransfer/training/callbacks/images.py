@@ -16,12 +16,12 @@ from aetransfer.evaluation.features import extracted
 from aetransfer.models.capabilities import HasPosterior, Reconstructs, Samples
 from aetransfer.networks.encoder import Encoder
 from aetransfer.store.directory import RunDirectory
-from aetransfer.training.callbacks.board import LookAtTheTest, PictureOfEpochs, as_taken, fixed_inputs
+from aetransfer.training.callbacks.board import AtFinalTest, EpochPicture, as_taken, fixed_inputs
 from aetransfer.training.callbacks.drawing import beside, sheet, signed
 from aetransfer.training.callbacks.views import FloatImages, Pixels, Signals, View, view_of
 
 
-class ReconstructionGrid(PictureOfEpochs, LookAtTheTest):
+class ReconstructionGrid(EpochPicture, AtFinalTest):
     """Images, their reconstructions and how far each pixel is off, in three rows by turns; signals and vectors in one
     panel each, with their reconstruction over them.
 
@@ -75,7 +75,7 @@ def across(columns: int, count: int, view: View) -> int:
     return max(1, min(columns // 2 if view.drawn else columns, count))
 
 
-class PriorSamples(PictureOfEpochs):
+class PriorSamples(EpochPicture):
     """What a model draws from its prior, from the same codes each time."""
 
     needs = Samples
@@ -106,7 +106,7 @@ EXAMPLES, BATCH = 1000, 250
 NARROW = 96
 
 
-class Interpolations(PictureOfEpochs):
+class Interpolations(EpochPicture):
     """Decode the straight line between the codes of two validation examples (mu of a VAE), a pair a row."""
 
     needs = Reconstructs
@@ -140,7 +140,7 @@ def between(first: Tensor, second: Tensor, steps: int) -> Tensor:
     return first.unsqueeze(1) + shares * (second - first).unsqueeze(1)
 
 
-class Traversals(PictureOfEpochs):
+class Traversals(EpochPicture):
     """Move one latent of a VAE at a time, from -3 to 3 deviations of the prior, all others as a validation example has
     them: a latent a row, those first whose mu varies most over the validation examples. The last column says where the
     two ends of the row differ.
@@ -192,7 +192,7 @@ MOST = 64
 WIDTH, HEIGHT = 72, 56
 
 
-class FirstLayerFilters(LookAtTheTest):
+class FirstLayerFilters(AtFinalTest):
     """Draw the first layer's filters beside what they were, on one scale: of a transfer, as they were carried.
 
     Zero is mid-grey; filters of three channels are coloured, of more are shown their mean. Those of a convolution over

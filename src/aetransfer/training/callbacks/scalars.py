@@ -127,11 +127,11 @@ class About(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         run = RunDirectory(self.board.directory)
-        begun = run.result()
-        if not trainer.is_global_zero or begun is None:
+        written = run.result()
+        if not trainer.is_global_zero or written is None:
             return
         self.board.follow(trainer)
-        self.board.tell("run/command", as_code(without_secrets(again(begun))), trainer.global_step)
+        self.board.tell("run/command", as_code(without_secrets(again(written))), trainer.global_step)
         self.board.tell("run/config", as_code(run.config.read_text()), trainer.global_step)
 
 
