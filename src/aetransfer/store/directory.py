@@ -16,9 +16,36 @@ from aetransfer.store.earlier import todays_config
 from aetransfer.store.identity import run_name
 
 
+class _Inside:
+    """A file or folder of a run, by its name there."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, directory: "RunDirectory", owner: type) -> Path:
+        return directory.path / self.name
+
+
 @dataclass(frozen=True)
 class RunDirectory:
     path: Path
+
+    config = _Inside("config.yaml")
+    log = _Inside("train.log")
+    data = _Inside("data.json")
+    history = _Inside("history.json")
+    checkpoints = _Inside("checkpoints")
+    best = _Inside("checkpoints/best.ckpt")
+    last = _Inside("checkpoints/last.ckpt")
+    # The last but one, for when the last is damaged. A finished run has none.
+    previous = _Inside("checkpoints/previous.ckpt")
+    result_path = _Inside("result.json")
+    encoder = _Inside("encoder.safetensors")
+    encoder_card = _Inside("encoder.json")
+    model_card = _Inside("MODEL_CARD.md")
+    page = _Inside("report.html")
+    # What measures found, a JSON file each with its pictures. A run that none was taken of has none.
+    evaluation = _Inside("evaluation")
 
     @classmethod
     def of(cls, job: Job) -> "RunDirectory":
@@ -39,66 +66,8 @@ class RunDirectory:
         return "~" in self.path.name
 
     @property
-    def config(self) -> Path:
-        return self.path / "config.yaml"
-
-    @property
-    def log(self) -> Path:
-        return self.path / "train.log"
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.path / "checkpoints"
-
-    @property
-    def best(self) -> Path:
-        return self.checkpoints / "best.ckpt"
-
-    @property
-    def last(self) -> Path:
-        return self.checkpoints / "last.ckpt"
-
-    @property
-    def previous(self) -> Path:
-        """The last checkpoint but one, for when the last is damaged. A finished run has none."""
-        return self.checkpoints / "previous.ckpt"
-
-    @property
-    def data(self) -> Path:
-        return self.path / "data.json"
-
-    @property
-    def history(self) -> Path:
-        return self.path / "history.json"
-
-    @property
     def locks(self) -> Path:
         return self.path.parent / ".locks" / self.path.name
-
-    @property
-    def encoder(self) -> Path:
-        return self.path / "encoder.safetensors"
-
-    @property
-    def encoder_card(self) -> Path:
-        return self.path / "encoder.json"
-
-    @property
-    def model_card(self) -> Path:
-        return self.path / "MODEL_CARD.md"
-
-    @property
-    def evaluation(self) -> Path:
-        """What measures found, a JSON file each with its pictures. A run that none was taken of has none."""
-        return self.path / "evaluation"
-
-    @property
-    def page(self) -> Path:
-        return self.path / "report.html"
-
-    @property
-    def result_path(self) -> Path:
-        return self.path / "result.json"
 
     def result(self) -> dict[str, Any] | None:
         """Return result.json, or None where there is none. Raises UserError for one that isn't JSON."""

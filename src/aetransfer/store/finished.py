@@ -16,12 +16,26 @@ from aetransfer.config.schema import Job
 from aetransfer.errors import UserError
 from aetransfer.store.directory import RunDirectory
 
-# Runs that a search made: finished, and without a test, because what chooses settings must not see the test split.
-#
-# A later command with the same config tests the best epoch, and trains nothing.
+log = logging.getLogger(__name__)
 
-# As a result.json says so, and only where it is so.
+# When the command began, for all processes that it starts: rerun=true does each run afresh once, however many jobs ask.
+COMMAND_BEGAN = "AETRANSFER_COMMAND_BEGAN"
+# Of a search's run, in its result.json: finished without a test, because what chooses settings must not see the test
+# split. A later command with the same config tests the best epoch, and trains nothing.
 UNTESTED = "untested"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: where it lies and what its result.json says."""
+
+    directory: RunDirectory
+    result: dict[str, Any]
+
+
+def is_finished(directory: RunDirectory) -> bool:
+    result = directory.result()
+    return result is not None and result["status"] == "finished"
 
 
 def is_untested(result: dict[str, Any]) -> bool:
@@ -33,58 +47,7 @@ def is_untested(result: dict[str, Any]) -> bool:
 def is_left_to_test(directory: RunDirectory, job: Job) -> bool:
     """Tell whether a run is finished but for the test that the job wants of it, which may have been cut off too."""
     result = directory.result()
-    left = result is not None and is_untested(result)
-    return left and job.test != "left_out" and not job.rerun
-
-
-log = logging.getLogger(__name__)
-
-# When the command began, for all processes that it starts: rerun=true does each run afresh once, however many jobs ask.
-COMMAND_BEGAN = "AETRANSFER_COMMAND_BEGAN"
-
-
-@dataclass(frozen=True)
-class Run:
-    """A finished run: where it lies and what its result.json says."""
-
-    directory: RunDirectory
-    result: dict[str, Any]
-
-
-@cache
-def code_version() -> str:
-    """Name this code: the package's version and a digest of its sources, which two states of one version differ in."""
-    package = Path(__file__).parents[1]
-    return f"{version('aetransfer')}+{_digest_of_sources(package, package.rglob('*.py'))}"
-
-
-def own_code(allow: Sequence[str]) -> dict[str, str]:
-    """Name the code of the packages that a command allows: a digest of the sources of each, by its name."""
-    return {name: digest for name in sorted({each.partition(".")[0] for each in allow}) if (digest := _own_code(name))}
-
-
-@cache
-def _own_code(package: str) -> str | None:
-    # To find a package imports nothing.
-    spec = find_spec(package)
-    if spec is None:
-        return None  # whoever builds something from it says so
-    folders = list(spec.submodule_search_locations or [])
-    if not folders:
-        return _digest_of_sources(Path(str(spec.origin)).parent, [Path(str(spec.origin))])
-    return _digest_of_sources(Path(folders[0]), (path for folder in folders for path in Path(folder).rglob("*.py")))
-
-
-def _digest_of_sources(top: Path, files: Iterable[Path]) -> str:
-    digest = hashlib.sha256()
-    for path in sorted(files):
-        digest.update(os.path.relpath(path, top).encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:10]
-
-
-def is_finished(directory: RunDirectory) -> bool:
-    result = directory.result()
-    return result is not None and result["status"] == "finished"
+    return result is not None and is_untested(result) and job.test != "left_out" and not job.rerun
 
 
 def finished_run(job: Job) -> Run | None:
@@ -137,6 +100,37 @@ def _is_of_this_command(result: dict[str, Any]) -> bool:
         return datetime.fromisoformat(result["timing"]["started"]) >= datetime.fromisoformat(os.environ[COMMAND_BEGAN])
     except (LookupError, TypeError, ValueError):
         return False
+
+
+@cache
+def code_version() -> str:
+    """Name this code: the package's version and a digest of its sources, which two states of one version differ in."""
+    package = Path(__file__).parents[1]
+    return f"{version('aetransfer')}+{_digest_of_sources(package, package.rglob('*.py'))}"
+
+
+def own_code(allow: Sequence[str]) -> dict[str, str]:
+    """Name the code of the packages that a command allows: a digest of the sources of each, by its name."""
+    return {name: digest for name in sorted({each.partition(".")[0] for each in allow}) if (digest := _own_code(name))}
+
+
+@cache
+def _own_code(package: str) -> str | None:
+    # To find a package imports nothing.
+    spec = find_spec(package)
+    if spec is None:
+        return None  # whoever builds something from it says so
+    folders = list(spec.submodule_search_locations or [])
+    if not folders:
+        return _digest_of_sources(Path(str(spec.origin)).parent, [Path(str(spec.origin))])
+    return _digest_of_sources(Path(folders[0]), (path for folder in folders for path in Path(folder).rglob("*.py")))
+
+
+def _digest_of_sources(top: Path, files: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        digest.update(os.path.relpath(path, top).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:10]
 
 
 def _check_code(directory: RunDirectory, result: dict[str, Any], job: Job, *, done: str, use: str) -> None:

@@ -21,13 +21,11 @@ from aetransfer.store.directory import RunDirectory
 from aetransfer.store.finished import UNTESTED, code_version, own_code
 from aetransfer.store.identity import identity
 
-# What is needed to reproduce a run, or to doubt it: versions, commit, command, hardware.
-
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf", "numpy")
 
 
 def provenance(allow: Sequence[str]) -> dict[str, Any]:
-    """Describe this process: `versions`, `code`, `own_code`, `git`, `command`, `hardware`, all plain data.
+    """Return what is needed to reproduce a run, or to doubt it: versions, code, commit, command, hardware.
 
     allow: the packages, beside the program's own, whose code decides the numbers too.
     """
@@ -67,13 +65,12 @@ def _git() -> dict[str, Any] | None:
 
 
 def _hardware() -> dict[str, Any]:
-    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return {
         "host": socket.gethostname(),
         "machine": platform.machine(),
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "gpus": gpus,
+        "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
     }
 
 
@@ -123,9 +120,10 @@ class Record:
 
     def beat(self) -> None:
         """Write that the run goes on, and how far it is."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
         with self._writing:
             if self.content["status"] == "running":
-                self.content |= {"heartbeat": _now(), "progress": self._progress()}
+                self.content |= {"heartbeat": now, "progress": self._progress()}
                 self.directory.write_result(self.content)
 
     def give_up(self, status: str, trained: dict[str, Any] | None, **more: Any) -> None:
@@ -152,7 +150,3 @@ class Record:
                     self.content.pop(UNTESTED, None)
             self.directory.write_result(self.content)
         return self.content
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
