@@ -11,7 +11,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC
 
 from aetransfer.inference.apply import Predictions
 from aetransfer.models.classifier import Classifier
-from aetransfer.models.further import FurtherMetric
+from aetransfer.models.split_metrics import CheckedMetric
 from aetransfer.store.directory import RunDirectory
 from aetransfer.training.build import make_data
 from tests.integration.conftest import TINY, assert_is_one_sentence, assert_refused, job_of
@@ -168,7 +168,7 @@ def test_a_metric_of_ones_own_takes_what_the_step_gives_by_its_names(run_train):
 def test_a_process_without_an_image_adds_nothing():
     probabilities, labels = torch.eye(10).softmax(1), torch.arange(10)
     for kind in (MulticlassAUROC, MulticlassAccuracy):
-        metric = FurtherMetric("name", kind(10), 10)
+        metric = CheckedMetric("name", kind(10), 10)
         metric.update(preds=probabilities[:0], target=labels[:0])
         metric.update(preds=probabilities, target=labels)
         assert metric.compute() == pytest.approx(1)

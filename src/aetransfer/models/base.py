@@ -20,10 +20,9 @@ from aetransfer.data.targets import Targets, listed
 from aetransfer.errors import UserError
 from aetransfer.models.capabilities import capabilities_of
 from aetransfer.models.facts import ModelFacts, Quantity
-from aetransfer.models.further import Further, FurtherMetric, as_inputs, keeps_lists, refusals_of
 from aetransfer.models.length import epochs_of, log_step
-from aetransfer.models.metrics import Mean
 from aetransfer.models.optimisation import Optimisation, Rates
+from aetransfer.models.split_metrics import CheckedMetric, ConfigMetric, SplitMetrics, as_inputs, refusals_of
 from aetransfer.networks.encoder import Encoder
 from aetransfer.transfer.arms import Arm, rates_of, summary_of, trained_layers
 
@@ -54,7 +53,7 @@ class Model(LightningModule, ABC):
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
         self.encoder = encoder
-        self.further: dict[str, Further] = {}
+        self.config_metrics: dict[str, ConfigMetric] = {}
         self._monitor: tuple[str, Literal["min", "max"]] | None = None
 
     @abstractmethod
@@ -125,7 +124,7 @@ class Model(LightningModule, ABC):
                     f"model.monitor={monitor} is none of the {self.title}'s metrics ({known}): if a callback logs it, "
                     "say which way is better with model.monitor_mode=min or max."
                 )
-            if name in self.further and self.measured[name].better is None:
+            if name in self.config_metrics and self.measured[name].better is None:
                 raise UserError(
                     f"model.monitor={monitor}: its class does not say which way is better, add "
                     f"+metrics.{name}.better=lower or higher."
@@ -136,20 +135,20 @@ class Model(LightningModule, ABC):
     @property
     def measured(self) -> Mapping[str, Quantity]:
         """All metrics, by name: the model's own, and then those of a config."""
-        return {**self.metrics, **{name: each.quantity for name, each in self.further.items()}}
+        return {**self.metrics, **{name: each.quantity for name, each in self.config_metrics.items()}}
 
-    def measure_also(self, name: str, metric: Further) -> None:
+    def measure_also(self, name: str, metric: ConfigMetric) -> None:
         """Measure what a config names beside the model's own. Raises UserError for a name that is taken."""
         if name in self.metrics:
             raise UserError(f"metrics.{name}: the {self.title} has a metric of that name itself: choose another.")
-        self.further[name] = metric
+        self.config_metrics[name] = metric
 
     def measure(self) -> None:
         """Make the metrics of validation and test, once all that they need is there."""
         self.val_metrics, self.test_metrics = (
             SplitMetrics(
                 self.measured,
-                {**self.whole_split(), **{name: each.make() for name, each in self.further.items()}},
+                {**self.whole_split(), **{name: each.make() for name, each in self.config_metrics.items()}},
                 self.metric_inputs,
             )
             for _ in range(2)
@@ -179,7 +178,7 @@ class Model(LightningModule, ABC):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         batches = self.trainer.current_epoch * int(self.trainer.num_training_batches) + batch_idx
-        batch = self._with_draws(batch, "train", self.seed, batches)
+        batch = _with_draws(batch, "train", self.seed, batches)
         if batch.mixed is not None and not self.mixes:
             raise UserError(
                 f"{type(self).__qualname__}.step does not say that it learns from mixed examples: leave what mixes "
@@ -196,8 +195,8 @@ class Model(LightningModule, ABC):
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         self._evaluate(batch, batch_idx, "test", self.test_metrics)
 
-    def _evaluate(self, batch: Batch, batch_idx: int, part: Literal["val", "test"], metrics: "SplitMetrics") -> None:
-        batch = self._with_draws(batch, part, 0, batch_idx)
+    def _evaluate(self, batch: Batch, batch_idx: int, part: Literal["val", "test"], metrics: SplitMetrics) -> None:
+        batch = _with_draws(batch, part, 0, batch_idx)
         outputs = self._stepped(batch)
         for name in metrics.means:
             self._check(name, outputs, batch)
@@ -214,9 +213,6 @@ class Model(LightningModule, ABC):
                 "loss as loss."
             )
         return outputs
-
-    def _with_draws(self, batch: Batch, part: Literal["train", "val", "test"], seed: int, step: int) -> Batch:
-        return batch._replace(draws=Draws(part, seed, step, batch.share, batch.inputs.device))
 
     def _averaged(self, name: str, outputs: Outputs, batch: Batch) -> Tensor:
         """Return this process's part of the mean over a batch, of (B,), or of a mean () that each process has.
@@ -241,29 +237,8 @@ class Model(LightningModule, ABC):
         return self.optimisation.configure(self.rates(), self.trainer, self.monitor, self.monitor_mode)
 
 
-class SplitMetrics(nn.Module):
-    """What is measured over a whole split: means over examples, and what is none."""
-
-    def __init__(
-        self, quantities: Mapping[str, Quantity], whole: Mapping[str, Metric], names: Mapping[str, str] | None = None
-    ) -> None:
-        """names: see `aetransfer.models.further.as_inputs`."""
-        super().__init__()
-        self.measured = nn.ModuleDict({name: whole.get(name) or Mean() for name in quantities})
-        self.asks = {name: as_inputs(metric, names or {}) for name, metric in whole.items()}
-        self.means = [name for name in quantities if name not in whole]
-
-    def by_name(self) -> dict[str, Metric]:
-        return {name: metric for name, metric in self.measured.items() if isinstance(metric, Metric)}
-
-    def update(self, outputs: Outputs, counted: int) -> None:
-        """Add a batch, of which the first `counted` examples count."""
-        for name, metric in self.by_name().items():
-            if name in self.means:
-                value = outputs[name]
-                metric.update(value.expand(counted) if value.ndim == 0 else value[:counted])
-            elif counted or isinstance(metric, FurtherMetric) or keeps_lists(metric):
-                metric.update(**{key: outputs[output][:counted] for key, output in self.asks[name].items()})
+def _with_draws(batch: Batch, part: Literal["train", "val", "test"], seed: int, step: int) -> Batch:
+    return batch._replace(draws=Draws(part, seed, step, batch.share, batch.inputs.device))
 
 
 class Pretext(Model):
@@ -320,7 +295,7 @@ class Task(Model):
 
     def because(self, part: Literal["val", "test"]) -> dict[str, str]:
         metrics = self.metrics_of(part).items()
-        lacks = {name: each.lacks for name, each in metrics if isinstance(each, FurtherMetric) and each.lacks}
+        lacks = {name: each.lacks for name, each in metrics if isinstance(each, CheckedMetric) and each.lacks}
         return {
             name: f"is a mean over {self.learns}, and {part} has no example of {self.called(places)}"
             for name, places in lacks.items()
@@ -330,7 +305,7 @@ class Task(Model):
         """Return tensors of a few examples as `step` gives them outside training, to try a config's metrics with."""
         return {}
 
-    def measure_also(self, name: str, metric: Further) -> None:
+    def measure_also(self, name: str, metric: ConfigMetric) -> None:
         super().measure_also(name, metric)
         # What a metric makes of the targets is known before an epoch is over.
         given, trial = self.example(), metric.make()
@@ -367,20 +342,17 @@ class Task(Model):
             module.training = False
         return self
 
-    def on_train_start(self) -> None:
-        # A resume within an epoch starts no epoch.
-        self._freeze_for_epoch()
-
     def on_train_epoch_start(self) -> None:
-        self._freeze_for_epoch()
-
-    def _freeze_for_epoch(self) -> None:
         """Freeze what the arm does not train in this epoch: a function of the epoch, so a resume finds it."""
         epoch, epochs = self.trainer.current_epoch, epochs_of(self.trainer)
         frozen = self._frozen_in(trained_layers(self.arm, len(self._layers), epoch, epochs))
         if frozen != self.frozen_layers:
             self.frozen_layers = frozen
             self.train()
+
+    def on_train_start(self) -> None:
+        # A resume within an epoch starts no epoch.
+        self.on_train_epoch_start()
 
     def _frozen_in(self, trains: list[bool]) -> list[nn.Module]:
         """Return the modules that get no update where the arm trains these layers."""

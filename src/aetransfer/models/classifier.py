@@ -8,13 +8,15 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import Metric
+from torchmetrics.classification import MulticlassF1Score
 
 from aetransfer.data.batches import Batch
 from aetransfer.data.targets import Targets
 from aetransfer.errors import UserError
 from aetransfer.models.base import Outputs, Task, how_many
 from aetransfer.models.facts import Quantity
-from aetransfer.models.metrics import CalibrationError, MacroF1
+from aetransfer.models.metrics import CalibrationError, at_least_single
+from aetransfer.models.split_metrics import CheckedMetric
 from aetransfer.networks.encoder import Encoder
 
 
@@ -22,6 +24,7 @@ class Classifier(Task):
     """One class of several for each example."""
 
     title = "classifier"
+    summary = "An encoder and a head that learnt to tell classes apart"
     mixes = True
     metrics: ClassVar[Mapping[str, Quantity]] = {
         "acc": Quantity("accuracy, the share that is classified rightly", "higher"),
@@ -48,10 +51,6 @@ class Classifier(Task):
         # Of the training targets, which a resume gives anew.
         self.register_buffer("weights", torch.ones(outputs), persistent=False)
 
-    @property
-    def summary(self) -> str:
-        return "An encoder and a head that learnt to tell classes apart"
-
     @classmethod
     def outputs_for(cls, targets: Targets, data: str) -> int:
         does = "a classifier tells two classes or more apart"
@@ -70,19 +69,18 @@ class Classifier(Task):
 
     def step(self, batch: Batch) -> Outputs:
         logits, targets = self(batch.inputs), batch.main_targets
-        nll = batch.over_targets(lambda targets: F.cross_entropy(logits, targets, reduction="none"))
-        loss = nll
-        if self.balanced or self.smoothing:
-            weights = self.weights if self.balanced else None
-            loss = batch.over_targets(
-                lambda targets: F.cross_entropy(
-                    logits, targets, weights, reduction="none", label_smoothing=self.smoothing
-                )
+
+        def entropy(weights: Tensor | None, smoothing: float) -> Tensor:
+            return batch.over_targets(
+                lambda targets: F.cross_entropy(logits, targets, weights, reduction="none", label_smoothing=smoothing)
             )
+
+        loss = nll = entropy(None, 0.0)
+        if self.balanced or self.smoothing:
+            loss = entropy(self.weights if self.balanced else None, self.smoothing)
         if self.training:
             return {"loss": loss, "nll": nll, "acc": (logits.argmax(1) == targets).float()}
-        # In half precision many a confidence would be rounded to 1.
-        probabilities = logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(1)
+        probabilities = at_least_single(logits).softmax(1)
         confidence, predicted = probabilities.max(1)
         right = (predicted == targets).float().where(~confidence.isnan(), torch.nan)
         return {"loss": loss, "nll": nll, "acc": right, "probabilities": probabilities, "labels": targets}
@@ -92,4 +90,6 @@ class Classifier(Task):
         return {"probabilities": torch.full((rows, self.outputs), 1 / self.outputs), "labels": torch.arange(rows)}
 
     def whole_split(self) -> Mapping[str, Metric]:
-        return {"f1": MacroF1(self.outputs), "ece": CalibrationError()}
+        # Over the classes that have examples or are predicted.
+        f1 = CheckedMetric("f1", MulticlassF1Score(self.outputs, average="macro"), self.outputs, needs_all=False)
+        return {"f1": f1, "ece": CalibrationError()}

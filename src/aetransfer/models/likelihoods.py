@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from aetransfer.models.metrics import at_least_single
+
 LEAST_LOG_SIGMA = math.log(1e-3)
 
 
@@ -50,13 +52,13 @@ class ContinuousBernoulli(Likelihood):
     """
 
     def nll(self, logits: Tensor, observed: Tensor) -> Tensor:
-        logits = _at_least_single(logits)
+        logits = at_least_single(logits)
         cross_entropy = F.binary_cross_entropy_with_logits(logits, observed.to(logits.dtype), reduction="none")
         return _summed(cross_entropy - self._log_normaliser(logits))
 
     def mean(self, logits: Tensor) -> Tensor:
         """Return 1 / (1 - exp(-logits)) - 1 / logits (prop. 1): the normaliser draws it toward 1/2."""
-        logits = _at_least_single(logits)
+        logits = at_least_single(logits)
         near, size = _near_zero(logits)
         away = -1 / torch.expm1(-size) - 1 / size
         return torch.where(near, 0.5 + logits / 12 - logits**3 / 720, torch.where(logits > 0, away, 1 - away))
@@ -76,10 +78,6 @@ def _near_zero(logits: Tensor) -> tuple[Tensor, Tensor]:
     """Tell where a Taylor series is exact to single precision, and return absolute logits, 1 where it is."""
     near = logits.abs() < 0.3
     return near, torch.where(near, 1.0, logits.abs())
-
-
-def _at_least_single(logits: Tensor) -> Tensor:
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 class Gaussian(Likelihood):

@@ -7,7 +7,6 @@ A metric of which one image has no number is NaN. torchmetrics' own leave such a
 import torch
 from torch import Tensor
 from torchmetrics import Metric
-from torchmetrics.classification import MulticlassF1Score
 from torchmetrics.functional.classification import binary_average_precision, multilabel_average_precision
 from torchmetrics.utilities import dim_zero_cat
 
@@ -15,62 +14,9 @@ from torchmetrics.utilities import dim_zero_cat
 THRESHOLD = 0.01
 
 
-class Mean(Metric):
-    """The mean over examples."""
-
-    total: Tensor
-    count: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("total", torch.zeros(()), dist_reduce_fx="sum")
-        self.add_state("count", torch.zeros(()), dist_reduce_fx="sum")
-
-    def update(self, values: Tensor) -> None:
-        """Add a batch (N,), one value an example. N may be 0."""
-        self.total += values.to(self.total.dtype).sum()
-        self.count += len(values)
-
-    def compute(self) -> Tensor:
-        return self.total / self.count
-
-
-class MacroF1(MulticlassF1Score):
-    """The mean F1 of the classes that have images or are predicted; NaN where a probability is."""
-
-    spoilt: Tensor
-
-    def __init__(self, classes: int) -> None:
-        super().__init__(classes, average="macro")
-        self.add_state("spoilt", torch.zeros(()), dist_reduce_fx="sum")
-
-    def update(self, probabilities: Tensor, labels: Tensor) -> None:
-        """Add a batch: probabilities (N, classes), labels (N,) int64."""
-        self.spoilt += probabilities.isnan().sum()
-        super().update(probabilities, labels)
-
-    def compute(self) -> Tensor:
-        return super().compute().where(self.spoilt == 0, torch.nan)
-
-
-class RMSE(Metric):
-    """The root of the mean squared error of each value, averaged over the values."""
-
-    squares: Tensor
-    count: Tensor
-
-    def __init__(self, values: int) -> None:
-        super().__init__()
-        self.add_state("squares", torch.zeros(values), dist_reduce_fx="sum")
-        self.add_state("count", torch.zeros(()), dist_reduce_fx="sum")
-
-    def update(self, errors: Tensor) -> None:
-        """Add a batch of errors (N, T), in the values' units."""
-        self.squares += errors.square().sum(0)
-        self.count += len(errors)
-
-    def compute(self) -> Tensor:
-        return (self.squares / self.count).sqrt().mean()
+def at_least_single(values: Tensor) -> Tensor:
+    """Return values of half precision in single: confidences near 1 would be rounded to it."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 class R2(Metric):
@@ -86,13 +32,15 @@ class R2(Metric):
         self.add_state("predicted", [], dist_reduce_fx="cat")
         self.add_state("wanted", [], dist_reduce_fx="cat")
 
-    def update(self, predicted: Tensor, wanted: Tensor) -> None:
-        """Add a batch of values (N, T). N may be 0."""
-        self.predicted.append(predicted)
-        self.wanted.append(wanted)
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        """Add a batch of values, (N,) of one and (N, T) of several. N may be 0."""
+        self.predicted.append(preds)
+        self.wanted.append(target)
 
     def compute(self) -> Tensor:
         predicted, wanted = (dim_zero_cat(each) for each in (self.predicted, self.wanted))
+        if wanted.ndim == 1:
+            predicted, wanted = predicted.unsqueeze(1), wanted.unsqueeze(1)
         each = errors(predicted.cpu().double(), wanted.cpu().double())["r2"]
         self.lacks = (wanted.amax(0) == wanted.amin(0)).nonzero().flatten().tolist()
         return each.mean().to(predicted)
@@ -221,11 +169,7 @@ class VAELoss(Metric):
 
 
 # The expected calibration error (Guo et al. 2017, eqs. 1 to 3), the same for training, `evaluate` and their pictures.
-#
-# torchmetrics puts a confidence of exactly 1 into a bin of its own (its issue 3510), and where a classifier is surest
-# that makes the error too large.
-
-# Equal bins of confidence, as in Guo et al. 2017.
+# torchmetrics puts a confidence of exactly 1 into a bin of its own (its issue 3510), which makes the error too large.
 BINS = 15
 
 

@@ -14,7 +14,7 @@ from aetransfer.data.targets import Targets
 from aetransfer.errors import UserError
 from aetransfer.models.base import Outputs, Task, how_many
 from aetransfer.models.facts import Quantity
-from aetransfer.models.metrics import LabelF1, MeanAveragePrecision
+from aetransfer.models.metrics import LabelF1, MeanAveragePrecision, at_least_single
 from aetransfer.networks.encoder import Encoder
 
 log = logging.getLogger(__name__)
@@ -24,6 +24,7 @@ class MultiLabel(Task):
     """Binary cross-entropy of each label, by a head on the encoder's code."""
 
     title = "multilabel classifier"
+    summary = "An encoder and a head that learnt which labels are there"
     learns = "labels"
     mixes = True
     metrics: ClassVar[Mapping[str, Quantity]] = {
@@ -49,10 +50,6 @@ class MultiLabel(Task):
         # Of the training targets, which a resume gives anew.
         self.register_buffer("weights", torch.ones(outputs), persistent=False)
 
-    @property
-    def summary(self) -> str:
-        return "An encoder and a head that learnt which labels are there"
-
     @classmethod
     def outputs_for(cls, targets: Targets, data: str) -> int:
         return how_many(cls, targets, data, "a multilabel classifier tells which of several labels are there")
@@ -77,8 +74,7 @@ class MultiLabel(Task):
         return self(inputs).sigmoid()
 
     def step(self, batch: Batch) -> Outputs:
-        logits = self(batch.inputs)
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        logits = at_least_single(self(batch.inputs))
 
         def entropy(weights: Tensor | None) -> Tensor:
             return batch.over_targets(
@@ -99,17 +95,18 @@ class MultiLabel(Task):
         return {"probabilities": 0.25 + labels / 2, "labels": labels}
 
     def because(self, part: Literal["val", "test"]) -> dict[str, str]:
-        lacks = self._lacks(part)
-        nothing = len(lacks) == self.outputs
-        return super().because(part) | ({"map": f"has no value, as no {part} example has a label"} if nothing else {})
+        because = super().because(part)
+        if len(self._lacks(part)) == self.outputs:
+            because["map"] = f"has no value, as no {part} example has a label"
+        return because
 
     def _lacks(self, part: Literal["val", "test"]) -> list[int]:
         return next(each.lacks for each in self.metrics_of(part).values() if isinstance(each, MeanAveragePrecision))
 
     def caveats(self) -> list[str]:
-        lacks = {part: self._lacks(part) for part in ("val", "test")}
+        parts: tuple[Literal["val", "test"], ...] = ("val", "test")
         return [
             f"{part}/map leaves out the labels that no {part} example has: {self.called(places)}."
-            for part, places in lacks.items()
-            if places
+            for part in parts
+            if (places := self._lacks(part))
         ]

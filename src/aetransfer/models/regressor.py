@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import Metric
+from torchmetrics import MeanSquaredError, Metric
 
 from aetransfer.config.nodes import PositiveFloat
 from aetransfer.data.batches import Batch
@@ -14,7 +14,8 @@ from aetransfer.data.targets import Targets
 from aetransfer.errors import UserError
 from aetransfer.models.base import Outputs, Task, how_many
 from aetransfer.models.facts import Quantity
-from aetransfer.models.metrics import R2, RMSE
+from aetransfer.models.metrics import R2, at_least_single
+from aetransfer.models.split_metrics import CheckedMetric
 from aetransfer.networks.encoder import Encoder
 
 
@@ -22,6 +23,7 @@ class Regressor(Task):
     """Values in units of their own. Each is standardised by its training targets, so that none outweighs another."""
 
     title = "regressor"
+    summary = "An encoder and a head that learnt to predict values"
     learns = "values"
     mixes = True
     metrics: ClassVar[Mapping[str, Quantity]] = {
@@ -48,10 +50,6 @@ class Regressor(Task):
         self.register_buffer("mean", torch.zeros(outputs))
         self.register_buffer("deviation", torch.ones(outputs))
 
-    @property
-    def summary(self) -> str:
-        return "An encoder and a head that learnt to predict values"
-
     @classmethod
     def outputs_for(cls, targets: Targets, data: str) -> int:
         return how_many(cls, targets, data, "a regressor predicts values")
@@ -72,14 +70,11 @@ class Regressor(Task):
 
     def values(self, inputs: Tensor) -> Tensor:
         """Map inputs (N, *input_shape) to the values in their units, (N, T)."""
-        return self._in_units(self(inputs))
-
-    def _in_units(self, outputs: Tensor) -> Tensor:
-        return outputs.to(torch.promote_types(outputs.dtype, torch.float32)) * self.deviation + self.mean
+        return at_least_single(self(inputs)) * self.deviation + self.mean
 
     def step(self, batch: Batch) -> Outputs:
-        outputs = self(batch.inputs)
-        outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
+        outputs = at_least_single(self(batch.inputs))
+        values = outputs * self.deviation + self.mean
 
         def loss_of(targets: Tensor) -> Tensor:
             wanted = (targets - self.mean) / self.deviation
@@ -87,29 +82,26 @@ class Regressor(Task):
                 return F.huber_loss(outputs, wanted, delta=self.delta, reduction="none").mean(1)
             return F.mse_loss(outputs, wanted, reduction="none").mean(1)
 
-        values = self._in_units(outputs)
-        loss = batch.over_targets(loss_of)
-        found = {"loss": loss, "mae": batch.over_targets(lambda targets: (values - targets).abs().mean(1))}
-        if self.training:
-            return found
-        found |= {"predicted": values, "wanted": batch.targets, "errors": values - batch.targets}
-        # torchmetrics wants one value as (N,).
-        return found | {"values": _as_one(values), "targets": _as_one(batch.targets)}
+        found = {
+            "loss": batch.over_targets(loss_of),
+            "mae": batch.over_targets(lambda targets: (values - targets).abs().mean(1)),
+        }
+        return found if self.training else found | {"values": _as_one(values), "targets": _as_one(batch.targets)}
 
     def whole_split(self) -> Mapping[str, Metric]:
-        return {"rmse": RMSE(self.outputs), "r2": R2()}
+        # The root of each value's, and then their mean.
+        rmse = MeanSquaredError(squared=False, num_outputs=self.outputs)
+        return {"rmse": CheckedMetric("rmse", rmse, self.outputs), "r2": R2()}
 
     def example(self) -> Outputs:
         values = torch.arange(4.0).view(4, 1).expand(4, self.outputs)
         return {"values": _as_one(values + 0.1 * values.square()), "targets": _as_one(values)}
 
     def because(self, part: Literal["val", "test"]) -> dict[str, str]:
-        lacks = {
-            name: each.lacks for name, each in self.metrics_of(part).items() if isinstance(each, R2) and each.lacks
-        }
         return super().because(part) | {
-            name: f"has no value, as all {part} examples have the same {self.called(places)}"
-            for name, places in lacks.items()
+            name: f"has no value, as all {part} examples have the same {self.called(each.lacks)}"
+            for name, each in self.metrics_of(part).items()
+            if isinstance(each, R2) and each.lacks
         }
 
     def caveats(self) -> list[str]:
@@ -122,4 +114,5 @@ class Regressor(Task):
 
 
 def _as_one(values: Tensor) -> Tensor:
+    """Return one value as (N,), as torchmetrics wants it."""
     return values.squeeze(1) if values.shape[1] == 1 else values

@@ -22,8 +22,8 @@ from aetransfer.data.reader import makes_module
 from aetransfer.data.targets import Targets
 from aetransfer.errors import UserError
 from aetransfer.models.base import Model, Pretext, Task
-from aetransfer.models.further import further
 from aetransfer.models.optimisation import Optimisation
+from aetransfer.models.split_metrics import config_metric
 from aetransfer.networks.encoder import Encoder
 from aetransfer.store.directory import RunDirectory
 from aetransfer.training.batch_size import shares_statistics
@@ -136,7 +136,7 @@ def make_model(
     model.seed = job.seed
     for name, metric in job.metrics.items():
         if metric is not None:
-            model.measure_also(name, further(name, metric, outputs, job.allow))
+            model.measure_also(name, config_metric(name, metric, outputs, job.allow))
     if job.model.monitor is not None and trains:
         model.choose_by(job.model.monitor, job.model.monitor_mode)
     if trains and isinstance(model, Task) and job.transfer is not None:

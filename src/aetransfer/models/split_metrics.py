@@ -1,7 +1,7 @@
-"""Metrics that a config names beside those of a model: torchmetrics' own, or any of their kind.
+"""What is measured over a whole split: a model's own metrics, and those that a config names beside them.
 
-Two things make their numbers quietly wrong, and NaN here: an input that is NaN, and a class, or one of many labels,
-without examples in a mean over them (torchmetrics takes its share for 0 or leaves it out).
+Two things make torchmetrics' numbers quietly wrong, and NaN here: an input that is NaN, and a class, or one of many
+labels, without examples in a mean over them (torchmetrics takes its share for 0 or leaves it out).
 """
 
 import inspect
@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
-from torchmetrics import Metric
+from torch import Tensor, nn
+from torchmetrics import MeanMetric, Metric
 
 from aetransfer.config.instantiate import bind
 from aetransfer.config.nodes import MetricNode
@@ -21,14 +21,14 @@ from aetransfer.errors import UserError
 from aetransfer.models.facts import Quantity
 
 
-class Further(NamedTuple):
+class ConfigMetric(NamedTuple):
     """quantity: what it is in words, and which way is better. make: returns a new metric."""
 
     quantity: Quantity
-    make: Callable[[], "FurtherMetric"]
+    make: Callable[[], "CheckedMetric"]
 
 
-def further(name: str, node: MetricNode, outputs: int, allow: Sequence[str]) -> Further:
+def config_metric(name: str, node: MetricNode, outputs: int, allow: Sequence[str]) -> ConfigMetric:
     """Return a metric of a config. outputs: how many numbers the head gives: classes, labels or values.
 
     Raises UserError for what is no metric, or refuses its keys.
@@ -39,15 +39,15 @@ def further(name: str, node: MetricNode, outputs: int, allow: Sequence[str]) -> 
     takes = inspect.signature(call.func).parameters
     classes = {key: outputs for key in OFFERED["metric"] if key in takes}
 
-    def make() -> FurtherMetric:
+    def make() -> CheckedMetric:
         with refusals_of(name):
-            return FurtherMetric(name, call(**classes), outputs)
+            return CheckedMetric(name, call(**classes), outputs)
 
     made = make().metric
     better = node.better
     if better is None and made.higher_is_better is not None:
         better = "higher" if made.higher_is_better else "lower"
-    return Further(Quantity(node.words or type(made).__name__, better), make)
+    return ConfigMetric(Quantity(node.words or type(made).__name__, better), make)
 
 
 @contextmanager
@@ -61,8 +61,8 @@ def refusals_of(name: str) -> Iterator[None]:
         raise UserError(f"metrics.{name}: {' '.join(str(error).split()).rstrip('.')}.") from error
 
 
-class FurtherMetric(Metric):
-    """A metric of a config, which its own NaN and absent classes make NaN. lacks: those that made it so last.
+class CheckedMetric(Metric):
+    """A metric of torchmetrics, NaN where an input is, or a class of a mean is absent. lacks: those last found absent.
 
     Of several values it is the mean of each one's number.
     """
@@ -71,10 +71,11 @@ class FurtherMetric(Metric):
     spoilt: Tensor
     examples: Tensor
 
-    def __init__(self, name: str, metric: Metric, classes: int) -> None:
+    def __init__(self, name: str, metric: Metric, classes: int, needs_all: bool = True) -> None:
+        """classes: how many there are, or labels, or values. needs_all: whether a mean over them is of all of them."""
         super().__init__()
         self.name, self.metric = name, metric
-        self.averages = getattr(metric, "average", None) == "macro"
+        self.averages = needs_all and getattr(metric, "average", None) == "macro"
         self.lacks: list[int] = []
         # Of values: torchmetrics gives the number of each.
         self.of_each = (getattr(metric, "num_outputs", 0),)
@@ -129,6 +130,33 @@ def as_inputs(metric: Metric, names: Mapping[str, str]) -> dict[str, str]:
     names: by argument, that output, where it is called otherwise.
     """
     arguments = (
-        metric.inputs if isinstance(metric, FurtherMetric) else list(inspect.signature(metric.update).parameters)
+        metric.inputs if isinstance(metric, CheckedMetric) else list(inspect.signature(metric.update).parameters)
     )
     return {argument: names.get(argument, argument) for argument in arguments}
+
+
+class SplitMetrics(nn.Module):
+    """The metrics of a split: means over examples, and what is none."""
+
+    def __init__(
+        self, quantities: Mapping[str, Quantity], whole: Mapping[str, Metric], names: Mapping[str, str] | None = None
+    ) -> None:
+        """quantities: all, by name. whole: those that are no means. names: see `as_inputs`."""
+        super().__init__()
+        self.measured = nn.ModuleDict(
+            {name: whole.get(name) or MeanMetric(nan_strategy="disable") for name in quantities}
+        )
+        self.asks = {name: as_inputs(metric, names or {}) for name, metric in whole.items()}
+        self.means = [name for name in quantities if name not in whole]
+
+    def by_name(self) -> dict[str, Metric]:
+        return {name: metric for name, metric in self.measured.items() if isinstance(metric, Metric)}
+
+    def update(self, outputs: Mapping[str, Tensor], counted: int) -> None:
+        """Add a batch, of which the first `counted` examples count."""
+        for name, metric in self.by_name().items():
+            if name in self.means:
+                value = outputs[name]
+                metric.update(value.expand(counted) if value.ndim == 0 else value[:counted])
+            elif counted or isinstance(metric, CheckedMetric) or keeps_lists(metric):
+                metric.update(**{key: outputs[output][:counted] for key, output in self.asks[name].items()})
