@@ -1,4 +1,8 @@
-"""The two stages, as one story: find or make the pretraining a transfer declares, train, test, write it down."""
+"""The two stages, as one story: find or make the pretraining a transfer declares, train, test, write it down.
+
+`_run` finds out whether there is anything to do (identity, lock, resume), `_recorded` sees to it that a failed or
+preempted job says so and can go on, `execute` trains.
+"""
 
 import logging
 import sys
@@ -18,6 +22,7 @@ from aetransfer.errors import UserError
 from aetransfer.evaluation.measures import check_measures, measures_of
 from aetransfer.files import WriteError, read_json, remove_partial_files
 from aetransfer.models.base import Model, Task
+from aetransfer.models.facts import ModelFacts
 from aetransfer.models.length import epochs_trained
 from aetransfer.networks.encoder import Encoder
 from aetransfer.report.run_files import leave_page
@@ -85,6 +90,35 @@ def _run(job: Job, overrides: list[str]) -> Run:
                     raise
                 log.warning("%s It is now %s.", error, directory.move_aside().name)
                 return _recorded(job, directory, source, overrides, lock)
+
+
+def _source(job: Job, overrides: list[str]) -> str | None:
+    if job.transfer is not None and not job.transfer.carries:
+        return None
+    if isinstance(job.pretrain, GivenEncoder):
+        return job.pretrain.path
+    if job.transfer is None:
+        return None
+    pretraining = pretraining_of(job)
+    done = finished_run(pretraining)
+    if done is None:
+        _rehearse(job)
+        try:
+            done = _run(pretraining, overrides)
+        except LengthError as error:
+            raise error.of_pretraining() from error
+    elif job.rerun and not pretraining.rerun:
+        log.info("rerun=true is for the transfer alone: add pretrain.rerun=true to do the pretraining afresh too.")
+    return str(done.directory.path)
+
+
+def _rehearse(job: Job) -> None:
+    """Build all that a transfer needs, so that what is wrong with it is said before its pretraining takes hours."""
+    data = make_data(job.data, job.seed, job.allow, job.stage)
+    data.setup("fit")
+    model, _ = _initial_model(job, data, None)
+    _check_training(job, model, data, processes=1)
+    make_trainer(job, RunDirectory.of(job), model, Throughput())
 
 
 def _recorded(job: Job, directory: RunDirectory, source: str | None, overrides: list[str], lock: RunLock) -> Run:
@@ -162,45 +196,15 @@ def execute(
         _check_held_out(job, data, source)
     # Asking for the times of 60,000 files takes a second, which the processor has for other things.
     unchanged = ThreadPoolExecutor(1).submit(check_unchanged, directory, job) if member.rank == 0 else None
-    check_classes(job.data, data)
-    outputs = outputs_of(job, data.targets)
-    encoder, continued = make_encoder(job), dict[str, str]()
-    given = job.pretrain if isinstance(job.pretrain, GivenEncoder) else None
-    arm = None if job.transfer is None else make_arm(job.transfer, job.allow)
-    if source is None:
-        encoder.normalise.set_statistics(*data.statistics())
-    if arm is not None:
-        initial = initialise_(encoder, source, arm, job.seed, given)
-    else:
-        initial = Initial() if source is None else carry_(encoder, source, given)
-    model = make_model(job, encoder, outputs, arm, () if arm is None else initial.untrained)
-    if isinstance(model, Task):
-        _teach(model, data)
-    if source is not None and arm is not None:
-        log.info("Carried the encoder of %s", source)
-    elif source is not None:
-        continued = {"continued": continue_(model, source, initial)}
-        log.info("Continued from %s: %s", source, continued["continued"])
-    about = model.facts(job.model.name)
-    check_measures(measures_of(job.evaluation, job.allow), about, data, job.data.name)
+    model, origin = _initial_model(job, data, source)
     if record is not None:
-        record.describe(about)
+        record.describe(model.facts(job.model.name))
     _check_training(job, model, data, member.size)
     throughput = throughput or Throughput()
     trainer = make_trainer(job, directory, model, throughput, member)
     signals.keep_from_lightning(trainer)
+    _log_length(job, directory, data, member.size)
 
-    steps = job.trainer.max_steps
-    length = f"{steps} steps" if steps is not None else f"{job.trainer.max_epochs} epochs"
-    log.info("%s: %d %s, %s", directory.path.name, data.count("train"), data.noun, length)
-    log.info(
-        "%d %s an epoch in batches of %d over %d process%s",
-        job.data.epoch_images or data.count("train"),
-        data.noun,
-        job.data.batch_size,
-        member.size,
-        "es" if member.size > 1 else "",
-    )
     resumed = to_resume_from(directory)
     if unchanged is not None:
         unchanged.result()
@@ -210,50 +214,133 @@ def execute(
     if job.test == "alone":
         trainer.callbacks.append(NoTraining())  # type: ignore[attr-defined]  # Lightning sets it from elsewhere
     with member.joined(trainer):
+        # The loop is Lightning's: `Model.training_step` says what is done in it, `make_trainer` what is done beside it.
         trainer.fit(model, datamodule=data, ckpt_path=resumed, weights_only=True)
         epochs, steps = epochs_trained(trainer), trainer.global_step
-        loggers, trainer.loggers = trainer.loggers, []  # the best epoch's validation is on the curve already
-        metrics: dict[str, float] = {}
-        check_best(directory)
-        check_chosen(trainer)
-        tests = job.test != "left_out" and data.has_test
-        for evaluation in (trainer.validate, trainer.test) if tests else (trainer.validate,):
-            # What was sharded once can't be sharded again.
-            measured = make_model(job, make_encoder(job), outputs) if is_sharded(trainer) else model
-            if isinstance(measured, Task):
-                measured.names = data.targets.names
-            evaluation(measured, datamodule=data, ckpt_path=directory.best, weights_only=True, verbose=False)
-            metrics |= metrics_of(trainer.callback_metrics)
-            # What a split lacks is known now.
-            about = measured.facts(job.model.name)
-        tested = {name: value for name, value in metrics.items() if name.startswith("test/")}
-        for logger in loggers:
-            if tested:
-                logger.log_metrics(tested, steps)
-            logger.finalize("success")
+        left_out = job.test == "left_out" and data.has_test
+        metrics, about = _measure_best(job, directory, data, model, trainer, tests=data.has_test and not left_out)
+        counts = _counts(data, model, ("train", "val") if left_out else ("train", "val", "test"))
         facts: dict[str, Any] = {
             "metrics": metrics,
-            "counts": _counts(job, data, model) | {"epochs": epochs, "steps": steps, "processes": member.size},
+            "counts": counts | {"epochs": epochs, "steps": steps, "processes": member.size},
             "data": data.account(),
             "model": about.model_dump(),
-            **continued,
+            **origin,
             "timing": {
                 "train_seconds": round(throughput.seconds, 3),
                 "images_per_second": round(throughput.images_per_second, 1),
             },
+            **({UNTESTED: True} if left_out else {}),
         }
-        if initial.taken is not None:
-            facts["weights"] = initial.taken.as_dict()
-        if data.has_test and not tests:
-            facts[UNTESTED] = True
         if trainer.is_global_zero:
-            encoder = _whole_encoder(job, directory, model, trainer)
+            encoder = _best_encoder(job, directory, model, trainer)
             seen = Preprocessing(job.data.pad, data.reading or UNSTATED)
             write_encoder(directory.encoder, encoder, architecture_of(job), seen, model.untrained)
             write_cards(directory, job, encoder, about, facts, data.targets, seen)
             directory.previous.unlink(missing_ok=True)
         trainer.strategy.barrier()
     return facts
+
+
+def _initial_model(job: Job, data: DataModule, source: str | None) -> tuple[Model, dict[str, Any]]:
+    """Make the model as training starts with it: its encoder fresh, carried or continued, frozen as the arm says.
+
+    Returns with it what result.json says of where its weights come from. Raises UserError for what does not fit.
+    """
+    check_classes(job.data, data)
+    outputs = outputs_of(job, data.targets)
+    encoder, initial = make_encoder(job), Initial()
+    given = job.pretrain if isinstance(job.pretrain, GivenEncoder) else None
+    arm = None if job.transfer is None else make_arm(job.transfer, job.allow)
+    if source is None and (job.transfer is None or not job.transfer.carries):
+        encoder.normalise.set_statistics(*data.statistics())
+    if arm is not None:
+        initial = initialise_(encoder, source, arm, job.seed, given)
+    elif source is not None:
+        initial = carry_(encoder, source, given)
+    model = make_model(job, encoder, outputs, arm, () if arm is None else initial.untrained)
+    if isinstance(model, Task):
+        model.names = data.targets.names
+        model.learn_from(data.training_targets())
+    origin: dict[str, Any] = {} if initial.taken is None else {"weights": initial.taken.as_dict()}
+    if source is not None and arm is not None:
+        log.info("Carried the encoder of %s", source)
+    elif source is not None:
+        origin["continued"] = continue_(model, source, initial)
+        log.info("Continued from %s: %s", source, origin["continued"])
+    check_measures(measures_of(job.evaluation, job.allow), model.facts(job.model.name), data, job.data.name)
+    return model, origin
+
+
+def _check_training(job: Job, model: Model, data: DataModule, processes: int) -> None:
+    """Raise UserError for what would go wrong only after a while."""
+    batches = data.batches("train")
+    check_length(job.trainer, batches)
+    if isinstance(model, Task):
+        model.check_arm(epochs_of(job.trainer, batches))
+    check_smallest_batch(job, model, data, processes)
+
+
+def _log_length(job: Job, directory: RunDirectory, data: DataModule, processes: int) -> None:
+    steps, count = job.trainer.max_steps, data.count("train")
+    length = f"{steps} steps" if steps is not None else f"{job.trainer.max_epochs} epochs"
+    log.info("%s: %d %s, %s", directory.path.name, count, data.noun, length)
+    together = f"{processes} process{'es' if processes > 1 else ''}"
+    each, size = job.data.epoch_images or count, job.data.batch_size
+    log.info("%d %s an epoch in batches of %d over %s", each, data.noun, size, together)
+
+
+def _measure_best(
+    job: Job, directory: RunDirectory, data: DataModule, model: Model, trainer: Trainer, tests: bool
+) -> tuple[dict[str, float], ModelFacts]:
+    """Validate the best epoch once more, which is what its encoder is exported with, and test it.
+
+    Returns the metrics of both, and what the model says of itself now that it is known what a split lacks.
+    """
+    steps = trainer.global_step
+    loggers, trainer.loggers = trainer.loggers, []  # the best epoch's validation is on the curve already
+    metrics: dict[str, float] = {}
+    about = model.facts(job.model.name)
+    check_best(directory)
+    check_chosen(trainer)
+    for evaluation in (trainer.validate, trainer.test) if tests else (trainer.validate,):
+        if is_sharded(trainer):
+            # What was sharded once can't be sharded again.
+            model = make_model(job, make_encoder(job), outputs_of(job, data.targets))
+            if isinstance(model, Task):
+                model.names = data.targets.names
+        evaluation(model, datamodule=data, ckpt_path=directory.best, weights_only=True, verbose=False)
+        metrics |= metrics_of(trainer.callback_metrics)
+        about = model.facts(job.model.name)
+    tested = {name: value for name, value in metrics.items() if name.startswith("test/")}
+    for logger in loggers:
+        if tested:
+            logger.log_metrics(tested, steps)
+        logger.finalize("success")
+    return metrics, about
+
+
+def _best_encoder(job: Job, directory: RunDirectory, model: Model, trainer: Trainer) -> Encoder:
+    """Return the best epoch's encoder, which was just measured."""
+    if not is_sharded(trainer):
+        return model.encoder
+    encoder = make_encoder(job)
+    encoder.load_state_dict(read_state(str(directory.best)))
+    return encoder
+
+
+def metrics_of(logged: dict[str, Any]) -> dict[str, float]:
+    """Pick what an evaluation measured out of what Lightning has logged."""
+    return {name: value.item() for name, value in logged.items() if name.startswith(("val/", "test/"))}
+
+
+def _counts(data: DataModule, model: Model, parts: tuple[Part, ...]) -> dict[str, float]:
+    parameters = list(model.parameters())
+    return {
+        **{part: data.count(part) for part in parts},
+        "parameters": sum(parameter.numel() for parameter in parameters),
+        "trained_parameters": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
+    }
 
 
 def _check_held_out(job: Job, data: DataModule, source: str) -> None:
@@ -268,86 +355,8 @@ def _check_held_out(job: Job, data: DataModule, source: str) -> None:
         )
 
 
-def _check_training(job: Job, model: Model, data: DataModule, processes: int) -> None:
-    """Raise UserError for what would go wrong only after a while."""
-    batches = data.batches("train")
-    check_length(job.trainer, batches)
-    if isinstance(model, Task):
-        model.check_arm(epochs_of(job.trainer, batches))
-    check_smallest_batch(job, model, data, processes)
-
-
-def _whole_encoder(job: Job, directory: RunDirectory, model: Model, trainer: Trainer) -> Encoder:
-    """Return the best epoch's encoder, which was just validated."""
-    if not is_sharded(trainer):
-        return model.encoder
-    encoder = make_encoder(job)
-    encoder.load_state_dict(read_state(str(directory.best)))
-    return encoder
-
-
-def _source(job: Job, overrides: list[str]) -> str | None:
-    if job.transfer is not None and not job.transfer.carries:
-        return None
-    if isinstance(job.pretrain, GivenEncoder):
-        return job.pretrain.path
-    if job.transfer is None:
-        return None
-    pretraining = pretraining_of(job)
-    done = finished_run(pretraining)
-    if done is None:
-        _rehearse(job)
-        try:
-            done = _run(pretraining, overrides)
-        except LengthError as error:
-            raise error.of_pretraining() from error
-    elif job.rerun and not pretraining.rerun:
-        log.info("rerun=true is for the transfer alone: add pretrain.rerun=true to do the pretraining afresh too.")
-    return str(done.directory.path)
-
-
-def _rehearse(job: Job) -> None:
-    """Build all that a transfer needs, so that what is wrong with it is said before its pretraining takes hours."""
-    encoder = make_encoder(job)
-    assert job.transfer is not None
-    arm = make_arm(job.transfer, job.allow)
-    initialise_(encoder, None, arm, job.seed)
-    data = make_data(job.data, job.seed, job.allow, job.stage)
-    data.setup("fit")
-    check_classes(job.data, data)
-    model = make_model(job, encoder, outputs_of(job, data.targets), arm)
-    if isinstance(model, Task):
-        _teach(model, data)
-    about = model.facts(job.model.name)
-    check_measures(measures_of(job.evaluation, job.allow), about, data, job.data.name)
-    _check_training(job, model, data, processes=1)
-    make_trainer(job, RunDirectory.of(job), model, Throughput())
-
-
-def _teach(model: Task, data: DataModule) -> None:
-    """Tell a task what it needs to know of its targets before it is trained."""
-    model.names = data.targets.names
-    model.learn_from(data.training_targets())
-
-
 def check_classes(config: Data, data: DataModule) -> None:
     """Raise UserError where the config says another number of classes than there are."""
     classes = len(data.class_names)
     if classes and config.classes not in (None, classes):
         raise UserError(f"{config.name} has {classes} classes, but data.classes={config.classes}: correct it.")
-
-
-def metrics_of(logged: dict[str, Any]) -> dict[str, float]:
-    """Pick what an evaluation measured out of what Lightning has logged."""
-    return {name: value.item() for name, value in logged.items() if name.startswith(("val/", "test/"))}
-
-
-def _counts(job: Job, data: DataModule, model: Model) -> dict[str, float]:
-    parameters = list(model.parameters())
-    left_out = job.test == "left_out" and data.has_test
-    parts: tuple[Part, ...] = ("train", "val") if left_out else ("train", "val", "test")
-    return {
-        **{part: data.count(part) for part in parts},
-        "parameters": sum(parameter.numel() for parameter in parameters),
-        "trained_parameters": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
-    }
