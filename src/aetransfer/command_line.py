@@ -93,7 +93,7 @@ def _answer(command: Command, line: list[str], submit: bool) -> None:
         sys.argv[1:1] = ["--config-dir", words.folder]
     if words.informs:
         # Hydra's own parser wants the overrides side by side.
-        _launch(command.config_name, [*words.flags, *source_chosen(words)], lambda config: None)
+        _launch(command.config_name, [*words.flags, *source_chosen(words, words.overrides)], lambda config: None)
         return
     asked = read(words)
     if described is not None:

@@ -9,8 +9,8 @@ from omegaconf import DictConfig
 
 from aetransfer import command_line
 from aetransfer.config.compose import checked
-from aetransfer.config.evaluation import check_needs, chosen, needs_of
-from aetransfer.config.instantiate import check_allow, check_node
+from aetransfer.config.instantiate import check_allow, check_needs, check_node, needs_of
+from aetransfer.config.nodes import chosen
 from aetransfer.config.schema import EvaluationRequest
 from aetransfer.data.targets import check_mapped
 from aetransfer.errors import UserError

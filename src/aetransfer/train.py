@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from aetransfer import command_line
 from aetransfer.config.compose import checked
-from aetransfer.config.evaluation import chosen
+from aetransfer.config.nodes import chosen
 from aetransfer.config.schema import EvaluationRequest, Job, Pretraining
 from aetransfer.errors import UserError
 from aetransfer.store.directory import RunDirectory

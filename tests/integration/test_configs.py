@@ -7,9 +7,10 @@ import shutil
 
 import pytest
 
-from aetransfer.config.choices import alternatives_of, jobs_of, with_source_chosen
+from aetransfer.config.choices import with_source_chosen
 from aetransfer.config.compose import checked, composed
 from aetransfer.config.instantiate import locate
+from aetransfer.config.overrides import read, read_words
 from aetransfer.config.plugins import config_directory
 from aetransfer.config.schema import Job
 from aetransfer.config.signatures import declared
@@ -87,9 +88,7 @@ def test_the_main_experiment_takes_the_encoder_of_a_finished_run_wherever_it_lie
     ],
 )
 def test_paths_are_swept_over_quoted_or_not(value, paths):
-    words = with_source_chosen(f"pretrain={value}")
-
-    jobs = jobs_of(alternatives_of("train", words, multirun=True))
+    jobs = read(read_words("train", ["-m", f"pretrain={value}"])).jobs
     assert [composed("train", job).pretrain.path for job in jobs] == paths
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from aetransfer.config.choices import alternatives_of, expanded, jobs_of
 from aetransfer.config.compose import checked, composed
+from aetransfer.config.overrides import read, read_words
 from aetransfer.config.plugins import choices_of, config_directory
 from aetransfer.config.schema import Job
 from aetransfer.transfer.resolve import resolve
@@ -11,7 +11,7 @@ from tests.integration.conftest import TINY
 
 
 def jobs(*words):
-    return jobs_of(alternatives_of("train", expanded("train", list(words), multirun=True).overrides, multirun=True))
+    return read(read_words("train", ["-m", *words])).jobs
 
 
 @pytest.mark.parametrize("name", choices_of("sweep"))

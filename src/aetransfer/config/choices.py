@@ -4,7 +4,6 @@ import itertools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -58,29 +57,44 @@ def jobs_of(alternatives: list[list[str]]) -> list[list[str]]:
     return [list(choice) for choice in itertools.product(*last.values())]
 
 
-def alternatives_of(
-    config_name: str, overrides: list[str], multirun: bool, config_dir: str | None = None
-) -> list[list[str]]:
+@dataclass(frozen=True)
+class Words:
+    """A command line, taken apart. flags: what is no override, as Hydra takes it. folder: the further one of config
+    files. informs: it only asks for help and the like.
+    """
+
+    config_name: str
+    flags: list[str]
+    overrides: list[str]
+    folder: str | None
+    multirun: bool
+    informs: bool
+
+    def options_of(self, group: str) -> list[str]:
+        """List the names that a group can be set to."""
+        return options_of(group, self.config_name, self.overrides, self.folder)
+
+
+def alternatives_of(words: Words, overrides: list[str]) -> list[list[str]]:
     """Return for each override the single-valued ones it stands for. Raises UserError for what can't be run."""
-    groups = groups_of(config_name)
+    config_name, groups = words.config_name, groups_of(words.config_name)
     alternatives: list[list[str]] = []
     try:
         parsed = OverridesParser.create().parse_overrides(overrides)
     except ValueError as error:
         # A number of thousands of digits, which Python does not read.
         raise UserError(f"The command line has a number that can't be read ({error}).") from error
-    options = partial(options_of, config_name=config_name, overrides=overrides, config_dir=config_dir)
     for override in parsed:
         line = override.input_line
         assert line is not None
-        if override.is_sweep_override() and not multirun:
+        if override.is_sweep_override() and not words.multirun:
             if config_name != "train":
                 raise UserError(f"{line} names several values, and {config_name} takes one: quote a name with a comma.")
             raise UserError(f"{line} is a sweep over several values: add -m to run them all.")
         if override.is_sweep_override():
             alternatives.append(_swept(override))
         else:
-            _check_choice(override, groups, options)
+            _check_choice(override, groups, words.options_of)
             alternatives.append([line])
     return alternatives
 
@@ -222,21 +236,20 @@ class Expansion:
     bounds: list[list[str]]
 
 
-def expanded(config_name: str, overrides: list[str], multirun: bool, config_dir: str | None = None) -> Expansion:
+def expanded(words: Words, overrides: list[str]) -> Expansion:
     """Add the overrides that a chosen sweep file stands for. A key that is set already is left alone."""
     chosen = [override for override in overrides if override.startswith("sweep=")]
     if not chosen:
         return Expansion(overrides, [])
-    if not multirun:
+    if not words.multirun:
         raise UserError(f"{chosen[-1]} is a sweep over several values: add -m to run them all.")
     own = [override for override in overrides if _key(override).split(".")[0] == "sweep"]
-    alternatives_of(config_name, own, multirun, config_dir)
-    file = sweep_file(composed(config_name, own, config_dir))
+    alternatives_of(words, own)
+    file = sweep_file(composed(words.config_name, own, words.folder))
     if any(sets_allow(key) for key in (*file.set, *file.params, *file.space)):
         raise UserError(f"{chosen[-1]} sets allow, and no file may say whose code is run: set it on the command line.")
     given = {_key(override) for override in overrides}
-    words = {**file.set, **file.params}
-    more = [override_of(key, value) for key, value in words.items() if key not in given]
+    more = [override_of(key, value) for key, value in {**file.set, **file.params}.items() if key not in given]
     if not file.space:
         return Expansion([*overrides, *more], [])
     bounds = [

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from pydantic import BaseModel
 
 from aetransfer.config.plugins import PROVIDER, config_directory, plugins
-from aetransfer.config.sentences import COMPLAINTS, SCHEMAS, sentence
+from aetransfer.config.sentences import COMPLAINTS, SCHEMAS, Composition, sentence
 from aetransfer.errors import UserError
 
 Schema = TypeVar("Schema", bound=BaseModel)
@@ -40,7 +40,16 @@ def composed(
     try:
         config = _composed(config_name, overrides, config_dir)
     except COMPLAINTS as error:
-        raise UserError(sentence(error, config_name, _Composition(config_name, overrides, config_dir))) from error
+        options = partial(options_of, config_name=config_name, overrides=overrides, config_dir=config_dir)
+
+        def without(key: str) -> DictConfig | None:
+            rest = [word for word in overrides if word.lstrip("+~").partition("=")[0] != key]
+            try:
+                return _composed(config_name, rest, config_dir)
+            except (UserError, *COMPLAINTS):
+                return None
+
+        raise UserError(sentence(error, config_name, Composition(options, without))) from error
     if not with_hydra:
         with open_dict(config):
             del config["hydra"]
@@ -82,25 +91,6 @@ def checked(config: DictConfig, schema: type[Schema]) -> Schema:
     except COMPLAINTS as error:
         config_name = next(name for name, known in SCHEMAS.items() if known is schema)
         raise UserError(sentence(error, config_name)) from error
-
-
-@dataclass(frozen=True)
-class _Composition:
-    """What a command tried to compose, for a sentence about it: see `aetransfer.config.sentences.Composition`."""
-
-    config_name: str
-    overrides: list[str]
-    config_dir: str | None
-
-    def options_of(self, group: str) -> list[str]:
-        return options_of(group, self.config_name, self.overrides, self.config_dir)
-
-    def without(self, key: str) -> DictConfig | None:
-        rest = [word for word in self.overrides if word.lstrip("+~").partition("=")[0] != key]
-        try:
-            return _composed(self.config_name, rest, self.config_dir)
-        except (UserError, *COMPLAINTS):
-            return None
 
 
 def _composed(config_name: str, overrides: list[str], config_dir: str | None) -> DictConfig:

@@ -16,7 +16,7 @@ from typing import Any, Literal, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
-from aetransfer.config.nodes import Node, wrong_value
+from aetransfer.config.nodes import Node, Target, wrong_value
 from aetransfer.config.plugins import plugin_of
 from aetransfer.config.signatures import (
     OFFERED,
@@ -90,6 +90,18 @@ SERVICES = {"WandbLogger": "wandb", "MLFlowLogger": "mlflow"}
 # The same of an encoder.
 TIMM = "aetransfer.networks.backbone.Timm"
 LIBRARIES = {TIMM: "timm"}
+
+
+# What a measure may need of a model, and how a sentence says that.
+NEEDS = {
+    "reconstruct": "reconstructs its inputs",
+    "decode": "decodes codes",
+    "sample": "draws samples",
+    "posterior": "gives a posterior",
+    "classify": "tells classes apart",
+    "regress": "predicts values",
+    "label": "tells which labels are there",
+}
 
 
 def check_allow(allow: Sequence[str], overrides: Sequence[str]) -> None:
@@ -316,6 +328,25 @@ def class_of_model(target: str, allow: Sequence[str] = ()) -> type:
 def said_by(target: str, name: str, allow: Sequence[str] = ()) -> Any:
     """Return the plain value that a class has of a name, as far as its source tells; None where it does not."""
     return value_in(target, name, readable(allow))
+
+
+def needs_of(node: Target, allow: Sequence[str]) -> str | None:
+    """Return what a measure needs of a model, as far as its source tells; None where it does not."""
+    needs = said_by(node.target, "needs", allow)
+    return needs if isinstance(needs, str) else None
+
+
+def check_needs(name: str, needs: str | None, can: Collection[str] | None, title: str) -> None:
+    """Raise UserError for a measure that a model does not have.
+
+    needs: see `aetransfer.evaluation.measure.Measure`. can: as in `aetransfer.models.facts.ModelFacts`. Of either, None
+    says that nobody knows, and refuses nothing. title: of the model.
+    """
+    if needs and can is not None and needs not in can:
+        raise UserError(
+            f"evaluation={name} needs a model that {NEEDS.get(needs, needs)}, and this run's ({title}) does not: "
+            "leave it out."
+        )
 
 
 def can_do(target: str, allow: Sequence[str] = ()) -> set[str] | None:

@@ -1,20 +1,23 @@
-"""What the nodes of every config are made of: numbers with their limits, and keys of which none may be misspelt."""
+"""What the nodes of every config are made of: numbers with their limits, and keys of which none may be misspelt.
+
+Hydra is not imported here: an encoder is loaded, and its file refused, without it.
+"""
 
 import json
 import os
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from aetransfer.config.other_names import todays
+from aetransfer.config.other_names import todays, with_measures_targets
 
-# Callbacks that only look: they change no number of a run, so a run with one and a run without it are the same run.
-
+# Callbacks that only look change no number of a run, so a run with one and a run without it are the same run.
 OURS = "aetransfer.training.callbacks."
 LIGHTNINGS = "pytorch_lightning.callbacks."
 # Of Lightning's those that log, print, draw progress, or write weights elsewhere. The others stop, save batches from
@@ -41,9 +44,7 @@ def only_looks(target: str, said: Any = None) -> bool:
     return target.startswith(OURS) or known
 
 
-# A wrong value in words. Hydra is not imported here: an encoder is loaded, and its file refused, without it.
-
-# Of a value in a sentence.
+# Of a value in a sentence: somebody else's file may have made a book of it.
 LONGEST = 200
 
 
@@ -53,13 +54,9 @@ def wrong_value(place: str, value: Any, message: str) -> str:
         r"^(Input|List|String) |, (unable|got) .*| or (instance|object) .*| after validation.*", "", message
     )
     requirement = requirement.replace("a valid dictionary", "a group of keys")
-    shown = "" if isinstance(value, dict) else f"={_shortened(_yaml(value))}"
-    return f"{place}{shown} {requirement}"
-
-
-def _shortened(text: str) -> str:
-    """Cut what somebody else's file may have made a book of."""
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+    text = _yaml(value)
+    shown = text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+    return f"{place}{'' if isinstance(value, dict) else f'={shown}'} {requirement}"
 
 
 def _yaml(value: Any) -> str:
@@ -162,9 +159,12 @@ class Node(BaseModel):
         extra="forbid", frozen=True, populate_by_name=True, protected_namespaces=(), allow_inf_nan=False
     )
 
+    # Keys that the class of `_target_` is not given.
+    not_given: ClassVar[tuple[str, ...]] = ()
+
     def as_written(self) -> dict[str, Any]:
         """Return a node with `_target_` as what is called, and with what."""
-        return self.model_dump(by_alias=True)
+        return self.model_dump(by_alias=True, exclude=set(self.not_given))
 
 
 class Target(Node):
@@ -175,14 +175,13 @@ class Target(Node):
 
 
 class Callback(Target):
-    """Its key only_looks is not passed to the class: it says of one's own that it changes no number of a run."""
+    """Its key only_looks says of one's own that it changes no number of a run."""
+
+    not_given = ("only_looks",)
 
     @property
     def only_looks(self) -> bool:
         return only_looks(self.target, (self.model_extra or {}).get("only_looks"))
-
-    def as_written(self) -> dict[str, Any]:
-        return self.model_dump(by_alias=True, exclude={"only_looks"})
 
     @model_validator(mode="after")
     def _says_yes_or_no(self) -> Self:
@@ -197,13 +196,11 @@ class ModelNode(Target):
     make a view of an input, in their order, for a model that asks for views.
     """
 
+    not_given = ("name", "monitor", "monitor_mode", "views")
     name: Name
     monitor: str | None = None
     monitor_mode: Literal["min", "max"] | None = None
     views: dict[str, Target | None] | None = None
-
-    def as_written(self) -> dict[str, Any]:
-        return self.model_dump(by_alias=True, exclude={"name", "monitor", "monitor_mode", "views"})
 
     @model_validator(mode="before")
     @classmethod
@@ -230,11 +227,9 @@ class ModelNode(Target):
 class MetricNode(Target):
     """words: what it is, with its unit; without them its class's name. better: where its class says neither."""
 
+    not_given = ("words", "better")
     words: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     better: Literal["lower", "higher"] | None = None
-
-    def as_written(self) -> dict[str, Any]:
-        return self.model_dump(by_alias=True, exclude={"words", "better"})
 
     @model_validator(mode="after")
     def _fits_into_memory(self) -> Self:
@@ -250,18 +245,26 @@ class MetricNode(Target):
 class OptimizerNode(Target):
     """lr, encoder_lr: peak learning rates; without one the optimiser's own, the encoder's is as lr."""
 
+    not_given = ("encoder_lr",)
     lr: PositiveFloat | None = None
     encoder_lr: PositiveFloat | None = None
     weight_decay: NonNegativeFloat | None = None
 
     def as_written(self) -> dict[str, Any]:
-        return self.model_dump(by_alias=True, exclude={"encoder_lr"}, exclude_none=True)
+        return self.model_dump(by_alias=True, exclude=set(self.not_given), exclude_none=True)
 
 
 class SchedulerNode(Target):
     """interval: what the schedule counts."""
 
+    not_given = ("interval",)
     interval: Literal["step", "epoch"] = "epoch"
 
-    def as_written(self) -> dict[str, Any]:
-        return self.model_dump(by_alias=True, exclude={"interval"})
+
+# The `evaluation` group: its files combine, each is a measure by its name.
+Measures = Annotated[dict[str, Target | None], BeforeValidator(with_measures_targets), ByWord]
+
+
+def chosen(measures: Mapping[str, Target | None]) -> dict[str, Target]:
+    """Return the node of each measure to take, by its name."""
+    return {name: node for name, node in measures.items() if node is not None}

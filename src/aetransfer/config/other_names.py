@@ -1,9 +1,7 @@
-"""The settings of Lightning's Trainer that are no keys of `trainer`, and what does here what they do there."""
+"""What is written here in other words than elsewhere: in configs of earlier versions, and for Lightning's Trainer."""
 
 import re
 from typing import Any
-
-# What configs said that earlier versions wrote, or that somebody wrote for them.
 
 # Each leads straight to today's name. Of the names that one thing has had, its first stands first.
 OLD_NAMES = {
@@ -39,6 +37,16 @@ OLD_NAMES = {
 }
 
 
+# What a measure without `_target_` is: earlier versions wrote none.
+MEASURES = {
+    "probes": "aetransfer.evaluation.probes.Probes",
+    "reconstruction": "aetransfer.evaluation.reconstruction.Reconstruction",
+    "vae": "aetransfer.evaluation.variational.Variational",
+    "fid": "aetransfer.evaluation.fid.Fid",
+    "representation": "aetransfer.evaluation.representation.Representation",
+    "transferability": "aetransfer.evaluation.transferability.Transferability",
+    "classifier": "aetransfer.evaluation.predictions.Classification",
+}
 CROP, FLIP = "aetransfer.data.augmentation.Crop", "aetransfer.data.augmentation.Flip"
 
 
@@ -50,6 +58,16 @@ def todays(target: str) -> str:
 def oldest(target: str) -> str:
     """Return the name that a thing had first: a digest of it outlasts the moves of files."""
     return next((old for old, today in OLD_NAMES.items() if today == todays(target)), target)
+
+
+def with_measures_targets(nodes: Any) -> Any:
+    """Put in the `_target_` of a measure that an earlier version wrote without one."""
+    if not isinstance(nodes, dict):
+        return nodes
+    return {
+        name: {"_target_": MEASURES[name], **node} if name in MEASURES and isinstance(node, dict) else node
+        for name, node in nodes.items()
+    }
 
 
 def todays_augment(node: Any) -> Any:
@@ -97,6 +115,7 @@ def moved_augment(word: str) -> str | None:
     return f"{key} has moved: write {written[name]}, or {left_out} to leave it out"
 
 
+# What does here what a setting of Lightning's Trainer, that is no key of `trainer`, does there.
 # By their names in Lightning 2, and those of Lightning 1 that are still asked for.
 INSTEAD = {
     "fast_dev_run": "add debug=fast_dev_run",

@@ -5,7 +5,6 @@ from argparse import Namespace
 from collections.abc import Callable
 from contextlib import redirect_stderr
 from dataclasses import dataclass, field
-from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from aetransfer.config.choices import (
-    Options,
+    Words,
     alternatives_of,
     each_value_once,
     expanded,
@@ -27,7 +26,7 @@ from aetransfer.config.choices import (
     with_source_chosen,
 )
 from aetransfer.config.commands import quoted
-from aetransfer.config.compose import composed, options_of, plugins_named
+from aetransfer.config.compose import composed, plugins_named
 from aetransfer.config.environment import CONFIG_DIR
 from aetransfer.config.instantiate import sets_allow
 from aetransfer.config.nodes import at_home
@@ -42,24 +41,6 @@ UNSET = {
     "output_subdir": (None,),
     "job.chdir": (None, False),
 }
-
-
-@dataclass(frozen=True)
-class Words:
-    """A command line, taken apart. flags: what is no override, as Hydra takes it. folder: the further one of config
-    files. informs: it only asks for help and the like.
-    """
-
-    config_name: str
-    flags: list[str]
-    overrides: list[str]
-    folder: str | None
-    multirun: bool
-    informs: bool
-
-    @property
-    def options(self) -> Options:
-        return partial(options_of, config_name=self.config_name, overrides=self.overrides, config_dir=self.folder)
 
 
 @dataclass
@@ -82,8 +63,7 @@ class Asked:
 
     def checked(self, check: Callable[[DictConfig, list[str]], Any]) -> list["Checked"]:
         """Compose and check every value once. Raises UserError for the first that can't run."""
-        choices = each_value_once([*self.alternatives, *self.bounds])
-        return [self._checked(choice, check) for choice in choices]
+        return [self._checked(choice, check) for choice in each_value_once([*self.alternatives, *self.bounds])]
 
     def _checked(self, choice: list[str], check: Callable[[DictConfig, list[str]], Any]) -> "Checked":
         words = self.words
@@ -125,38 +105,35 @@ def read_words(config_name: str, words: list[str]) -> Words:
 
 def read(words: Words) -> Asked:
     """Put in what words stand for, and list what they choose from. Raises UserError for what can't be run."""
-    name, multirun, folder, options = words.config_name, words.multirun, words.folder, words.options
-    overrides = source_chosen(words)
-    if multirun and name != "train":
-        raise UserError(f"-m sweeps over trainings: {name} does one thing at a time.")
-    overrides = _with_plugins(words, overrides)
-    sweep = expanded(name, overrides, multirun, folder)
-    overrides = [part for word in sweep.overrides for part in with_source_chosen(word, options)]
+    if words.multirun and words.config_name != "train":
+        raise UserError(f"-m sweeps over trainings: {words.config_name} does one thing at a time.")
+    sweep = expanded(words, _with_plugins(words, source_chosen(words, words.overrides)))
+    overrides = source_chosen(words, sweep.overrides)
     params: list[str] | None = None
     whole: dict[tuple[str, ...], DictConfig] = {}
-    if multirun:
-        overrides = with_globs_listed(overrides, options)
-        first = [values[0] for values in alternatives_of(name, overrides, multirun, folder)]
-        whole[tuple(first)] = composed(name, first, folder, with_hydra=True)
+    if words.multirun:
+        overrides = with_globs_listed(overrides, words.options_of)
+        first = [values[0] for values in alternatives_of(words, overrides)]
+        whole[tuple(first)] = composed(words.config_name, first, words.folder, with_hydra=True)
         params = _params(whole[tuple(first)], first)
-        overrides = [part for word in with_params(overrides, params) for part in with_source_chosen(word, options)]
-        overrides = with_globs_listed(overrides, options)
-    alternatives = alternatives_of(name, overrides, multirun, folder)
+        overrides = source_chosen(words, with_params(overrides, params))
+        overrides = with_globs_listed(overrides, words.options_of)
+    alternatives = alternatives_of(words, overrides)
     return Asked(words, overrides, alternatives, sweep.bounds, params, whole)
 
 
-def source_chosen(words: Words) -> list[str]:
-    """Return the overrides with pretrain=NAME and pretrain=PATH as Hydra takes them."""
-    return [part for word in words.overrides for part in with_source_chosen(word, words.options)]
+def source_chosen(words: Words, overrides: list[str]) -> list[str]:
+    """Return overrides with pretrain=NAME and pretrain=PATH as Hydra takes them."""
+    return [part for word in overrides for part in with_source_chosen(word, words.options_of)]
 
 
 def _with_plugins(words: Words, overrides: list[str]) -> list[str]:
     """Allow the plugins whose options the command line itself names: what a file names, allows nothing."""
     if not plugins():
         return overrides
-    listed = with_globs_listed(overrides, words.options) if words.multirun else overrides
-    values = alternatives_of(words.config_name, listed, words.multirun, words.folder)
-    packages = plugins_named([value for each in values for value in each], words.config_name, words.folder)
+    listed = with_globs_listed(overrides, words.options_of) if words.multirun else overrides
+    values = [value for each in alternatives_of(words, listed) for value in each]
+    packages = plugins_named(values, words.config_name, words.folder)
     own = [word for word in overrides if sets_allow(word)]
     allowed = OverridesParser.create().parse_override(own[-1]).value() if own else []
     if not packages or not isinstance(allowed, list):

@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from aetransfer.config.evaluation import Measures
 from aetransfer.config.nodes import (
     Batches,
     ByWord,
@@ -22,6 +21,7 @@ from aetransfer.config.nodes import (
     Fraction,
     GreyLevel,
     Margin,
+    Measures,
     MetricNode,
     ModelNode,
     Name,
@@ -272,13 +272,11 @@ class Arm(Target):
     the head group says. channels: how a source of another number of channels than the target is met.
     """
 
+    not_given = ("name", "carries", "control", "linear_head", "channels")
     name: Name
     control: Name | None = None
     linear_head: bool = False
     channels: Literal["inflate", "grey", "repeat_source"] = "inflate"
-
-    def as_written(self) -> dict[str, Any]:
-        return self.model_dump(by_alias=True, exclude={"name", "carries", "control", "linear_head", "channels"})
 
 
 class Transfer(Arm):

@@ -2,9 +2,10 @@
 
 import difflib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Protocol, get_origin
+from typing import Any, NamedTuple, get_origin
 
 import yaml
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
@@ -37,14 +38,17 @@ GLOBAL = ("experiment", "debug", "sweep", "launcher")
 EXTRAS = {"hydra/launcher/joblib": "parallel", "hydra/launcher/submitit_slurm": "slurm"}
 
 
-class Composition(Protocol):
-    """What a command tried to compose. Without one a sentence knows the program's own files alone."""
+class Composition(NamedTuple):
+    """What a command tried to compose. options_of: lists what a group can be set to. without: what comes of it without
+    the overrides of a key, None where that can't be composed either.
+    """
 
-    def options_of(self, group: str) -> list[str]:
-        """List what a group can be set to."""
+    options_of: Callable[[str], list[str]] = choices_of
+    without: Callable[[str], DictConfig | None] = lambda key: None
 
-    def without(self, key: str) -> DictConfig | None:
-        """Return what comes of it without the overrides of a key; None where that can't be composed either."""
+
+# A sentence then knows the program's own files alone.
+OURS_ALONE = Composition()
 
 
 def said(error: Exception, config_name: str) -> str:
@@ -53,7 +57,7 @@ def said(error: Exception, config_name: str) -> str:
     return f"{printable(' '.join(text.split())).rstrip('.')}."
 
 
-def sentence(error: Exception, config_name: str, composition: Composition | None = None) -> str:
+def sentence(error: Exception, config_name: str, composition: Composition = OURS_ALONE) -> str:
     """Say in one sentence what is wrong with a config, with the nearest valid name where a name is at fault."""
     match error:
         case ValidationError():
@@ -82,7 +86,7 @@ def _malformed(error: OverrideParseException) -> str:
     return f"{written} is no override ({reason}): write key=value, and quote a value with special characters."
 
 
-def _missing_choice(error: MissingConfigException, config_name: str, composition: Composition | None) -> str:
+def _missing_choice(error: MissingConfigException, config_name: str, composition: Composition) -> str:
     missing = str(error.missing_cfg_file or "").removesuffix(".yaml")
     if missing in EXTRAS:
         return f"{missing} is not installed: pip install 'aetransfer[{EXTRAS[missing]}]'."
@@ -94,7 +98,7 @@ def _missing_choice(error: MissingConfigException, config_name: str, composition
     offered = ", ".join(known)
     where = _where(error, config_name)
     if group == "pretrain":
-        known = composition.options_of("model") if composition else choices_of("model")
+        known = composition.options_of("model")
         offered = f"{', '.join(known)}, or the path of a run directory, checkpoint or encoder"
         if choice in known:
             # On the command line it would have been understood.
@@ -102,7 +106,7 @@ def _missing_choice(error: MissingConfigException, config_name: str, composition
     return f"{where}{group}={choice} is no choice of {group}{_near(choice, known)}: there are {offered}."
 
 
-def _uncomposable(error: ConfigCompositionException, config_name: str, composition: Composition | None) -> str:
+def _uncomposable(error: ConfigCompositionException, config_name: str, composition: Composition) -> str:
     text = _flat(error)
     if not text and isinstance(error.__cause__, COMPLAINTS):
         return sentence(error.__cause__, config_name, composition)
@@ -142,18 +146,17 @@ def _unresolvable(error: OmegaConfBaseException, config_name: str) -> str:
     return f"{key}: {reason}." if key else f"{reason}."
 
 
-def _unknown(key: str, config_name: str, composition: Composition | None = None) -> str:
+def _unknown(key: str, config_name: str, composition: Composition = OURS_ALONE) -> str:
     if moved := re.match(r"(pretrain\.)?model\.optimizer\b", key):
         stage = moved[1] or ""
         return f"{key} has moved: write {stage}optimizer.lr and the like, and {stage}scheduler for its schedule"
     if key == "model@pretrain.model":
         return f"{key} has moved: write pretrain=NAME, in a file model@pretrain: NAME"
     if key in groups_of(config_name):
-        options = composition.options_of(key) if composition else choices_of(key)
-        return f"{key} is not chosen: add {key}=NAME, of {', '.join(options)}"
+        return f"{key} is not chosen: add {key}=NAME, of {', '.join(composition.options_of(key))}"
     if (instead := what_instead(key)) is not None:
         return instead
-    taken = _taken_at(key, composition) if composition else None
+    taken = _taken_at(key, composition)
     if taken is not None and taken.is_foreign:
         # What is called like that is another class's.
         return _not_taken(key, taken)

@@ -87,7 +87,7 @@ class Subject:
 
 
 class Measure(ABC):
-    """needs: what a model must do to be measured, a key of `aetransfer.config.evaluation.NEEDS`, or nothing.
+    """needs: what a model must do to be measured, a key of `aetransfer.config.instantiate.NEEDS`, or nothing.
 
     needs_labels: whether the data must have classes, or the kinds of targets that will do (see
     `aetransfer.data.targets.Targets`). needs_memory: its keys on which depends how much memory it takes.

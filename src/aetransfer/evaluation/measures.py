@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from aetransfer.config.evaluation import MEASURE, NEEDS, check_needs, chosen
-from aetransfer.config.instantiate import bind, build
-from aetransfer.config.nodes import Target
+from aetransfer.config.instantiate import NEEDS, bind, build, check_needs
+from aetransfer.config.nodes import Target, chosen
 from aetransfer.data.module import DataModule
 from aetransfer.errors import UserError
 from aetransfer.evaluation.measure import Measure, Subject
@@ -29,7 +28,9 @@ def _built(name: str, node: Target, allow: Sequence[str]) -> Measure:
     call = bind(node, "measure", allow)
     kind = call.func
     if not (isinstance(kind, type) and issubclass(kind, Measure)) or inspect.isabstract(kind):
-        raise UserError(f"_target_: {node.target} is no measure: subclass {MEASURE} and write its __call__.")
+        raise UserError(
+            f"_target_: {node.target} is no measure: subclass {Measure.__module__}.Measure and write its __call__."
+        )
     if kind.needs not in ("", *NEEDS):
         raise UserError(f"{node.target}.needs is {kind.needs!r}: it should be one of {', '.join(NEEDS)}, or empty.")
     measure: Measure = build(node, "measure", allow)

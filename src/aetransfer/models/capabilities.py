@@ -74,7 +74,7 @@ class TellsLabels(Protocol):
 
 
 def capabilities_of(model: object) -> list[str]:
-    """Say what a model can do, in the words that `ModelFacts.can` and `aetransfer.config.evaluation` use."""
+    """Say what a model can do, in the words that `ModelFacts.can` and `aetransfer.config.instantiate.NEEDS` use."""
     return capabilities_in(dir(type(model)))
 
 

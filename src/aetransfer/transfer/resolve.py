@@ -6,19 +6,20 @@ architecture replaces the config's. Two configs that mean the same job resolve t
 
 from typing import Any, TypeVar
 
-from aetransfer.config.evaluation import check_needs, chosen, needs_of
 from aetransfer.config.instantiate import (
     TIMM,
     Role,
     can_do,
     check_allow,
+    check_needs,
     check_node,
     is_mix,
     kind_of,
     learns_mixed,
+    needs_of,
     said_by,
 )
-from aetransfer.config.nodes import ModelNode, Node
+from aetransfer.config.nodes import ModelNode, Node, chosen
 from aetransfer.config.schema import (
     WEIGHTS_OF_TIMM,
     Conv4Encoder,

@@ -19,8 +19,7 @@ from omegaconf import DictConfig, open_dict
 
 from aetransfer.config.choices import sweep_file
 from aetransfer.config.compose import checked
-from aetransfer.config.evaluation import chosen
-from aetransfer.config.nodes import at_home
+from aetransfer.config.nodes import at_home, chosen
 from aetransfer.config.schema import Job
 from aetransfer.errors import UserError
 from aetransfer.models.facts import Monitor
