@@ -9,10 +9,10 @@ from sklearn import decomposition
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
-from aetransfer.evaluation import probe_models, representation
-from aetransfer.evaluation.features import Scale, pooled, shrunk
+from aetransfer.evaluation import features as features_of
+from aetransfer.evaluation import probe_models
+from aetransfer.evaluation.features import Scale, fit_pca, pooled, shrunk
 from aetransfer.evaluation.probe_models import fit_logistic, fit_perceptron, vote
-from aetransfer.evaluation.representation import fit_pca
 from aetransfer.networks.conv4 import Conv4
 from tests.made import TokenEncoder
 
@@ -132,7 +132,7 @@ def test_components_of_what_no_covariance_is_held_of_are_nearly_the_same_and_a_w
     codes = torch.randn(612, 3, generator=generator) * torch.tensor([9.0, 6.0, 4.0])
     features = codes @ directions + 0.1 * torch.randn(612, 400, generator=generator)
     exact, _ = fit_pca(features.split(100), 612, 3)
-    monkeypatch.setattr(representation, "MOST_NUMBERS", 400 * 400 - 1)
+    monkeypatch.setattr(features_of, "MOST_NUMBERS", 400 * 400 - 1)
     nearly, word = fit_pca(features.split(100), 612, 3)
 
     assert "fitted batch by batch" in word and "612 examples of 400 numbers" in word
@@ -141,7 +141,7 @@ def test_components_of_what_no_covariance_is_held_of_are_nearly_the_same_and_a_w
 
 
 def test_there_are_no_more_components_than_images_where_no_covariance_is_held(monkeypatch):
-    monkeypatch.setattr(representation, "MOST_NUMBERS", 1)
+    monkeypatch.setattr(features_of, "MOST_NUMBERS", 1)
     fitted, _ = fit_pca([torch.rand(4, 50), torch.rand(3, 50)], 7, 128)
 
     assert fitted.components.shape == (50, 7)

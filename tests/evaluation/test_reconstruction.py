@@ -8,9 +8,9 @@ import torch
 from scipy.linalg import sqrtm
 from scipy.ndimage import gaussian_filter
 
+from aetransfer.evaluation.features import fit_pca
 from aetransfer.evaluation.fid import frechet_distance
 from aetransfer.evaluation.reconstruction import scores
-from aetransfer.evaluation.representation import fit_pca
 
 
 def test_mse_and_psnr_are_those_of_each_image():

@@ -12,8 +12,7 @@ from aetransfer.data.module import DataModule
 from aetransfer.data.reading import other_range
 from aetransfer.data.targets import listed, places_of
 from aetransfer.errors import UserError
-from aetransfer.evaluation.measure import Subject
-from aetransfer.evaluation.measures import check_measures, measures_of, take
+from aetransfer.evaluation.measure import Subject, check_measures, measures_of, take
 from aetransfer.models.base import Model, Task
 from aetransfer.report.run_files import leave_page
 from aetransfer.store.checkpoints import check_best

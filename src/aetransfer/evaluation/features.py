@@ -1,7 +1,8 @@
-"""From an encoder's layers to feature vectors that a probe can take: flattened, pooled where they are too many."""
+"""From an encoder's layers to feature vectors that a measure can take: flattened, pooled, standardised, projected."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -11,11 +12,11 @@ from aetransfer.data.module import Labelled
 from aetransfer.errors import UserError
 from aetransfer.networks.encoder import Encoder
 
-# What is measured must be numbers: nearest neighbours, ranks and counts of NaN look like those of anything else.
+Extract = Callable[[Tensor], Tensor]
 
 
 class NoNumbersError(UserError):
-    """A model's outputs are NaN or infinite, and nothing can be measured or drawn of them."""
+    """A model's outputs are NaN or infinite: neighbours, ranks and counts of these would look like those of numbers."""
 
 
 def check_finite(outputs: Tensor) -> None:
@@ -26,9 +27,6 @@ def check_finite(outputs: Tensor) -> None:
             f"The model's outputs are NaN or infinite for {int((~good).sum())} of {len(good)} inputs: nothing can be "
             "measured of them."
         )
-
-
-Extract = Callable[[Tensor], Tensor]
 
 
 def pooled(maps: Tensor, max_features: int, input_shape: Sequence[int] = (1, 1, 1)) -> Tensor:
@@ -83,6 +81,17 @@ def layer(encoder: Encoder, name: str, max_features: int) -> Extract:
     return lambda inputs: pooled(encoder.layer_outputs(inputs)[name], max_features, encoder.input_shape)
 
 
+def fitted(inputs: Tensor, encoder: Encoder) -> Tensor:
+    """Give an encoder the channels it takes: grey is repeated, colour averaged, which is what inflating undoes.
+
+    Only images of pixels may have another number than it takes.
+    """
+    channels = encoder.input_shape[0]
+    if inputs.shape[1] == channels:
+        return inputs
+    return inputs.mean(1, keepdim=True) if channels == 1 else inputs.expand(-1, channels, -1, -1)
+
+
 @torch.no_grad()
 def extracted(extract: Extract, batches: Iterable[Labelled]) -> tuple[Tensor, Tensor]:
     """Gather features (N, D) float32 and targets, as a Batch has them, of all batches, on the CPU.
@@ -107,3 +116,68 @@ class Scale:
 
     def __call__(self, features: Tensor) -> Tensor:
         return (features - self.mean) / self.deviation
+
+
+# Principal components, the linear way to a code and back, within a memory that large images don't fit.
+
+# Of the features or of their covariance, at most so many numbers are held: 1 GB in float32, 2 in float64.
+MOST_NUMBERS = 2**28
+# Rows that the incremental fit takes at once, where the components are not more.
+CHUNK = 250
+
+
+class PCA:
+    """Projection on principal components: mean (D,), components (D, K), the first one first."""
+
+    def __init__(self, mean: Tensor, components: Tensor) -> None:
+        self.mean, self.components = mean, components
+
+    def __call__(self, features: Tensor) -> Tensor:
+        return (features - self.mean) @ self.components
+
+    def inverse(self, codes: Tensor) -> Tensor:
+        return codes @ self.components.T + self.mean
+
+
+def fit_pca(batches: Iterable[Tensor], count: int, components: int) -> tuple[PCA, str]:
+    """Fit on batches (n, D) float32 of `count` rows. components: capped at D, and where D is large at `count`.
+
+    Returns the projection, and a word for what is not exact about it, empty where nothing is.
+    """
+    batches = iter(batches)
+    first = next(batches)
+    batches, dims = chain([first], batches), first.shape[1]
+    if max(count, dims) * dims <= MOST_NUMBERS:
+        return _by_covariance(torch.cat(list(batches)), components), ""
+    fitted = _by_batches(batches, min(components, count, dims))
+    return fitted, (
+        f"pca: fitted batch by batch (scikit-learn's IncrementalPCA), as {count} examples of {dims} numbers take too "
+        "much memory at once."
+    )
+
+
+def _by_covariance(features: Tensor, components: int) -> PCA:
+    """Fit on (N, D) by the eigenvectors of the covariance."""
+    import scipy.linalg
+
+    mean = features.mean(0)
+    centred = (features - mean).double()
+    covariance, dims = (centred.T @ centred / len(features)).numpy(), features.shape[1]
+    _, vectors = scipy.linalg.eigh(covariance, subset_by_index=[max(0, dims - components), dims - 1])
+    return PCA(mean, torch.from_numpy(vectors).flip(1).float())
+
+
+def _by_batches(batches: Iterable[Tensor], components: int) -> PCA:
+    from sklearn.decomposition import IncrementalPCA
+
+    fitted, chunk = IncrementalPCA(components), max(components, CHUNK)
+    waiting: Tensor | None = None
+    for batch in batches:
+        waiting = batch if waiting is None else torch.cat([waiting, batch])
+        # The last rows must not be fewer than the components.
+        while len(waiting) >= 2 * chunk:
+            fitted.partial_fit(waiting[:chunk].numpy())
+            waiting = waiting[chunk:]
+    assert waiting is not None
+    fitted.partial_fit(waiting.numpy())
+    return PCA(torch.from_numpy(fitted.mean_).float(), torch.from_numpy(fitted.components_.T.copy()).float())

@@ -61,6 +61,11 @@ def print_outcome(outcome: Outcome, title: str) -> None:
         out.print(note, markup=False, highlight=False, soft_wrap=True)
 
 
+def known(value: float) -> float | None:
+    """Return a number as a cell, None for NaN."""
+    return None if math.isnan(value) else value
+
+
 def text_of(cell: Cell) -> str:
     if cell is None:
         return "–"

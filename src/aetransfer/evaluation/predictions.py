@@ -1,13 +1,16 @@
-"""A regressor beyond its mean error: value by value in their units, beside what a constant would do."""
+"""What a transfer predicts, beyond its metrics.
+
+A classifier class by class: what it confuses with what, and whether it is as sure as right. A multilabel classifier
+label by label. A regressor value by value in their units, beside what a constant would do.
+"""
 
 import torch
 from torch import Tensor
 from torchmetrics.functional.classification import binary_auroc
 
 from aetransfer.data.module import Part
-from aetransfer.evaluation.features import extracted
 from aetransfer.evaluation.measure import Measure, Subject
-from aetransfer.evaluation.outcome import Cell, Outcome
+from aetransfer.evaluation.outcome import Cell, Outcome, known
 from aetransfer.evaluation.pictures import (
     fit_temperature,
     heatmap,
@@ -19,14 +22,15 @@ from aetransfer.evaluation.pictures import (
 from aetransfer.models.capabilities import Classifies, Regresses, TellsLabels
 from aetransfer.models.metrics import average_precisions, errors
 
-# A classifier beyond its accuracy: class by class, what it confuses with what, and whether it is as sure as right.
-
 BATCH = 500
+# Panels of a picture.
+MOST_DRAWN = 6
 
 
 class Classification(Measure):
     """A model that classifies, class by class, and its calibration; there is nothing to set."""
 
+    name = "classifier"
     needs_labels = True
     needs = "classify"
 
@@ -36,10 +40,7 @@ class Classification(Measure):
         assert isinstance(model, Classifies)
 
         def outputs(part: Part) -> tuple[Tensor, Tensor]:
-            subject.open(part)
-            return extracted(
-                lambda images: model(images.to(model.dtype)), subject.data.in_order(part, BATCH, subject.device)
-            )
+            return subject.extracted(lambda images: model(images.to(model.dtype)), part, BATCH)
 
         temperature = fit_temperature(*outputs("val"))
         logits, labels = outputs(subject.part)
@@ -106,12 +107,10 @@ def _mistake(shares: Tensor, place: int, names: tuple[str, ...]) -> dict[str, Ce
     return {"most often taken for": names[most], "share": others[most].item()} if others[most] > 0 else {}
 
 
-# A multilabel classifier, label by label.
-
-
 class Labels(Measure):
     """A model that tells which labels are there, label by label; there is nothing to set."""
 
+    name = "labels"
     needs_labels = ("labels",)
     needs = "label"
 
@@ -119,10 +118,8 @@ class Labels(Measure):
         """Measure a model that tells labels."""
         model = subject.model
         assert isinstance(model, TellsLabels)
-        subject.open(subject.part)
-        probabilities, labels = extracted(
-            lambda inputs: model.label_probabilities(inputs.to(subject.model.dtype)),
-            subject.data.in_order(subject.part, BATCH, subject.device),
+        probabilities, labels = subject.extracted(
+            lambda inputs: model.label_probabilities(inputs.to(subject.model.dtype)), subject.part, BATCH
         )
         names = subject.data.targets.names
         rows = [{"label": name, **_row(probabilities[:, at], labels[:, at].long())} for at, name in enumerate(names)]
@@ -157,13 +154,10 @@ def _row(probabilities: Tensor, labels: Tensor) -> dict[str, Cell]:
     }
 
 
-# Panels of a picture.
-MOST_DRAWN = 6
-
-
 class Regression(Measure):
     """A model that predicts values, value by value; there is nothing to set."""
 
+    name = "regression"
     needs_labels = ("values",)
     needs = "regress"
 
@@ -172,10 +166,8 @@ class Regression(Measure):
         model = subject.model
         assert isinstance(model, Regresses)
         subject.open("train")
-        subject.open(subject.part)
-        predicted, wanted = extracted(
-            lambda inputs: model.values(inputs.to(subject.model.dtype)),
-            subject.data.in_order(subject.part, BATCH, subject.device),
+        predicted, wanted = subject.extracted(
+            lambda inputs: model.values(inputs.to(subject.model.dtype)), subject.part, BATCH
         )
         predicted, wanted = predicted.double(), wanted.double()
         names = subject.data.targets.names
@@ -184,14 +176,14 @@ class Regression(Measure):
         rows: list[dict[str, Cell]] = [
             {
                 "value": name,
-                **{score: known(each[place]) for score, each in scores.items()},
+                **{score: known(each[place].item()) for score, each in scores.items()},
                 "bias": bias[place].item(),
                 "mae_of_mean": of_mean["mae"][place].item(),
             }
             for place, name in enumerate(names)
         ]
         if len(names) > 1:
-            rows.append({"value": "all", **{score: known(each.mean()) for score, each in scores.items()}})
+            rows.append({"value": "all", **{score: known(each.mean().item()) for score, each in scores.items()}})
         unknown = [name for name, row in zip(names, rows, strict=False) if row["r2"] is None]
         return Outcome(
             rows,
@@ -208,8 +200,3 @@ class Regression(Measure):
                 )
             },
         )
-
-
-def known(value: Tensor) -> float | None:
-    """Return a number () as a cell, None for NaN."""
-    return None if value.isnan() else value.item()

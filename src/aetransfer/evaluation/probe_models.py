@@ -1,4 +1,7 @@
-"""A small multilayer perceptron on standardised features, its epoch chosen on validation."""
+"""The small models that probes are: nearest neighbours, ridge and logistic regression, a multilayer perceptron.
+
+All but the neighbours take standardised features; what is to be chosen is chosen by its score on validation.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -8,7 +11,32 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from aetransfer.models.metrics import average_precisions
 from aetransfer.networks.head import Head
+
+Split = tuple[Tensor, Tensor]  # features (N, D) float32, targets as a Batch has them
+Score = Callable[[Tensor, Tensor], float]  # of predictions and targets; more is better
+
+
+def accuracy(predicted: Tensor, labels: Tensor) -> float:
+    return (predicted == labels).double().mean().item()
+
+
+def mean_average_precision(scores: Tensor, labels: Tensor) -> float:
+    """Return the mean over the labels that occur, -infinity where none does. scores in [0, 1], labels: (N, T)."""
+    occurs = labels.any(0)
+    if not occurs.any():
+        return -torch.inf
+    return average_precisions(scores[:, occurs], labels[:, occurs].long()).mean().item()
+
+
+def closeness(trained: Tensor) -> Score:
+    """Return a score of values: their mean absolute error in deviations of the training ones, less than nothing."""
+    deviation = trained.std(0, correction=0)
+    # One that never varies in training says nothing about a fit.
+    unit = deviation.where(deviation > 0, torch.inf)
+    return lambda predicted, wanted: -((predicted - wanted).abs() / unit).mean().item()
+
 
 # Nearest neighbours by Euclidean distance: what a feature space says without anything being fitted to it.
 
@@ -58,30 +86,12 @@ def nearest(features: Tensor, queries: Tensor, most: int) -> Tensor:
 CHUNK = 1000
 
 
-@dataclass(frozen=True)
-class FittedRidge:
-    """weight (D, T) and bias (T,), float64. penalty: scikit-learn's alpha."""
-
-    weight: Tensor
-    bias: Tensor
-    penalty: float
-
-    def predict(self, features: Tensor) -> Tensor:
-        """Map standardised features (N, D) to values (N, T)."""
-        return (features.double() @ self.weight + self.bias).float()
-
-
 def fit_ridge(
-    train: tuple[Tensor, Tensor],
-    val: tuple[Tensor, Tensor],
-    *,
-    penalties: Sequence[float],
-    score: Callable[[Tensor, Tensor], float],
-) -> FittedRidge:
+    train: Split, val: Split, *, penalties: Sequence[float], score: Score
+) -> tuple[Callable[[Tensor], Tensor], float]:
     """Fit for each penalty and keep the best on validation, of equals the stronger one.
 
-    train, val: standardised features (N, D) float32 and values (N, T). score: of predictions and values, more
-    is better.
+    Returns what maps standardised features (N, D) to values (N, T), and its penalty, scikit-learn's alpha.
     """
     features, bias = train[0], train[1].double().mean(0)
     values = train[1].double() - bias
@@ -93,11 +103,14 @@ def fit_ridge(
     else:
         spectrum, vectors = torch.linalg.eigh(_product(features, features))
         projected = vectors.T @ _product(features, values)
-    fits = []
-    for penalty in sorted(penalties, reverse=True):
+
+    def prediction(penalty: float) -> Callable[[Tensor], Tensor]:
         weight = vectors @ (projected / (spectrum.clamp_min(0) + penalty).unsqueeze(1))
-        fits.append(FittedRidge(rows.T @ weight if dual else weight, bias, penalty))
-    return max(fits, key=lambda fitted: score(fitted.predict(val[0]), val[1]))
+        weight = rows.T @ weight if dual else weight
+        return lambda features: (features.double() @ weight + bias).float()
+
+    fits = [(prediction(penalty), penalty) for penalty in sorted(penalties, reverse=True)]
+    return max(fits, key=lambda fit: score(fit[0](val[0]), val[1]))
 
 
 def _product(features: Tensor, others: Tensor) -> Tensor:
@@ -142,12 +155,12 @@ class FittedLogistic:
 
 
 def fit_logistic(
-    train: tuple[Tensor, Tensor],
-    val: tuple[Tensor, Tensor],
+    train: Split,
+    val: Split,
     *,
     classes: int,
     inverse_penalties: Sequence[float],
-    score: Callable[[Tensor, Tensor], float],
+    score: Score,
 ) -> FittedLogistic:
     """Fit for each C, from the strongest penalty on, and keep the best on validation, of equals the stronger penalty.
 
@@ -234,8 +247,8 @@ class FittedPerceptron:
 
 
 def fit_perceptron(
-    train: tuple[Tensor, Tensor],
-    val: tuple[Tensor, Tensor],
+    train: Split,
+    val: Split,
     *,
     classes: int,
     hidden: Sequence[int],

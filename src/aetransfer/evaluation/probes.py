@@ -4,21 +4,32 @@ Everything a probe chooses (k, C, the epoch of the MLP) it chooses on the valida
 once, by what was chosen.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Annotated, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
 from aetransfer.config.nodes import PositiveFloat, PositiveInt, Seed
 from aetransfer.data.module import Part
+from aetransfer.data.targets import Kind
 from aetransfer.errors import UserError
-from aetransfer.evaluation.features import Extract, extracted, layer, shrunk
+from aetransfer.evaluation.features import Extract, Scale, fit_pca, layer, shrunk
 from aetransfer.evaluation.measure import Measure, Subject
-from aetransfer.evaluation.outcome import Cell, Outcome
-from aetransfer.evaluation.probe_fits import KINDS, Split
-from aetransfer.evaluation.representation import fit_pca
+from aetransfer.evaluation.outcome import Cell, Outcome, known
+from aetransfer.evaluation.probe_models import (
+    Split,
+    accuracy,
+    average,
+    closeness,
+    fit_logistic,
+    fit_perceptron,
+    fit_ridge,
+    mean_average_precision,
+    vote,
+)
+from aetransfer.models.metrics import errors as errors_of
 from aetransfer.networks.encoder import Encoder
 from aetransfer.training import errors
 
@@ -27,6 +38,18 @@ ENCODE_BATCH = 500
 COMPONENTS = 128
 # Of an image as its own baseline: 36x36 in colour, 64x64 in grey. What is fitted to them takes the square of it.
 MOST_PIXELS = 64 * 64
+# Which probes read a kind of targets, and what the note says of them.
+PROBES = {"classes": ("knn", "logistic", "mlp"), "values": ("knn", "ridge"), "labels": ("knn", "logistic")}
+SAID = {
+    "classes": "Accuracy on {part}; k, C and the MLP's epoch were chosen on val (val_ in the file). knn: Euclidean, "
+    "features as they are; logistic and mlp: standardised features.",
+    "values": "Mean absolute error in the values' units and R² on {part}, of several values the mean; k and alpha were "
+    "chosen on val (val_ in the file). knn: mean of the nearest, Euclidean, features as they are; ridge: standardised "
+    "features.",
+    "labels": "mAP on {part}, over the labels that occur there; k and C were chosen on val (val_ in the file). knn: "
+    "share of the nearest that have a label, Euclidean, features as they are; logistic: each label by itself, "
+    "standardised features.",
+}
 
 
 class Probes(Measure):
@@ -84,33 +107,24 @@ class Probes(Measure):
                 project, word = _pca(subject)
                 words += [word] if word else []
                 rows.append({"features": "pca", "layer": "", **_row(subject, self, probes, project)})
-        return Outcome(
-            rows,
-            notes=[
-                f"{KINDS[subject.data.targets.kind].said.format(part=subject.part)} {subject.data.count('train')} "
-                f"training {subject.data.noun}.",
-                *(
-                    []
-                    if subject.data.takes_pixels
-                    else ["inputs and pca: of inputs standardised by the training ones."]
-                ),
-                *_of_large_images(subject, self),
-                *words,
-            ],
-        )
+        said = SAID[subject.data.targets.kind].format(part=subject.part)
+        notes = [f"{said} {subject.data.count('train')} training {subject.data.noun}."]
+        if not subject.data.takes_pixels:
+            notes.append("inputs and pca: of inputs standardised by the training ones.")
+        return Outcome(rows, notes=[*notes, *_of_large_images(subject, self), *words])
 
     def _probes(self, subject: Subject) -> Sequence[str]:
         targets, data = subject.data.targets, subject.job.data.name
         if targets.kind == "classes":
             subject.check_classes(self.name)
-        known = list(KINDS[targets.kind].fits)
+        fitting = PROBES[targets.kind]
         for probe in self.probes or ():
-            if probe not in known:
+            if probe not in fitting:
                 raise UserError(
                     f"evaluation.{self.name}.probes: {probe} does not read {targets.kind}, which {data} has: choose of "
-                    f"{', '.join(known)}."
+                    f"{', '.join(fitting)}."
                 )
-        return self.probes or known
+        return self.probes or fitting
 
 
 def _called(name: str, untrained: Sequence[str], own: bool) -> str:
@@ -128,32 +142,74 @@ def _of_large_images(subject: Subject, settings: Probes) -> list[str]:
 
 
 def _layers(subject: Subject, encoder: Encoder, settings: Probes) -> Sequence[str]:
-    image = subject.data.first_inputs("train", 1).to(subject.device)
-    with torch.no_grad():
-        known = list(encoder.layer_outputs(image))
+    layers = subject.layers_of(encoder, "train")
     for name in settings.layers or ():
-        if name not in known:
+        if name not in layers:
             raise UserError(
-                f"evaluation.{settings.name}.layers: the encoder has no {name}, its layers are {', '.join(known)}."
+                f"evaluation.{settings.name}.layers: the encoder has no {name}, its layers are {', '.join(layers)}."
             )
-    return settings.layers or known
+    return settings.layers or layers
 
 
 def _row(subject: Subject, settings: Probes, probes: Sequence[str], extract: Extract) -> dict[str, Cell]:
     def read(part: Part) -> Split:
-        subject.open(part)
-        return extracted(extract, subject.data.in_order(part, ENCODE_BATCH, subject.device))
+        return subject.extracted(extract, part, ENCODE_BATCH)
 
-    kind, count = KINDS[subject.data.targets.kind], len(subject.data.targets.names)
+    kind, count = subject.data.targets.kind, len(subject.data.targets.names)
     train, val = read("train"), read("val")
-    chosen = {name: kind.fits[name](train, val, count, settings) for name in probes}
+    chosen = {name: _fitted(name, kind, train, val, count, settings) for name in probes}
     features, targets = val if subject.part == "val" else read(subject.part)
     row: dict[str, Cell] = {"size": features.shape[1]}
-    for name, choice in chosen.items():
-        row |= kind.cells(name, choice.predict(features), targets)
-        row |= kind.cells(f"val_{name}", choice.predict(val[0]), val[1])
-        row |= choice.setting
+    for name, (setting, predict) in chosen.items():
+        row |= _cells(kind, name, predict(features), targets)
+        row |= _cells(kind, f"val_{name}", predict(val[0]), val[1])
+        row |= setting
     return row
+
+
+def _fitted(
+    probe: str, kind: Kind, train: Split, val: Split, count: int, settings: Probes
+) -> tuple[dict[str, Cell], Callable[[Tensor], Tensor]]:
+    """Fit a probe and choose its setting on validation: that, by its heading, and what predicts from features.
+
+    count: of classes, values or labels.
+    """
+    score = closeness(train[1]) if kind == "values" else accuracy if kind == "classes" else mean_average_precision
+    if probe == "knn":
+        predictions = partial(vote, *train, classes=count) if kind == "classes" else partial(average, *train)
+        scores = {k: score(each, val[1]) for k, each in predictions(val[0], settings.neighbours).items()}
+        best = max(sorted(scores), key=lambda k: scores[k])
+        return {"k": best}, lambda features: predictions(features, [best])[best]
+    scale = Scale(train[0])
+    train, val = (scale(train[0]), train[1]), (scale(val[0]), val[1])
+    setting: dict[str, Cell]
+    predict: Callable[[Tensor], Tensor]
+    match probe:
+        case "logistic":
+            logistic = fit_logistic(
+                train, val, classes=count, inverse_penalties=settings.inverse_penalties, score=score
+            )
+            setting = {"C": logistic.inverse_penalty}
+            predict = logistic.predict if kind == "classes" else logistic.probabilities
+        case "ridge":
+            predict, penalty = fit_ridge(train, val, penalties=settings.penalties, score=score)
+            setting = {"alpha": penalty}
+        case _:
+            mlp = fit_perceptron(
+                train, val, classes=count, hidden=settings.hidden, epochs=settings.mlp_epochs, seed=settings.seed
+            )
+            setting, predict = {"epoch": mlp.epoch}, mlp.predict
+    return setting, lambda features: predict(scale(features))
+
+
+def _cells(kind: Kind, name: str, predicted: Tensor, targets: Tensor) -> dict[str, Cell]:
+    """Return what the table says of a probe's predictions, by headings."""
+    if kind == "classes":
+        return {name: accuracy(predicted, targets)}
+    if kind == "labels":
+        return {name: mean_average_precision(predicted, targets) if targets.any() else None}
+    scores = errors_of(predicted.double(), targets.double())
+    return {f"{name}_{score}": known(scores[score].mean().item()) for score in ("mae", "r2")}
 
 
 def _raw(subject: Subject) -> Extract:

@@ -8,10 +8,9 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from aetransfer.config.shapes import one_of
 from aetransfer.data.batches import content
-from aetransfer.evaluation.features import check_finite
+from aetransfer.evaluation.features import check_finite, fit_pca
 from aetransfer.evaluation.measure import Measure, Subject
 from aetransfer.evaluation.outcome import Cell, Outcome
-from aetransfer.evaluation.representation import fit_pca
 from aetransfer.models.capabilities import Reconstructs
 
 BATCH = 250

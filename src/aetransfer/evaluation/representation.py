@@ -1,32 +1,31 @@
-"""What an encoder's layers hold: how many directions they use, and how alike they are to other encoders' layers."""
+"""What an encoder's layers hold: how many directions they use, and how alike they are to other encoders' layers.
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+Alike by linear CKA, by the minibatch estimator that a random batch's size does not bias: Nguyen et al. 2021, "Do wide
+and deep networks learn the same things?", eqs. 2 and 3, with the unbiased HSIC_1 of Song et al. 2012, eq. 5.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
-import scipy.linalg
 import torch
 from pydantic import Field
-from sklearn.decomposition import IncrementalPCA
 from torch import Tensor
 
 from aetransfer.config.nodes import PositiveInt, Seed
+from aetransfer.config.schema import GivenEncoder
+from aetransfer.config.shapes import of_shape, with_channels
 from aetransfer.data.draws import mixed_seed
 from aetransfer.errors import UserError
-from aetransfer.evaluation.encoders import fitted, load, source_of
-from aetransfer.evaluation.features import check_finite, extracted, layer
+from aetransfer.evaluation.features import check_finite, fitted, layer
 from aetransfer.evaluation.measure import Measure, Subject
-from aetransfer.evaluation.outcome import Cell, Outcome
+from aetransfer.evaluation.outcome import Cell, Outcome, known
 from aetransfer.evaluation.pictures import heatmap
 from aetransfer.evaluation.transferability import effective_rank
 from aetransfer.networks.encoder import Encoder
-
-# Linear CKA between layers of two networks, by the minibatch estimator that a random batch's size does not bias.
-#
-# Nguyen et al. 2021, "Do wide and deep networks learn the same things?", eqs. 2 and 3, with the unbiased HSIC_1 of Song
-# et al. 2012, eq. 5.
+from aetransfer.transfer.exported import FLOATS, read_description
+from aetransfer.transfer.foreign import is_foreign, take_
+from aetransfer.transfer.loading import load_encoder
 
 
 def hsic1(one: Tensor, other: Tensor) -> Tensor:
@@ -73,67 +72,6 @@ def _gram(outputs: Tensor) -> Tensor:
     return flat @ flat.T
 
 
-# Principal components, the linear way to a code and back, within a memory that large images don't fit.
-
-# Of the features or of their covariance, at most so many numbers are held: 1 GB in float32, 2 in float64.
-MOST_NUMBERS = 2**28
-# Rows that the incremental fit takes at once, where the components are not more.
-CHUNK = 250
-
-
-class PCA:
-    """Projection on principal components: mean (D,), components (D, K), the first one first."""
-
-    def __init__(self, mean: Tensor, components: Tensor) -> None:
-        self.mean, self.components = mean, components
-
-    def __call__(self, features: Tensor) -> Tensor:
-        return (features - self.mean) @ self.components
-
-    def inverse(self, codes: Tensor) -> Tensor:
-        return codes @ self.components.T + self.mean
-
-
-def fit_pca(batches: Iterable[Tensor], count: int, components: int) -> tuple[PCA, str]:
-    """Fit on batches (n, D) float32 of `count` rows. components: capped at D, and where D is large at `count`.
-
-    Returns the projection, and a word for what is not exact about it, empty where nothing is.
-    """
-    batches = iter(batches)
-    first = next(batches)
-    batches, dims = chain([first], batches), first.shape[1]
-    if max(count, dims) * dims <= MOST_NUMBERS:
-        return _by_covariance(torch.cat(list(batches)), components), ""
-    fitted = _by_batches(batches, min(components, count, dims))
-    return fitted, (
-        f"pca: fitted batch by batch (scikit-learn's IncrementalPCA), as {count} examples of {dims} numbers take too "
-        "much memory at once."
-    )
-
-
-def _by_covariance(features: Tensor, components: int) -> PCA:
-    """Fit on (N, D) by the eigenvectors of the covariance."""
-    mean = features.mean(0)
-    centred = (features - mean).double()
-    covariance, dims = (centred.T @ centred / len(features)).numpy(), features.shape[1]
-    _, vectors = scipy.linalg.eigh(covariance, subset_by_index=[max(0, dims - components), dims - 1])
-    return PCA(mean, torch.from_numpy(vectors).flip(1).float())
-
-
-def _by_batches(batches: Iterable[Tensor], components: int) -> PCA:
-    fitted, chunk = IncrementalPCA(components), max(components, CHUNK)
-    waiting: Tensor | None = None
-    for batch in batches:
-        waiting = batch if waiting is None else torch.cat([waiting, batch])
-        # The last rows must not be fewer than the components.
-        while len(waiting) >= 2 * chunk:
-            fitted.partial_fit(waiting[:chunk].numpy())
-            waiting = waiting[chunk:]
-    assert waiting is not None
-    fitted.partial_fit(waiting.numpy())
-    return PCA(torch.from_numpy(fitted.mean_).float(), torch.from_numpy(fitted.components_.T.copy()).float())
-
-
 # The unbiased estimate of HSIC divides by n - 3.
 FEWEST = 4
 
@@ -166,17 +104,15 @@ class Representation(Measure):
             raise UserError(f"evaluation={self.name} compares {FEWEST} {noun} or more, and {subject.part} has {count}.")
         others = _others(subject, self)
         rows: list[dict[str, Cell]] = []
-        for name in _names(subject, encoder):
-            features, _ = extracted(
-                layer(encoder, name, self.max_features),
-                subject.data.in_order(subject.part, self.batch, subject.device, self.images),
-            )
+        for name in subject.layers_of(encoder, subject.part):
+            extract = layer(encoder, name, self.max_features)
+            features, _ = subject.extracted(extract, subject.part, self.batch, self.images)
             rows.append({"layer": name, "size": features.shape[1], "effective_rank": effective_rank(features)})
         own = [str(row["layer"]) for row in rows]
         matrices, pictures = {}, {}
         for name, other in {"itself": encoder, **others}.items():
             names, values = _cka(subject, encoder, other, self)
-            matrices[name] = {"layers": names, "cka": [[_known(value) for value in row] for row in values.tolist()]}
+            matrices[name] = {"layers": names, "cka": [[known(value) for value in row] for row in values.tolist()]}
             pictures[f"cka_{name}"] = heatmap(
                 values.clamp_min(0).tolist(),
                 own,
@@ -188,7 +124,7 @@ class Representation(Measure):
             if name != "itself":
                 for row in rows:
                     at = names.index(str(row["layer"])) if row["layer"] in names else None
-                    row[f"cka_{name}"] = None if at is None else _known(values[own.index(str(row["layer"])), at].item())
+                    row[f"cka_{name}"] = None if at is None else known(values[own.index(str(row["layer"])), at].item())
         return Outcome(
             rows,
             facts={"cka": matrices},
@@ -206,19 +142,43 @@ def _others(subject: Subject, settings: Representation) -> dict[str, Encoder]:
     """Return what is compared with, by name. Raises UserError for a path without an encoder, or a name given twice."""
     # With the run's own seed the random encoder would be the one that the run itself began with.
     others = {"random": subject.random_encoder(mixed_seed("measure", settings.seed, 0))}
-    if (source := source_of(subject)) is not None:
+    if (source := _source_of(subject)) is not None:
         others["source"] = source
     for path in settings.others:
         name = _name(path)
         if name in {"itself", *others}:
             raise UserError(f"evaluation.{settings.name}.others: there are two encoders called {name}: rename {path}.")
-        others[name] = load(path, subject)
+        others[name] = _load(path, subject)
     return others
 
 
-def _names(subject: Subject, encoder: Encoder) -> list[str]:
-    with torch.no_grad():
-        return list(encoder.layer_outputs(subject.data.first_inputs(subject.part, 1).to(subject.device)))
+def _load(path: str, subject: Subject) -> Encoder:
+    """Build and load an encoder. Raises UserError for a file that holds none, or one for other inputs."""
+    architecture = read_description(path).architecture
+    shape, own = tuple(architecture["input_shape"]), subject.data.shape
+    pixels = not architecture.get(FLOATS, False)
+    converts = pixels and len(shape) == len(own) == 3 and {shape[0], own[0]} <= {1, 3}
+    if shape[1:] != own[1:] or len(shape) != len(own) or (shape != own and not converts):
+        said = of_shape if converts else with_channels
+        raise UserError(f"{path} takes {said(shape)}, but the run's encoder takes {said(own)}: choose another.")
+    if pixels != subject.encoder.takes_pixels:
+        raise UserError(f"Either {path} or the run's encoder takes pixels, the other one does not: choose another.")
+    return load_encoder(path, allow=subject.job.allow).to(subject.device)
+
+
+def _source_of(subject: Subject) -> Encoder | None:
+    """Return the encoder that a transfer carried, None where it is not there any more, or nothing was carried.
+
+    Raises UserError as `_load`, and for others' weights that are no longer those of the network.
+    """
+    source, given = subject.source, subject.job.pretrain
+    if source is None or not Path(source).exists():
+        return None
+    if not isinstance(given, GivenEncoder) or not is_foreign(source):
+        return _load(source, subject)
+    encoder = subject.random_encoder(subject.job.seed).cpu()
+    take_(encoder, given.model_copy(update={"path": source}))
+    return encoder.to(subject.device)
 
 
 @torch.no_grad()
@@ -240,10 +200,6 @@ def _batches(subject: Subject, settings: Representation) -> Iterator[Tensor]:
         # The mean is over batches, so a last one of fewer would weigh too much.
         if number == 0 or len(inputs) == settings.batch:
             yield inputs
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value
 
 
 def _name(path: str) -> str:

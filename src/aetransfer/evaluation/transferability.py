@@ -13,8 +13,7 @@ from torch.nn import functional as F
 from aetransfer.config.nodes import PositiveInt, Seed
 from aetransfer.config.schema import GivenEncoder
 from aetransfer.data.draws import mixed_seed
-from aetransfer.evaluation.encoders import fitted
-from aetransfer.evaluation.features import Scale, extracted, layer
+from aetransfer.evaluation.features import Scale, fitted, layer
 from aetransfer.evaluation.measure import Measure, Subject
 from aetransfer.evaluation.outcome import Cell, Outcome
 from aetransfer.networks.encoder import Encoder
@@ -102,8 +101,6 @@ def effective_rank(features: Tensor) -> float:
     return torch.special.entr(share).sum().exp().item()
 
 
-# What an encoder promises for a data set before anything is trained on it, layer by layer.
-
 BATCH = 500
 SCORES = ("logme", "h_score", "shrunk_h_score")
 # What the note says, by the kind of targets.
@@ -141,9 +138,7 @@ class Transferability(Measure):
         encoders = {"carried": _carried(subject), "random": random}
         rows: list[dict[str, Cell]] = []
         for name, encoder in encoders.items():
-            with torch.no_grad():
-                image = fitted(subject.data.first_inputs("train", 1).to(subject.device), encoder)
-                layers = list(encoder.layer_outputs(image))
+            layers = subject.layers_of(encoder, "train")
             rows += [{"encoder": name, "layer": each, **_scores(subject, encoder, each, self)} for each in layers]
         (bottleneck,) = [row for row in rows if (row["encoder"], row["layer"]) == ("carried", "bottleneck")]
         return Outcome(
@@ -171,9 +166,8 @@ def _carried(subject: Subject) -> Encoder:
 
 def _scores(subject: Subject, encoder: Encoder, name: str, settings: Transferability) -> dict[str, Cell]:
     extract = layer(encoder, name, settings.max_features)
-    features, targets = extracted(
-        lambda images: extract(fitted(images, encoder)),
-        subject.data.in_order("train", BATCH, subject.device, settings.images),
+    features, targets = subject.extracted(
+        lambda images: extract(fitted(images, encoder)), "train", BATCH, settings.images
     )
     row: dict[str, Cell] = {"size": features.shape[1]}
     match subject.data.targets.kind:

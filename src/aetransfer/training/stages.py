@@ -19,7 +19,7 @@ from aetransfer.config.schema import Data, GivenEncoder, Job, Pretraining
 from aetransfer.data.module import DataModule, Part
 from aetransfer.data.reading import UNSTATED
 from aetransfer.errors import UserError
-from aetransfer.evaluation.measures import check_measures, measures_of
+from aetransfer.evaluation.measure import check_measures, measures_of
 from aetransfer.files import WriteError, read_json, remove_partial_files
 from aetransfer.models.base import Model, Task
 from aetransfer.models.facts import ModelFacts

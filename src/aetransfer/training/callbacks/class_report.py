@@ -11,24 +11,15 @@ from pydantic import PositiveInt
 from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor
 
-from aetransfer.config.nodes import Target
 from aetransfer.data.module import data_of
 from aetransfer.evaluation.features import extracted
-from aetransfer.evaluation.measure import Subject
-from aetransfer.evaluation.measures import measures_of, taken
+from aetransfer.evaluation.measure import Subject, taken
 from aetransfer.files import replace_file
 from aetransfer.models.capabilities import Classifies, capabilities_of
 from aetransfer.store.directory import RunDirectory
 from aetransfer.training.callbacks.board import AtFinalTest, as_taken
 from aetransfer.training.callbacks.drawing import sheet
 from aetransfer.training.callbacks.views import view_of
-
-# By what a model does: what its measure is called, and its class.
-MEASURES = {
-    "classify": ("classifier", "aetransfer.evaluation.predictions.Classification"),
-    "regress": ("regression", "aetransfer.evaluation.predictions.Regression"),
-    "label": ("labels", "aetransfer.evaluation.predictions.Labels"),
-}
 
 
 class ClassReport(AtFinalTest):
@@ -42,14 +33,16 @@ class ClassReport(AtFinalTest):
     what = "The report by class"
 
     def look(self, trainer: Trainer, model: LightningModule) -> None:
-        can = [each for each in capabilities_of(model) if each in MEASURES]
-        if not can:
+        # They draw with matplotlib, which the start of a training need not wait for.
+        from aetransfer.evaluation.predictions import Classification, Labels, Regression
+
+        can = capabilities_of(model)
+        measure = next((each() for each in (Classification, Regression, Labels) if each.needs in can), None)
+        if measure is None:
             return
-        name, kind = MEASURES[can[0]]
         directory, architecture = RunDirectory(self.board.directory), dict(model.hparams["architecture"])
         job, data = directory.read_config(), data_of(trainer)
         subject = Subject(directory, job, model, data, "test", model.device, architecture)
-        (measure,) = measures_of({name: Target.model_validate({"_target_": kind})}, allow=())
         taken(subject, measure)
 
 

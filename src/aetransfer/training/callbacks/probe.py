@@ -9,8 +9,7 @@ from torch import Tensor
 from aetransfer.data.module import data_of
 from aetransfer.data.targets import Kind
 from aetransfer.evaluation.features import NoNumbersError, extracted
-from aetransfer.evaluation.probe_fits import mean_average_precision
-from aetransfer.evaluation.probe_models import average, vote
+from aetransfer.evaluation.probe_models import average, mean_average_precision, vote
 from aetransfer.models.base import Task
 from aetransfer.models.length import falls_due
 from aetransfer.models.metrics import errors
