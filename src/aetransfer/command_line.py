@@ -28,9 +28,9 @@ from aetransfer.store.finished import note_command_began
 from aetransfer.sweeps.jobs import note_lost, note_planned, read_jobs
 from aetransfer.sweeps.queue import as_submitted, check_submittable, print_queued, read_queued
 from aetransfer.sweeps.status import note_process
-from aetransfer.sweeps.task import SweepTask
+from aetransfer.sweeps.task import SweepTask, led
 from aetransfer.training import logs
-from aetransfer.training.place import Place, led, place
+from aetransfer.training.launched import Launched, launched
 
 IDENTITY = "--identity"
 # The launcher that does a sweep's jobs in this process.
@@ -105,7 +105,7 @@ def _answer(command: Command, line: list[str], submit: bool) -> None:
     if submit:
         check_submittable(command.config_name, last.overrides, words.folder, search=bool(asked.bounds))
     num_nodes = OmegaConf.select(last.config, "trainer.num_nodes", default=1)
-    if words.multirun and (here := place(num_nodes)) is not None:
+    if words.multirun and (here := launched(num_nodes)) is not None:
         _check_launcher(here, composed(command.config_name, last.overrides, words.folder, with_hydra=True))
     with led(num_nodes, list(last.config.allow)) as followed:
         if followed is not None:
@@ -121,7 +121,7 @@ def _answer(command: Command, line: list[str], submit: bool) -> None:
                 sys.exit(1)
 
 
-def _check_launcher(here: Place, config: DictConfig) -> None:
+def _check_launcher(here: Launched, config: DictConfig) -> None:
     """Raise UserError where jobs would start in processes of which those of this command, that wait, never hear."""
     if config.hydra.launcher._target_ != BASIC:
         chosen = config.hydra.runtime.choices

@@ -27,7 +27,7 @@ from aetransfer.errors import UserError
 from aetransfer.files import read_yaml
 from aetransfer.store.directory import RunDirectory
 from aetransfer.sweeps.jobs import read_jobs
-from aetransfer.training.place import place
+from aetransfer.training.launched import launched
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -159,7 +159,7 @@ def _called(overrides: Sequence[str], config_dir: str | Path | None, *flags: str
 
 def _check_alone(*jobs: Checked) -> None:
     """Raise UserError where a launcher has started several processes: the rest of a script is not for them to share."""
-    here = place(max(job.meant.trainer.num_nodes for job in jobs))
+    here = launched(max(job.meant.trainer.num_nodes for job in jobs))
     if here is not None:
         raise UserError(
             f"{here.launcher} has started {here.size} of this script, and a call starts the processes of "

@@ -28,7 +28,7 @@ class Trouble(Callback):
             raise RuntimeError("the disk is on fire")
         os.kill(os.getpid(), {"kill": 9, "stop": 19}[self.how])
 """
-IMPATIENT = "from aetransfer.runs import watch; watch.SILENCE, watch.GRACE = 5.0, 2.0; from aetransfer.train import main; main()"
+IMPATIENT = "from aetransfer.training import processes; processes.SILENCE, processes.GRACE = 5.0, 2.0; from aetransfer.train import main; main()"
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

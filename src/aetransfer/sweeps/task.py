@@ -2,7 +2,8 @@
 
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from aetransfer.config.sentences import COMPLAINTS, said
 from aetransfer.errors import UserError
 from aetransfer.sweeps.jobs import SweepJob, note_job
 from aetransfer.training import logs
-from aetransfer.training.place import led
+from aetransfer.training.launched import launched
 
 
 @dataclass(frozen=True)
@@ -56,3 +57,24 @@ class SweepTask:
         noted = SweepJob(settings.job.num, overrides, str(run) if run else None, error)
         note_job(self.sweep, noted)
         return noted
+
+
+@contextmanager
+def led(num_nodes: int, allow: Sequence[str]) -> Iterator[int | None]:
+    """Let the first of a command's processes do what is done meanwhile, for which None is yielded.
+
+    The others have followed it by then and done their part; they get the code to exit with. num_nodes, allow: as the
+    config has them.
+    """
+    here = launched(num_nodes)
+    if here is None:
+        yield None
+        return
+    # torch takes seconds to import, and only now there is somebody to follow.
+    from aetransfer.training import processes, stages
+
+    if not here.is_first:
+        yield processes.follow(here, allow, stages.execute)
+        return
+    with processes.leading(here):
+        yield None

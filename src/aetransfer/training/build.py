@@ -32,7 +32,7 @@ from aetransfer.training.callbacks.length import Length, LimitedTrainer
 from aetransfer.training.callbacks.progress import Throughput, progress
 from aetransfer.training.callbacks.resume import AtomicCheckpoints, Resume
 from aetransfer.training.history import History
-from aetransfer.training.member import ALONE, Member
+from aetransfer.training.processes import Worker
 from aetransfer.training.sharded import Sharded
 from aetransfer.transfer.arms import Arm
 from aetransfer.transfer.carry import make_arm
@@ -183,12 +183,13 @@ def make_optimisation(job: Job) -> Optimisation:
 
 
 def make_trainer(
-    job: Job, directory: RunDirectory, model: Model, throughput: Throughput, member: Member = ALONE
+    job: Job, directory: RunDirectory, model: Model, throughput: Throughput, worker: Worker | None = None
 ) -> Trainer:
     """Build the Trainer with the job's callbacks and loggers, for one of the processes that do the job together.
 
     Raises UserError for hardware that isn't there.
     """
+    worker = worker or Worker()
     places = {"run_dir": str(directory.path), "run_name": directory.path.name}
     places |= {"monitor": model.monitor, "monitor_mode": model.monitor_mode}
     # Checkpoints are made in this order, so that the last state knows the best epoch.
@@ -219,7 +220,7 @@ def make_trainer(
             check_val_every_n_epoch=job.trainer.check_val_every_n_epoch or 1,
             strategy=Sharded() if job.trainer.strategy == "fsdp" else job.trainer.strategy,
             profiler=_profiler(job, directory),
-            plugins=[AtomicCheckpoints(), member.environment()],
+            plugins=[AtomicCheckpoints(), worker],
             callbacks=callbacks,
             logger=loggers or False,
             default_root_dir=directory.path,
@@ -227,7 +228,7 @@ def make_trainer(
             enable_model_summary=False,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
-            sync_batchnorm=shares_statistics(job, model, member.size),
+            sync_batchnorm=shares_statistics(job, model, worker.size),
         )
     except (MisconfigurationException, ValueError) as error:
         raise UserError(

@@ -32,14 +32,14 @@ from aetransfer.store.directory import RunDirectory
 from aetransfer.store.finished import UNTESTED, Run, check_continued, finished_run, is_finished, is_left_to_test
 from aetransfer.store.lock import RunLock
 from aetransfer.store.record import Record
-from aetransfer.training import distributed, errors, logs
+from aetransfer.training import errors, logs, processes
 from aetransfer.training.batch_size import LengthError, check_length, check_smallest_batch, epochs_of
 from aetransfer.training.build import architecture_of, make_data, make_encoder, make_model, make_trainer, outputs_of
 from aetransfer.training.callbacks.health import check_chosen
 from aetransfer.training.callbacks.length import NoTraining
 from aetransfer.training.callbacks.progress import Throughput
-from aetransfer.training.member import Member
-from aetransfer.training.place import place
+from aetransfer.training.launched import launched
+from aetransfer.training.processes import Worker
 from aetransfer.training.sharded import is_sharded
 from aetransfer.transfer.card import write_cards
 from aetransfer.transfer.carry import Initial, carry_, continue_, initialise_, make_arm
@@ -57,8 +57,8 @@ def run(job: Job, overrides: list[str]) -> Run:
     """
     logs.quiet_lightning()
     with signals.heeded():
-        distributed.check(job)
-        with distributed.leading(place(job.trainer.num_nodes)):
+        processes.check(job)
+        with processes.leading(launched(job.trainer.num_nodes)):
             return _run(job, overrides)
 
 
@@ -133,8 +133,8 @@ def _recorded(job: Job, directory: RunDirectory, source: str | None, overrides: 
             record.keep_training_of(trained)
         lock.beats.append(record.beat)
         try:
-            with distributed.called(job, directory, source, partial(_end, record)) as member:
-                facts = execute(job, directory, source, member, throughput, record)
+            with processes.called(job, directory, source, partial(_end, record)) as worker:
+                facts = execute(job, directory, source, worker, throughput, record)
         except (signals.Stopped, KeyboardInterrupt, SystemExit) as stop:
             if lock.lost:
                 raise UserError(
@@ -174,7 +174,7 @@ def execute(
     job: Job,
     directory: RunDirectory,
     source: str | None,
-    member: Member,
+    worker: Worker,
     throughput: Throughput | None = None,
     record: Record | None = None,
 ) -> dict[str, Any]:
@@ -190,20 +190,20 @@ def execute(
     logs.quiet_lightning()
     seed_everything(job.seed, verbose=False)
     data = make_data(job.data, job.seed, job.allow, job.stage)
-    data.check_processes(member.size)
+    data.check_processes(worker.size)
     data.setup("fit")
     if source is not None:
         _check_held_out(job, data, source)
     # Asking for the times of 60,000 files takes a second, which the processor has for other things.
-    unchanged = ThreadPoolExecutor(1).submit(check_unchanged, directory, job) if member.rank == 0 else None
+    unchanged = ThreadPoolExecutor(1).submit(check_unchanged, directory, job) if worker.rank == 0 else None
     model, origin = _initial_model(job, data, source)
     if record is not None:
         record.describe(model.facts(job.model.name))
-    _check_training(job, model, data, member.size)
+    _check_training(job, model, data, worker.size)
     throughput = throughput or Throughput()
-    trainer = make_trainer(job, directory, model, throughput, member)
+    trainer = make_trainer(job, directory, model, throughput, worker)
     signals.keep_from_lightning(trainer)
-    _log_length(job, directory, data, member.size)
+    _log_length(job, directory, data, worker.size)
 
     resumed = to_resume_from(directory)
     if unchanged is not None:
@@ -213,7 +213,7 @@ def execute(
         log.info("Resuming from %s", resumed)
     if job.test == "alone":
         trainer.callbacks.append(NoTraining())  # type: ignore[attr-defined]  # Lightning sets it from elsewhere
-    with member.joined(trainer):
+    with worker.joined(trainer):
         # The loop is Lightning's: `Model.training_step` says what is done in it, `make_trainer` what is done beside it.
         trainer.fit(model, datamodule=data, ckpt_path=resumed, weights_only=True)
         epochs, steps = epochs_trained(trainer), trainer.global_step
@@ -222,7 +222,7 @@ def execute(
         counts = _counts(data, model, ("train", "val") if left_out else ("train", "val", "test"))
         facts: dict[str, Any] = {
             "metrics": metrics,
-            "counts": counts | {"epochs": epochs, "steps": steps, "processes": member.size},
+            "counts": counts | {"epochs": epochs, "steps": steps, "processes": worker.size},
             "data": data.account(),
             "model": about.model_dump(),
             **origin,
@@ -360,3 +360,8 @@ def check_classes(config: Data, data: DataModule) -> None:
     classes = len(data.class_names)
     if classes and config.classes not in (None, classes):
         raise UserError(f"{config.name} has {classes} classes, but data.classes={config.classes}: correct it.")
+
+
+if __name__ == "__main__":
+    # One further process of a run, started by the first one and never by hand.
+    sys.exit(processes.follow_as_started(execute))

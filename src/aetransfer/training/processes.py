@@ -1,0 +1,461 @@
+"""Several processes for one run: the first does what a run of one process does, the others do each stage with it.
+
+Launchers start the same command in each; else the first process starts the others, as this module's caller says. They
+meet in torch's store, where the first one puts each stage as an Order, and form torch's process group for its length.
+
+torchrun's own engine (torch.distributed.launcher) is for commands whose processes are all alike. Here it would keep a
+command that has a lock, a record and a sweep to go on with as a process beside those that train. It takes SIGTERM and
+SIGINT for itself and kills after 30 s, whether a checkpoint is written or not, and stops the others of a process that
+failed as a scheduler stops a run, so that none of them can say why. srun's and submitit's processes have none anyway.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch.distributed
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from pytorch_lightning import Trainer
+from torch.distributed import (  # type: ignore[attr-defined]  # public, but in no __all__
+    DistError,
+    DistNetworkError,
+    HashStore,
+    PrefixStore,
+    Store,
+    TCPStore,
+)
+
+from aetransfer import signals
+from aetransfer.config.schema import Job, Pretraining
+from aetransfer.errors import UserError
+from aetransfer.store.directory import RunDirectory
+from aetransfer.training.launched import Launched, launched
+
+# Each process is heard of so often, in seconds. One that is silent for SILENCE is gone: beside a busy processor a beat
+# may come late. One that is not heard of yet imports torch, on a busy machine, or waits for the launcher.
+BEAT, SILENCE, STARTING = 1.0, 60.0, 120.0
+# What a process has that noticed by itself that others are gone, and is just leaving; and one that was let go.
+GRACE, LEAVING = 20.0, 30.0
+# What a process that is started here runs: it calls `follow`.
+FURTHER = "aetransfer.training.stages"
+UNHEARD = "Another process of this run ended without a word: it was killed, or its memory ran out"
+# How a report ends of a process that a signal asked to stop: all of the run stop, and nothing has failed.
+STOPPED = "was stopped"
+
+
+@dataclass(frozen=True)
+class Order:
+    """One stage to execute: `processes` on each node do `job` in `directory`."""
+
+    number: int
+    job: Job
+    directory: RunDirectory
+    source: str | None
+    processes: int
+
+    def as_text(self) -> str:
+        job = self.job.model_dump(mode="json", by_alias=True)
+        directory = str(self.directory.path)
+        return json.dumps({"job": job, "directory": directory, "source": self.source, "processes": self.processes})
+
+    @classmethod
+    def of(cls, number: int, content: dict[str, Any], allow: Sequence[str]) -> "Order":
+        """Read an order. What a config may call is never taken from elsewhere: `allow` is this process's own."""
+        job = Job.model_validate(content["job"] | {"allow": list(allow)})
+        return cls(number, job, RunDirectory(Path(content["directory"])), content["source"], content["processes"])
+
+
+class Worker(LightningEnvironment):
+    """Process `rank` of the `size` that execute a stage; by default the only one.
+
+    store: where they meet; its keys are used once. Lightning starts no process, and asks no launcher for them.
+    """
+
+    def __init__(
+        self, node: int = 0, local: int = 0, on_node: int = 1, nodes: int = 1, store: Store | None = None
+    ) -> None:
+        super().__init__()
+        self.rank, self.size = node * on_node + local, on_node * nodes
+        self._node, self._local, self._store = node, local, store
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        return True
+
+    def node_rank(self) -> int:
+        return self._node
+
+    def local_rank(self) -> int:
+        return self._local
+
+    @contextmanager
+    def joined(self, trainer: Trainer) -> Iterator[None]:
+        """Be in one process group with the others meanwhile, if the trainer's strategy uses one."""
+        if not hasattr(trainer.strategy, "process_group_backend"):
+            yield
+            return
+        backend = "nccl" if trainer.strategy.root_device.type == "cuda" else "gloo"
+        # Lightning takes a group that is there.
+        torch.distributed.init_process_group(
+            backend, store=self._store or HashStore(), rank=self.rank, world_size=self.size
+        )
+        try:
+            yield
+        finally:
+            torch.distributed.destroy_process_group()
+
+
+class _Watch(threading.Thread):
+    """Makes this process heard as `me`, and ends it when those it works with are gone.
+
+    A collective that waits for a lost process can't be left from within Python, and some backends wait for half an
+    hour. store: a connection of this thread's own. children: the processes that this one started.
+    """
+
+    def __init__(self, store: Store, me: str, children: Sequence[subprocess.Popen[bytes]]) -> None:
+        super().__init__(name="watch", daemon=True)
+        self._store, self._me, self._children = store, me, children
+        self._stopped = threading.Event()
+        self._order: tuple[int, Callable[[str], None]] | None = None
+        self._heard: dict[str, tuple[bytes, float]] = {}
+        self.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self.join()
+
+    @contextmanager
+    def over(self, number: int, others: Sequence[str], lost: Callable[[str], None]) -> Iterator[None]:
+        """Watch over an order that `others` carry out as well, and have them learn why it fails here.
+
+        lost: is told why, should this process have to be ended.
+        """
+        self._heard = {name: (b"", time.monotonic()) for name in others}
+        self._order = number, lost
+        try:
+            yield
+        finally:
+            self._order = None
+
+    def report(self, number: int, sentence: str) -> None:
+        """Say why an order was not carried out. The first word stands."""
+        self._store.compare_set(f"failed/{number}", "", sentence.rstrip("."))
+
+    def reason(self, number: int, patience: float = 5.0) -> str:
+        """Return why another process did not carry out an order, once something is known."""
+        until = time.monotonic() + patience
+        while time.monotonic() < until:
+            if why := self._failed(number):
+                return why
+            time.sleep(0.1)
+        return UNHEARD
+
+    def run(self) -> None:
+        beat, noticed = 0, 0.0
+        while not self._stopped.wait(BEAT if beat else 0):
+            beat += 1
+            try:
+                self._store.set(f"beat/{self._me}", str(beat))
+                order = self._order
+                why = self._failed(order[0]) or self._silent() if order else None
+            except RuntimeError:
+                # The store went with the first process. What it was, it has said or could not.
+                if not self._stopped.is_set():
+                    os._exit(1)
+                return
+            noticed = (noticed or time.monotonic()) if why else 0.0
+            if why and order and order is self._order and time.monotonic() - noticed > GRACE:
+                order[1](f"{why}.")
+                sys.stdout.flush()
+                os._exit(1)
+
+    def _failed(self, number: int) -> str | None:
+        if self._store.check([key := f"failed/{number}"]):
+            return self._store.get(key).decode()
+        for process in self._children:
+            if code := process.poll():
+                how = f"exited with {code}" if code > 0 else f"was killed by signal {-code}"
+                return f"Process {process.pid} of this run {how}"
+        return None
+
+    def _silent(self) -> str | None:
+        now = time.monotonic()
+        for name, (beat, since) in self._heard.items():
+            latest = self._store.get(key) if self._store.check([key := f"beat/{name}"]) else b""
+            if latest != beat:
+                self._heard[name] = (latest, now)
+            elif now - since > (silence := SILENCE if beat else STARTING):
+                return f"Another process of this run was not heard of for {silence:.0f} seconds"
+        return None
+
+
+class _Group:
+    """This process among those of its command: the store they meet in, its watch, and those that it started itself.
+
+    number: of the order that comes next. store: its own, where it is the first and no launcher has one.
+    """
+
+    def __init__(self, here: Launched, number: int = 0, store: Store | None = None) -> None:
+        self.here, self.number = here, number
+        self.store = store or _connected(here)
+        self.started: list[subprocess.Popen[bytes]] = []
+        self.watch = _Watch(_connected(here), f"{here.node}.{here.local}", self.started)
+
+    @contextmanager
+    def worker(self, order: Order) -> Iterator[Worker]:
+        """Be the worker for an order meanwhile, and start those of the node's other devices where nothing else has."""
+        here, before = self.here, torch.get_num_threads()
+        if here.on_node == 1 and here.local == 0:
+            if "OMP_NUM_THREADS" not in os.environ:
+                torch.set_num_threads(max(1, before // order.processes))
+            for local in range(1 + len(self.started), order.processes):
+                self.started.append(_start(replace(here, local=local), order))
+        store = PrefixStore(f"group/{order.number}", _connected(here))
+        try:
+            yield Worker(here.node, here.local, order.processes, order.job.trainer.num_nodes, store)
+        finally:
+            torch.set_num_threads(before)
+
+    def awaited(self) -> dict[str, Any]:
+        """Wait for what the first process says next. Whether a signal that came here ends the run is for it to say."""
+        with signals.deferred():
+            while not self.store.check([key := f"order/{self.number}"]):
+                time.sleep(0.1)
+        content: dict[str, Any] = json.loads(self.store.get(key))
+        return content
+
+    def dismiss(self, code: int) -> None:
+        """Let the others go, who exit with `code`."""
+        self.watch.stop()
+        self.store.set(f"order/{self.number}", json.dumps({"end": code}))
+        left, until = [], time.monotonic() + LEAVING
+        for rank in range(1, self.here.size):
+            node, local = divmod(rank, self.here.on_node)
+            left.append(f"left/{node}.{local}")
+        # One that was killed does not answer.
+        with suppress(DistError):
+            self.store.wait(left, timedelta(seconds=LEAVING))
+        for process in self.started:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, until - time.monotonic()))
+            process.kill()
+            process.wait()
+
+
+def _start(here: Launched, order: Order) -> subprocess.Popen[bytes]:
+    words = [json.dumps(each) for each in (asdict(here), order.job.allow, order.number)]
+    environment = {**os.environ, "RANK": str(here.local), "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    return subprocess.Popen([sys.executable, "-m", FURTHER, *words], env=environment)
+
+
+def _listening() -> TCPStore:
+    """Open a store that only this machine hears, for processes that are started here."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    port, descriptor = listening.getsockname()[1], listening.detach()
+    store = partial(TCPStore, "127.0.0.1", port, is_master=True, wait_for_workers=False, master_listen_fd=descriptor)
+    try:
+        return store()
+    except NotImplementedError:  # the libuv backend of torch 2.6 takes no socket that listens already
+        return store(use_libuv=False)
+
+
+def _connected(here: Launched, listens: bool = False) -> Store:
+    store = TCPStore(
+        here.address,
+        here.port,
+        is_master=listens and not here.has_store,
+        wait_for_workers=False,
+        timeout=timedelta(seconds=STARTING),
+    )
+    # torchrun's store lives on when it starts all processes again.
+    return PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store) if here.has_store else store
+
+
+@dataclass
+class _Lead:
+    """The first process's side. here: None where no launcher started the others, which are then started if needed."""
+
+    here: Launched | None
+    group: _Group | None = None
+
+    def open(self) -> _Group:
+        """Raises UserError where the launcher's port is taken."""
+        if self.group is not None:
+            return self.group
+        if self.here is None:
+            store = _listening()
+            self.group = _Group(Launched("", 0, 1, 0, 1, store.host, store.port), store=store)
+            return self.group
+        try:
+            self.group = _Group(self.here, store=_connected(self.here, listens=True))
+        except DistNetworkError as error:
+            raise UserError(
+                f"Port {self.here.port}, where the processes of this run would meet, is taken: set MASTER_PORT to one "
+                "that is free."
+            ) from error
+        return self.group
+
+
+_lead: _Lead | None = None
+
+
+@contextmanager
+def leading(here: Launched | None = None) -> Iterator[None]:
+    """Have other processes at hand meanwhile, and let them go at the end; within another such block, do nothing."""
+    global _lead
+    if _lead is not None:
+        yield
+        return
+    _lead, code = _Lead(here), 1
+    try:
+        if here is not None:
+            _lead.open()
+        yield
+        code = 0
+    except (KeyboardInterrupt, signals.Stopped):
+        code = signals.INTERRUPTED
+        raise
+    finally:
+        if _lead.group is not None:
+            _lead.group.dismiss(code)
+        _lead = None
+
+
+@contextmanager
+def called(job: Job, directory: RunDirectory, source: str | None, lost: Callable[[str], None]) -> Iterator[Worker]:
+    """Have all processes of a job execute this stage; the block is the first one's part of it.
+
+    lost: told why, should this process have to be ended because the others are gone and it waits for them in vain.
+    Raises UserError where another process failed, Stopped where a signal reached that one alone.
+    """
+    processes, nodes = _processes(job), job.trainer.num_nodes
+    if processes * nodes == 1:
+        yield Worker()
+        return
+    assert _lead is not None
+    group = _lead.open()
+    order, watch = Order(group.number, job, directory, source, processes), group.watch
+    others = [f"{node}.{local}" for node in range(nodes) for local in range(processes)][1:]
+    with group.worker(order) as worker, watch.over(order.number, others, lost):
+        group.store.set(f"order/{order.number}", order.as_text())
+        group.number += 1
+        try:
+            yield worker
+        except Exception as error:
+            if not _is_consequence(error):
+                watch.report(order.number, f"{error}")
+                raise
+            why = watch.reason(order.number)
+            raise signals.Stopped(why) if why.endswith(STOPPED) else UserError(f"{why}.") from error
+        except BaseException:
+            watch.report(order.number, f"It {STOPPED}")
+            raise
+
+
+Execute = Callable[[Job, RunDirectory, str | None, Worker], object]
+
+
+def follow(here: Launched, allow: Sequence[str], execute: Execute, number: int = 0) -> int:
+    """Do what the first process says, until it lets this one go. Returns the code to exit with.
+
+    execute: does a stage. number: of the order to begin with.
+    """
+    try:
+        group = _Group(here, number)
+        while "end" not in (content := group.awaited()):
+            order = Order.of(group.number, content, allow)
+            group.number += 1
+            if here.local < order.processes:
+                _do(order, group, execute)
+        group.watch.stop()
+        group.store.set(f"left/{here.node}.{here.local}", "")
+    except DistNetworkError:
+        print(f"error: The first process of this run is not heard at {here.address}:{here.port}.", file=sys.stderr)
+        return 1
+    for process in group.started:
+        process.wait()
+    return int(content["end"])
+
+
+def _do(order: Order, group: _Group, execute: Execute) -> None:
+    """Do another process's part of an order. Why it could not is for the first one to say."""
+    with group.worker(order) as worker, group.watch.over(order.number, ["0.0"], lambda why: None):
+        who = f"Process {worker.rank} of {worker.size}"
+        try:
+            execute(order.job, order.directory, order.source, worker)
+        except Exception as error:
+            if not _is_consequence(error):
+                group.watch.report(order.number, f"{who} failed: {error}")
+                if not isinstance(error, UserError):
+                    sys.excepthook(type(error), error, error.__traceback__)
+        except BaseException:
+            group.watch.report(order.number, f"{who} {STOPPED}")
+
+
+def follow_as_started(execute: Execute) -> int:
+    """Be one of those that `_start` started, which has given it its words. Returns the code to exit with."""
+    # Ctrl-C in a terminal reaches every process, and the first one decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    here, allow, number = (json.loads(word) for word in sys.argv[1:])
+    try:
+        with signals.heeded():
+            return follow(Launched(**here), allow, execute, number)
+    except KeyboardInterrupt:
+        return signals.INTERRUPTED
+
+
+def _is_consequence(error: Exception) -> bool:
+    """Tell whether an error says only that another process is gone. Backends have no class of their own for it."""
+    return isinstance(error, DistError) or (
+        isinstance(error, RuntimeError) and any(name in str(error).lower() for name in ("gloo", "nccl"))
+    )
+
+
+def check(job: Job) -> None:
+    """Raise UserError where a job asks for other processes than a launcher started, or for what they can't share."""
+    trainer, processes = job.trainer, _processes(job)
+    if trainer.strategy == "fsdp" and trainer.gradient_clip_val is not None:
+        raise UserError(
+            "trainer.strategy=fsdp can't clip by the norm of gradients that no process has: leave "
+            "trainer.gradient_clip_val out."
+        )
+    batches = {"data.batch_size": job.data.batch_size}
+    if job.transfer is not None and job.transfer.carries and isinstance(job.pretrain, Pretraining):
+        batches["pretrain.data.batch_size"] = job.pretrain.data.batch_size
+    size, here = processes * trainer.num_nodes, launched(trainer.num_nodes)
+    for key, images in batches.items():
+        if images % size:
+            raise UserError(f"{key}={images} is shared by {size} processes: choose a multiple of {size}.")
+    if here is None and trainer.num_nodes > 1:
+        raise UserError(
+            f"trainer.num_nodes={trainer.num_nodes}, but this is the only process: start the command on each node, by "
+            "srun, by torchrun, or with NODE_RANK, MASTER_ADDR and MASTER_PORT set."
+        )
+    if here is not None and (here.nodes != trainer.num_nodes or here.on_node not in (1, processes)):
+        raise UserError(
+            f"{here.launcher} started {here.on_node} processes on {here.nodes} nodes, but the config asks for "
+            f"trainer.devices={processes} on trainer.num_nodes={trainer.num_nodes}: let both agree."
+        )
+
+
+def _processes(job: Job) -> int:
+    """Return how many processes a job has on each node: one a device."""
+    trainer = job.trainer
+    if trainer.devices != "auto":
+        return trainer.devices
+    plugins: list[Any] = [Worker()]
+    return Trainer(
+        accelerator=trainer.accelerator, devices="auto", plugins=plugins, logger=False, enable_checkpointing=False
+    ).num_devices
