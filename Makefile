@@ -14,7 +14,7 @@ setup: .venv/ready  ## make the environment: the tested set of packages, by hash
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("error: Python 3.11 or later is needed, found " + sys.version.split()[0] + ": set PYTHON=..." if sys.version_info < (3, 11) else 0)'
 	test -x $(UV) || { $(PYTHON) -m venv .tools && .tools/bin/pip install --quiet uv; }
-	test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) .venv
+	test -x $(BIN)/python || $(UV) venv --quiet --seed --python $(PYTHON) .venv  # with pip, which adds extras
 	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@

@@ -9,7 +9,7 @@ FILES = {".".join(path.relative_to(SRC).with_suffix("").parts).removesuffix(".__
          for path in sorted(SRC.glob("aetransfer/**/*.py"))}  # fmt: skip
 # From the ground up. What is in none of these folders is a command, or what commands share.
 FLOORS = (
-    {"errors", "files", "printable", "signals", "config"},
+    {"errors", "files", "origin", "printable", "signals", "config"},
     {"networks", "data"},
     {"models", "transfer", "store"},
     {"training", "evaluation", "report", "sweeps", "inference"},

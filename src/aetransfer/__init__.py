@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from aetransfer.store.listing import runs_frame
     from aetransfer.transfer.loading import load_encoder
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["UserError", "compose", "load_encoder", "run", "runs_frame", "sweep"]
 
 # Imported when asked for: torch takes seconds, and commands check their words before that.

@@ -14,6 +14,7 @@ from aetransfer.config.instantiate import check_allow
 from aetransfer.config.requests import ExportRequest
 from aetransfer.errors import UserError
 from aetransfer.inference.request import described_at
+from aetransfer.origin import pip_install
 
 # What writes the file, and what runs it to see that it is right.
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -27,7 +28,7 @@ def _request(config: DictConfig, overrides: list[str]) -> ExportRequest:
     request = checked(config, ExportRequest)
     check_allow(request.allow, overrides)
     if "onnx" in request.formats and (missing := [name for name in ONNX_PACKAGES if find_spec(name) is None]):
-        raise UserError(f"formats=onnx needs {', '.join(missing)}: pip install 'aetransfer[onnx]'.")
+        raise UserError(f"formats=onnx needs {', '.join(missing)}: {pip_install('onnx')}.")
     described_at(request.run, request.allow)
     return request
 

@@ -74,11 +74,9 @@ class SweepResult:
         return [job.run for job in self.jobs if job.run is not None]
 
     def table(self) -> "DataFrame":
-        """Return the report's table: a row for each setting and metric. Raises UserError without pandas or report."""
-        try:
-            from pandas import read_csv
-        except ImportError as error:
-            raise UserError("table needs pandas: pip install 'aetransfer[notebook]'.") from error
+        """Return the report's table: a row for each setting and metric. Raises UserError without a report."""
+        from pandas import read_csv
+
         path = self.path / "report" / "results.csv"
         if not path.is_file():
             raise UserError(f"{path} does not exist: a search has no report, and prints a table of its own.")

@@ -4,7 +4,6 @@ It is a package that plugs into aetransfer: a data set, an encoder, a pretext, a
 their tests. `make quickstart` and `make test` work in it at once. Its README says how to go on.
 """
 
-import json
 import re
 import shutil
 import sys
@@ -13,10 +12,10 @@ from importlib.metadata import PackageNotFoundError, distribution
 from keyword import iskeyword
 from pathlib import Path
 
-import aetransfer
 from aetransfer.config.nodes import at_home
 from aetransfer.config.plugins import config_directory
 from aetransfer.errors import UserError
+from aetransfer.origin import requirement
 from aetransfer.printable import printable
 
 SUFFIX = ".jinja"
@@ -59,23 +58,6 @@ def write_project(folder: Path) -> None:
         except OSError as error:
             raise UserError(f"{path} can't be written ({error.strerror}).") from error
     shutil.copy(config_directory() / "schema.json", folder / "configs")
-
-
-def requirement() -> str:
-    """Say from where the aetransfer that runs can be installed again: a checkout, a wheel, a commit, or its version."""
-    checkout = Path(aetransfer.__file__).resolve().parents[2]
-    if (checkout / "pyproject.toml").is_file():
-        return f"aetransfer @ {checkout.as_uri()}"
-    try:
-        # What installed it has noted from where (PEP 610), unless that was an index.
-        noted = json.loads(distribution("aetransfer").read_text("direct_url.json") or "{}")
-    except PackageNotFoundError:
-        noted = {}
-    if "url" not in noted:
-        return f"aetransfer=={aetransfer.__version__}"
-    if "vcs_info" in noted:
-        return f"aetransfer @ {noted['vcs_info']['vcs']}+{noted['url']}@{noted['vcs_info']['commit_id']}"
-    return f"aetransfer @ {noted['url']}"
 
 
 def _check_name(name: str) -> None:

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from torchvision import datasets
 
+from aetransfer.origin import pip_install
 from aetransfer.training import stages
 from aetransfer.training.history import ContinuedCSVLogger
 from tests.integration.conftest import TINY, TINY_PRETRAINING, assert_is_one_sentence, assert_refused, job_of
@@ -116,7 +117,7 @@ def test_a_logger_that_is_not_installed_is_answered_with_how_to_get_it(run_train
 
     assert_refused(
         run_train(*TINY, f"logger={logger}"),
-        f"pytorch_lightning.loggers.{name} needs {logger}: pip install 'aetransfer[{logger}]'.",
+        f"pytorch_lightning.loggers.{name} needs {logger}: {pip_install(logger)}.",
     )
 
 

@@ -15,6 +15,7 @@ import aetransfer
 from aetransfer import embed, predict
 from aetransfer.data.readers.embedded import read_digits
 from aetransfer.inference.table import Table
+from aetransfer.origin import pip_install
 from tests.faults import Fault
 from tests.integration.conftest import DATA_SETS, TINY_PRETRAINING, assert_refused
 from tests.made import names_in, write_class_folder
@@ -198,7 +199,7 @@ def test_parquet_without_its_package_says_what_to_install(run_embed, finished, t
     monkeypatch.setattr("aetransfer.inference.request.find_spec", lambda name: None)
     done = run_embed(f"run={finished}", f"images={tmp_path}", "out=f.parquet")
 
-    assert_refused(done, "out=f.parquet needs pyarrow: pip install 'aetransfer[parquet]', or name a .csv or .npz.")
+    assert_refused(done, f"out=f.parquet needs pyarrow: {pip_install('parquet')}, or name a .csv or .npz.")
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import torch
 
 import aetransfer
 from aetransfer import export
+from aetransfer.origin import pip_install
 from aetransfer.transfer import portable
 from tests.integration.conftest import TINY_PRETRAINING, assert_refused
 
@@ -59,9 +60,7 @@ def test_an_export_that_gives_other_codes_is_not_kept(run_export, run, monkeypat
 def test_a_missing_package_is_named_with_what_to_install(run_export, run, monkeypatch):
     monkeypatch.setattr(export, "find_spec", lambda name: None if name == "onnxscript" else object())
 
-    assert_refused(
-        run_export(f"run={run}", "formats=onnx"), "formats=onnx needs onnxscript: pip install 'aetransfer[onnx]'."
-    )
+    assert_refused(run_export(f"run={run}", "formats=onnx"), f"formats=onnx needs onnxscript: {pip_install('onnx')}.")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hydra.core.config_store import ConfigStore
 
+from aetransfer.origin import pip_install
 from tests.integration.conftest import TINY, assert_refused
 from tests.processes import srun, torchrun
 
@@ -89,7 +90,7 @@ def test_a_launcher_that_is_not_installed_is_named_with_its_extra(run_train, mon
     done = run_train("-m", *TINY, "seed=0,1", "launcher=joblib")
 
     assert done.code == 1
-    assert done.err == "error: hydra/launcher/joblib is not installed: pip install 'aetransfer[parallel]'.\n"
+    assert done.err == f"error: hydra/launcher/joblib is not installed: {pip_install('parallel')}.\n"
 
 
 @pytest.mark.parametrize("launcher", ["launcher=joblib", "launcher=local", "hydra/launcher=joblib"])

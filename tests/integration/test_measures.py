@@ -9,6 +9,7 @@ import torch
 from sklearn.neighbors import KNeighborsClassifier
 
 from aetransfer import load_encoder
+from aetransfer.origin import pip_install
 from aetransfer.training.build import make_data
 from tests.integration.conftest import TINY, TINY_PRETRAINING, assert_refused, job_of
 
@@ -290,7 +291,7 @@ def test_inception_weights_without_torch_fidelity_are_answered_with_how_to_get_i
     refused = run_evaluate(
         f"run={done.run}", "evaluation=fid", f"evaluation.fid.inception_weights={tmp_path}/weights.pth"
     )
-    assert "needs torch-fidelity: pip install 'aetransfer[inception]'" in refused.err
+    assert f"needs torch-fidelity: {pip_install('inception')}" in refused.err
     assert refused.code == 1
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import aetransfer
-from aetransfer import new
+from aetransfer import new, origin
 from tests.integration.conftest import assert_refused
 from tests.project import ROOT, install_beside
 
@@ -94,16 +94,28 @@ class Noted:
 @pytest.mark.parametrize(
     ("noted", "requirement"),
     [
-        (None, f"aetransfer=={aetransfer.__version__}"),
-        ({"url": "file:///a%20b/aetransfer-0.1.0-py3-none-any.whl", "archive_info": {}}, "aetransfer @ file:///a%20b/aetransfer-0.1.0-py3-none-any.whl"),
-        ({"url": "https://git.lab/a.git", "vcs_info": {"vcs": "git", "commit_id": "1a2b"}}, "aetransfer @ git+https://git.lab/a.git@1a2b"),
+        (None, f"aetransfer[onnx]=={aetransfer.__version__}"),
+        ({"url": "file:///a%20b/aetransfer-0.2.0-py3-none-any.whl", "archive_info": {}}, "aetransfer[onnx] @ file:///a%20b/aetransfer-0.2.0-py3-none-any.whl"),
+        ({"url": "https://git.lab/a.git", "vcs_info": {"vcs": "git", "commit_id": "1a2b"}}, "aetransfer[onnx] @ git+https://git.lab/a.git@1a2b"),
     ],
 )  # fmt: skip
-def test_the_aetransfer_that_ran_is_the_one_that_is_named(monkeypatch, tmp_path, noted, requirement):
+def test_the_aetransfer_that_ran_is_the_one_that_is_named_and_that_an_extra_is_added_to(
+    monkeypatch, tmp_path, noted, requirement
+):
     monkeypatch.setattr(aetransfer, "__file__", str(tmp_path / "site" / "aetransfer" / "__init__.py"))
-    monkeypatch.setattr(new, "distribution", lambda name: Noted(noted))
+    monkeypatch.setattr(origin, "distribution", lambda name: Noted(noted))
 
-    assert new.requirement() == requirement
+    assert origin.requirement("onnx") == requirement
+    assert origin.requirement() == requirement.replace("[onnx]", "")
+    assert origin.pip_install("onnx") == f"pip install '{requirement}'"
+
+
+def test_an_extra_is_added_to_a_checkout_whatever_its_folder_is_called(monkeypatch, tmp_path):
+    (tmp_path / "my work").mkdir()
+    (tmp_path / "my work" / "pyproject.toml").touch()
+    monkeypatch.setattr(aetransfer, "__file__", str(tmp_path / "my work" / "src" / "aetransfer" / "__init__.py"))
+
+    assert origin.pip_install("onnx") == f"pip install -e '{tmp_path}/my work[onnx]'"
 
 
 class Made:

@@ -295,7 +295,7 @@ def test_a_result_of_other_code_is_used_with_a_warning_or_refused(run_train):
 
     used = run_train(*TINY, "transfer=scratch")
     assert used.code == 0
-    assert "was made by aetransfer 0.0.9+0123456789, this is 0.1.0+" in used.out
+    assert "was made by aetransfer 0.0.9+0123456789, this is 0.2.0+" in used.out
 
     refused = run_train(*TINY, "transfer=scratch", "reuse=same_code")
     assert refused.code == 1

@@ -1,7 +1,5 @@
 """aetransfer.runs_frame: the store of runs in a notebook."""
 
-import sys
-
 import pytest
 
 import aetransfer
@@ -46,9 +44,3 @@ def test_the_store_of_the_environment_is_read_where_none_is_named(store, monkeyp
 def test_a_misspelt_filter_is_answered_with_the_nearest_key(store):
     with pytest.raises(UserError, match="latent_dim"):
         aetransfer.runs_frame(store, "encoder.latentdim=64")
-
-
-def test_without_pandas_it_says_what_to_install(store, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(UserError, match=r"pip install 'aetransfer\[notebook\]'"):
-        aetransfer.runs_frame(store)

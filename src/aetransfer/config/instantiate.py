@@ -30,6 +30,7 @@ from aetransfer.config.signatures import (
     value_in,
 )
 from aetransfer.errors import UserError
+from aetransfer.origin import pip_install
 
 Role = Literal[
     "encoder",
@@ -175,7 +176,7 @@ def check_node(
         _fitted(found.name, found.signature, keys, (*later, *_offered(role, found.signature)), place)
     needed = SERVICES.get(target.rpartition(".")[2]) if role == "logger" else LIBRARIES.get(target)
     if needed is not None and find_spec(needed) is None:
-        raise UserError(f"{target} needs {needed}: pip install 'aetransfer[{needed}]'.")
+        raise UserError(f"{target} needs {needed}: {pip_install(needed)}.")
 
 
 def _offered(role: Role, signature: inspect.Signature) -> list[str]:

@@ -20,6 +20,7 @@ from aetransfer.config.requests import EmbedRequest, ExportRequest, PredictReque
 from aetransfer.config.schema import TAGS, EvaluationRequest, Job
 from aetransfer.config.signatures import GIVEN_LATER, OF_NODES, OFFERED, PACKAGES, parameters_of
 from aetransfer.errors import UserError
+from aetransfer.origin import pip_install
 from aetransfer.printable import printable
 
 COMPLAINTS = (HydraException, OmegaConfBaseException, ValidationError, yaml.YAMLError)
@@ -89,7 +90,7 @@ def _malformed(error: OverrideParseException) -> str:
 def _missing_choice(error: MissingConfigException, config_name: str, composition: Composition) -> str:
     missing = str(error.missing_cfg_file or "").removesuffix(".yaml")
     if missing in EXTRAS:
-        return f"{missing} is not installed: pip install 'aetransfer[{EXTRAS[missing]}]'."
+        return f"{missing} is not installed: {pip_install(EXTRAS[missing])}."
     group, _, choice = missing.rpartition("/")
     known = [option for option in error.options or choices_of(group) if not option.startswith("_")]
     if not known:

@@ -23,6 +23,7 @@ from aetransfer.data.image_files import ImageFiles
 from aetransfer.data.lazy import MUCH, Cache, written
 from aetransfer.data.targets import listed, near
 from aetransfer.errors import UserError
+from aetransfer.origin import pip_install
 
 log = logging.getLogger(__name__)
 
@@ -247,7 +248,7 @@ def read_table(path: Path, text: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
                 low_memory=False,
             )
     except ImportError as error:
-        raise UserError(f"{path} needs pyarrow: pip install 'aetransfer[parquet]'.") from error
+        raise UserError(f"{path} needs pyarrow: {pip_install('parquet')}.") from error
     except UserError:
         raise
     # pandas and pyarrow have many errors of their own for what is damaged.

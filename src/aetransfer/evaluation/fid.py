@@ -25,6 +25,7 @@ from aetransfer.evaluation.outcome import Cell, Outcome
 from aetransfer.models.capabilities import Reconstructs, Samples
 from aetransfer.networks.conv4 import Conv4
 from aetransfer.networks.head import Head
+from aetransfer.origin import pip_install
 
 # The Frechet distance between two sets of feature vectors, as if both were Gaussian (Heusel et al. 2017).
 
@@ -196,8 +197,8 @@ def _check_inception(weights: str, name: str) -> None:
         import torch_fidelity  # noqa: F401
     except ImportError as error:
         raise UserError(
-            f"evaluation.{name}.inception_weights needs torch-fidelity: pip install 'aetransfer[inception]', or leave "
-            "it out, fid_own needs no weights."
+            f"evaluation.{name}.inception_weights needs torch-fidelity: {pip_install('inception')}, or leave it "
+            "out, fid_own needs no weights."
         ) from error
 
 

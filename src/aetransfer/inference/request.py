@@ -12,6 +12,7 @@ from aetransfer.config.instantiate import check_allow, check_allowed, check_node
 from aetransfer.config.requests import InputsRequest
 from aetransfer.config.shapes import of_shape, with_channels
 from aetransfer.errors import UserError
+from aetransfer.origin import pip_install
 from aetransfer.transfer.exported import FLOATS, Description, check_there_is, read_description
 
 ARRAYS = (".npy", ".npz")
@@ -33,7 +34,7 @@ def checked_request(config: DictConfig, overrides: list[str], schema: type[Reque
         why = "does not exist" if inputs.suffix in ARRAYS else "is no array"
         raise UserError(f"inputs={request.inputs} {why}: give a .npy, or a .npz with one array or one called inputs.")
     if out.suffix == ".parquet" and find_spec("pyarrow") is None:
-        raise UserError(f"out={request.out} needs pyarrow: pip install 'aetransfer[parquet]', or name a .csv or .npz.")
+        raise UserError(f"out={request.out} needs pyarrow: {pip_install('parquet')}, or name a .csv or .npz.")
     if not out.parent.is_dir():
         raise UserError(f"out={request.out} can't be written: there is no folder {out.parent}.")
     if out.is_dir() or not os.access(out.parent, os.W_OK):

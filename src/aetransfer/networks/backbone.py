@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from aetransfer.networks.encoder import Encoder
+from aetransfer.origin import pip_install
 
 # Fewer would be of no use to what counts layers: transplants, gradual unfreezing, learning rates a layer.
 FEWEST_LAYERS = 4
@@ -92,7 +93,7 @@ def imported_timm() -> Any:
     try:
         import timm
     except ImportError as error:
-        raise ImportError("timm is not installed: pip install 'aetransfer[timm]'") from error
+        raise ImportError(f"timm is not installed: {pip_install('timm')}") from error
     return timm
 
 

@@ -173,12 +173,10 @@ def runs_frame(output_dir: str | Path | None = None, *filters: str) -> "DataFram
     """Return a row for each run: name, identity, status, config, metrics, counts, timing, as `runs export` writes them.
 
     output_dir: that of the runs, by default AETRANSFER_OUTPUT_DIR or outputs. filters: as `runs list` takes them
-    ("stage=transfer", "data=cifar10,mnist"), all of which must hold. Raises UserError without pandas, or for a filter
-    on a key that no run has.
+    ("stage=transfer", "data=cifar10,mnist"), all of which must hold. Raises UserError for a filter on a key that no run
+    has.
     """
-    try:
-        from pandas import DataFrame
-    except ImportError as error:
-        raise UserError("runs_frame needs pandas: pip install 'aetransfer[notebook]'.") from error
+    from pandas import DataFrame
+
     directory = at_home(output_dir) if output_dir else default_output_dir()
     return DataFrame([row_of(run) for run in chosen(runs_in(directory), list(filters))])

@@ -12,6 +12,7 @@ from aetransfer.config.commands import command
 from aetransfer.config.compose import composed
 from aetransfer.errors import UserError
 from aetransfer.files import replace_file
+from aetransfer.origin import pip_install
 from aetransfer.sweeps.jobs import note_lost, read_planned
 
 
@@ -60,7 +61,7 @@ def check_slurm() -> None:
             "with python -m aetransfer.train -m and launcher=local."
         )
     if find_spec("submitit") is None:
-        raise UserError("launcher=slurm needs submitit: pip install 'aetransfer[slurm]'.")
+        raise UserError(f"launcher=slurm needs submitit: {pip_install('slurm')}.")
 
 
 def standings(ids: Iterable[str]) -> dict[str, Standing]:

@@ -15,6 +15,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from aetransfer.errors import UserError
+from aetransfer.origin import pip_install
 
 WEEK = 7 * 24 * 60
 
@@ -42,7 +43,7 @@ class ParallelLocalLauncher(Launcher):
         try:
             from hydra_plugins.hydra_submitit_launcher.submitit_launcher import LocalLauncher
         except ImportError as error:
-            raise UserError("launcher=local needs submitit: pip install 'aetransfer[slurm]'.") from error
+            raise UserError(f"launcher=local needs submitit: {pip_install('slurm')}.") from error
         self._one_job = LocalLauncher(**self._settings)
         self._one_job.setup(hydra_context=hydra_context, task_function=task_function, config=config)
 

@@ -23,6 +23,7 @@ from aetransfer.config.nodes import at_home, chosen
 from aetransfer.config.schema import Job
 from aetransfer.errors import UserError
 from aetransfer.models.facts import Monitor
+from aetransfer.origin import pip_install
 from aetransfer.store.identity import identified
 from aetransfer.sweeps.jobs import note_lost, note_planned, read_jobs
 from aetransfer.transfer.resolve import resolve
@@ -64,7 +65,7 @@ class SearchSweeper(Sweeper):
         try:
             from aetransfer.sweeps.search import open_arms, print_search
         except ImportError as error:
-            raise UserError("sweep=tune needs Optuna: pip install 'aetransfer[search]'.") from error
+            raise UserError(f"sweep=tune needs Optuna: {pip_install('search')}.") from error
         file = sweep_file(self._config)
         jobs = self._jobs(arguments)
         if any(chosen(job.evaluation) for _, job in jobs):
