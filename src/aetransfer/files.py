@@ -1,4 +1,4 @@
-"""Files that a reader, or a crash, finds as they were or as they shall be and never between."""
+"""Files that a reader, or a crash, finds as they were or as they shall be and never between; and safe reading."""
 
 import errno
 import json
@@ -6,7 +6,7 @@ import os
 import re
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,9 @@ def replacing(path: Path, keep: Path | None = None) -> Iterator[Path]:
             path.replace(keep)
         partial.replace(path)
     finally:
-        _remove(partial)
+        # A folder that can't be written to any more has been said.
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def replace_file(path: Path, content: str | bytes, keep: Path | None = None, mode: int | None = None) -> None:
@@ -82,17 +84,8 @@ def _owner(path: Path) -> str:
         return f"user {there.stat().st_uid}"
 
 
-def _remove(partial: Path) -> None:
-    try:
-        partial.unlink(missing_ok=True)
-    except OSError:
-        # Its folder can't be written to any more, which has been said.
-        return
-
-
-# YAML and JSON that anybody may have written: plain data of a size that a run really has, or a ValueError.
-#
-# A short file can stand for more than fits into memory: by aliases of aliases, or by nesting that overflows the stack.
+# What anybody may have written is read as plain data of a size that a run really has, or refused by a ValueError: a
+# short file can stand for more than fits into memory, by aliases of aliases, or by nesting that overflows the stack.
 
 # libyaml reads 500 configs in a second, Python alone in ten.
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

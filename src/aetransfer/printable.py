@@ -1,13 +1,13 @@
-"""Names and messages that others wrote, before they reach a terminal.
+"""What reaches a terminal, or a file: names and messages that others wrote, without secrets.
 
-An escape sequence in one could rewrite the screen, and a right-to-left mark could turn a path around.
+An escape sequence in one could rewrite the screen, and a right-to-left mark could turn a path around. Keys and
+passwords belong into the environment, from where wandb and mlflow take them. What is known for one by its name, by
+standing in a URL before the @, or as the value of an environment variable with such a name is written as ***.
 """
 
 import os
 import re
 from typing import TYPE_CHECKING, Any
-
-# Where tables are printed.
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,11 +21,6 @@ def console() -> "Console":
 
     return Console() if Console().is_terminal else Console(width=WIDTH)
 
-
-# Keys and passwords that would reach a file by way of a command line, a config or an error: blacked out.
-#
-# They belong into the environment, from where wandb and mlflow take them. What is known for one by its name, by
-# standing in a URL before the @, or as the value of an environment variable with such a name is written as ***.
 
 HIDDEN = "***"
 NAME = r"(?:password|passwd|passphrase|secret|token|credentials?|authorization|api_?key|(?:access|private|secret)_?key)"
@@ -41,13 +36,16 @@ SHORTEST = 8
 
 def without_secrets(value: Any) -> Any:
     """Return plain data, or a text, with what looks like a secret replaced by ***."""
-    return _hidden(value, _known())
+    known = {text for name, text in os.environ.items() if SECRET_NAME.search(name) and len(text) >= SHORTEST}
+    return _hidden(value, sorted(known, key=len, reverse=True))
 
 
 def _hidden(value: Any, known: list[str]) -> Any:
     match value:
         case str():
-            return _hidden_in_text(value, known)
+            for secret in known:
+                value = value.replace(secret, HIDDEN)
+            return SETTING.sub(rf"\g<1>{HIDDEN}", IN_URL.sub(rf"\g<1>{HIDDEN}@", value))
         case dict():
             return {
                 key: HIDDEN if isinstance(item, str) and item and SECRET_NAME.search(str(key)) else _hidden(item, known)
@@ -58,30 +56,13 @@ def _hidden(value: Any, known: list[str]) -> Any:
     return value
 
 
-def _hidden_in_text(text: str, known: list[str]) -> str:
-    for secret in known:
-        text = text.replace(secret, HIDDEN)
-    return SETTING.sub(rf"\g<1>{HIDDEN}", IN_URL.sub(rf"\g<1>{HIDDEN}@", text))
-
-
-def _known() -> list[str]:
-    found = {value for name, value in os.environ.items() if SECRET_NAME.search(name) and len(value) >= SHORTEST}
-    return sorted(found, key=len, reverse=True)
-
-
 def printable(text: str) -> str:
     """Show whatever is neither a letter, a mark nor a blank as its escape: \\x1b, \\u202e."""
-    return "".join(character if _is_shown(character) else _escaped(character) for character in text)
+    return "".join(
+        each if each.isprintable() or each == "\n" else each.encode("unicode_escape").decode() for each in text
+    )
 
 
 def in_utf8(name: str) -> str:
     """Return a file's name as text that can be written anywhere: a byte that is no UTF-8 becomes its escape, \\xe9."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
-def _is_shown(character: str) -> bool:
-    return character.isprintable() or character == "\n"
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode()

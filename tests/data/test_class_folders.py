@@ -32,16 +32,16 @@ def names(root: Path, labels: str = "classes") -> dict[str, list[str]]:
 def test_files_come_class_by_class_in_the_order_of_their_names_and_nested_ones_last(root: Path) -> None:
     touch(root, "train/dog/2.png", "train/dog/10.png", "train/cat/b.png", "train/cat/a/z.png", "train/cat/c.png")
     contents = list_folder(root)
-    assert list(zip(contents.files["train"].names, contents.files["train"].class_names, strict=True)) == [
+    files = contents.files["train"]
+    assert list(zip(files.names, files.class_names, strict=True)) == [
         ("train/cat/b.png", "cat"),
         ("train/cat/c.png", "cat"),
         ("train/cat/a/z.png", "cat"),
         ("train/dog/10.png", "dog"),
         ("train/dog/2.png", "dog"),
     ]
-    first = next(iter(contents.files["train"]))
-    assert (first.path, first.size) == (f"{root}/train/cat/b.png", 12)
-    assert first.modified == (root / "train/cat/b.png").stat().st_mtime_ns
+    assert (files.paths[0], files.sizes[0]) == (f"{root}/train/cat/b.png", 12)
+    assert files.modified[0] == (root / "train/cat/b.png").stat().st_mtime_ns
 
 
 @pytest.mark.parametrize("name", ["val", "valid", "validation", "Val", "VALIDATION"])

@@ -12,7 +12,7 @@ from hydra.core.override_parser.types import Glob, Override
 from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, ValidationError, model_validator
 
-from aetransfer.config.commands import as_read, quoted
+from aetransfer.config.commands import as_read, key_of, quoted
 from aetransfer.config.compose import composed, options_of
 from aetransfer.config.instantiate import sets_allow
 from aetransfer.config.nodes import Node, PositiveInt, Seed
@@ -180,7 +180,6 @@ def _check_choice(override: Override, groups: list[str], options: Options) -> No
 
 
 # `sweep=NAME`: a file of configs/sweep stands for the overrides in it, which the command line may replace.
-
 SEARCHES = "hydra/sweeper=aetransfer_optuna"
 
 # Lists are left out: is [0,1] one value or two? Written as on the command line, it is clear.
@@ -243,12 +242,12 @@ def expanded(words: Words, overrides: list[str]) -> Expansion:
         return Expansion(overrides, [])
     if not words.multirun:
         raise UserError(f"{chosen[-1]} is a sweep over several values: add -m to run them all.")
-    own = [override for override in overrides if _key(override).split(".")[0] == "sweep"]
+    own = [override for override in overrides if key_of(override).split(".")[0] == "sweep"]
     alternatives_of(words, own)
     file = sweep_file(composed(words.config_name, own, words.folder))
     if any(sets_allow(key) for key in (*file.set, *file.params, *file.space)):
         raise UserError(f"{chosen[-1]} sets allow, and no file may say whose code is run: set it on the command line.")
-    given = {_key(override) for override in overrides}
+    given = {key_of(override) for override in overrides}
     more = [override_of(key, value) for key, value in {**file.set, **file.params}.items() if key not in given]
     if not file.space:
         return Expansion([*overrides, *more], [])
@@ -269,7 +268,7 @@ def sweep_file(config: DictConfig) -> SweepFile:
 
 def searched(file: SweepFile, overrides: list[str]) -> dict[str, Space]:
     """Return the space without what the command line has set. Raises UserError where nothing is left of it."""
-    given = {_key(override) for override in overrides}
+    given = {key_of(override) for override in overrides}
     left = {key: space for key, space in file.space.items() if key not in given}
     if not left:
         raise UserError(f"Nothing is left to search: {', '.join(file.space)} are set on the command line.")
@@ -279,7 +278,3 @@ def searched(file: SweepFile, overrides: list[str]) -> dict[str, Space]:
 def override_of(key: str, value: Value) -> str:
     """Write a key and its value as on the command line."""
     return f"{key}={value if isinstance(value, str) else json.dumps(value)}"
-
-
-def _key(override: str) -> str:
-    return override.lstrip("+~").partition("=")[0]

@@ -62,11 +62,11 @@ def launched(result: Mapping[str, Any]) -> str:
 
 def again(result: Mapping[str, Any], *more: str) -> str:
     """Return the command of a run by itself, though it came out of a sweep. more: overrides that come last."""
-    names = {_key(word) for word in more}
+    names = {key_of(word) for word in more}
     kept = [
         word
         for word in result.get("overrides", [])
-        if _key(word).partition(".")[0].partition("/")[0] not in OF_LAUNCHES and _key(word) not in names
+        if key_of(word).partition(".")[0].partition("/")[0] not in OF_LAUNCHES and key_of(word) not in names
     ]
     return command("train", [*kept, *more], _config_dir_of(result))
 
@@ -77,9 +77,11 @@ def of_control(result: Mapping[str, Any], control: str, config: Mapping[str, Any
     config: the transfer's, by dotted key.
     """
     overrides = result.get("overrides", [])
-    kept = [word for word in overrides if not _key(word).startswith("transfer.") or _key(word) == "transfer.channels"]
+    kept = [
+        word for word in overrides if not key_of(word).startswith("transfer.") or key_of(word) == "transfer.channels"
+    ]
     # What a file sets stays set when another arm is chosen.
-    in_a_file = config.get(TRANSPLANTED) is not None and all(_key(word) != TRANSPLANTED for word in overrides)
+    in_a_file = config.get(TRANSPLANTED) is not None and all(key_of(word) != TRANSPLANTED for word in overrides)
     more = [f"++{TRANSPLANTED}=null"] if in_a_file else []
     return again({**result, "overrides": kept}, f"transfer={control}", *more)
 
@@ -102,15 +104,16 @@ def _parsed(words: Sequence[str]) -> dict[str, Any]:
     return {}
 
 
-def _key(word: str) -> str:
+def key_of(word: str) -> str:
+    """Return the key that an override is of."""
     return word.lstrip("+~").partition("=")[0]
 
 
-# Text in Hydra's override grammar, where spaces, parentheses, = and letters beyond ASCII of a path mean something.
-
-
 def as_read(value: str) -> Any:
-    """Return what Hydra makes of a value on the command line, None for what it can't read."""
+    """Return what Hydra makes of a value on the command line, None for what it can't read.
+
+    Spaces, parentheses, = and letters beyond ASCII mean something to it.
+    """
     try:
         return OverridesParser.create().parse_override(f"key={value}").value()
     except (HydraException, ValueError):

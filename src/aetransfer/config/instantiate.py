@@ -197,17 +197,12 @@ def locate(target: str, role: Role, allow: Sequence[str] = ()) -> Callable[..., 
         raise _has_no(module_name, name, dir(module))
     if not callable(found) or not _below(getattr(found, "__module__", ""), (*OWN[role], *allow)):
         raise UserError(f"_target_: {target} is not a class or function of the packages that a config may call.")
-    if _is_allowed_as_plugin(found.__module__, role, allow) and not _is_subclass(found, BASES[role]):
-        raise _no_class_of_plugin(target, role)
+    if _is_allowed_as_plugin(found.__module__, role, allow):
+        bases = [base.rpartition(".") for base in BASES[role]]
+        kinds = tuple(getattr(importlib.import_module(module), name) for module, _, name in bases)
+        if not (isinstance(found, type) and issubclass(found, kinds)):
+            raise _no_class_of_plugin(target, role)
     return found
-
-
-def _is_subclass(found: Any, bases: Sequence[str]) -> bool:
-    for base in bases:
-        module, _, name = base.rpartition(".")
-        if isinstance(found, type) and issubclass(found, getattr(importlib.import_module(module), name)):
-            return True
-    return False
 
 
 def _not_imported(target: str, why: ImportError | ValueError | str) -> UserError:
@@ -308,9 +303,6 @@ def kind_of(target: str, allow: Sequence[str] = ()) -> Literal["pretext", "task"
     """
     check_allowed(target, "model", allow)
     line = _line_of_model(target, allow)
-    if line is None or not {PRETEXT, TASK} & line.keys():
-        # A source that does not tell: a base that is named by an attribute, say.
-        line = {f"{each.__module__}.{each.__qualname__}": set() for each in class_of_model(target, allow).__mro__}
     if TASK in line:
         return "task"
     if PRETEXT in line:
@@ -352,12 +344,21 @@ def check_needs(name: str, needs: str | None, can: Collection[str] | None, title
 
 def can_do(target: str, allow: Sequence[str] = ()) -> set[str] | None:
     """Return the methods of a model's class, as far as its source tells; None where it does not."""
-    line = _line_of_model(target, allow)
+    line = line_of(target, MODELS, readable(allow))
     return None if line is None else set().union(*line.values())
 
 
-def _line_of_model(target: str, allow: Sequence[str]) -> dict[str, set[str]] | None:
-    return line_of(target, MODELS, readable(allow))
+def _line_of_model(target: str, allow: Sequence[str]) -> dict[str, set[str]]:
+    """Return what `line_of` does; where the source does not tell, a base being an attribute, say, of the class."""
+    line = line_of(target, MODELS, readable(allow))
+    if line is None or not {PRETEXT, TASK} & line.keys():
+        line = {
+            f"{each.__module__}.{each.__qualname__}": {
+                name for name, value in vars(each).items() if callable(value) or value is True
+            }
+            for each in class_of_model(target, allow).__mro__
+        }
+    return line
 
 
 def is_mix(target: str, allow: Sequence[str] = ()) -> bool:
@@ -368,10 +369,4 @@ def is_mix(target: str, allow: Sequence[str] = ()) -> bool:
 def learns_mixed(target: str, allow: Sequence[str] = ()) -> bool:
     """Tell whether a model's `step` heeds the partners of mixed examples: its class says so, or one below it."""
     line = _line_of_model(target, allow)
-    if line is None or not {PRETEXT, TASK} & line.keys():
-        line = {
-            each.__qualname__: {name for name, value in vars(each).items() if callable(value) or value is True}
-            for each in class_of_model(target, allow).__mro__
-        }
-    says = next((names for names in line.values() if {"mixes", "step"} & names), set())
-    return "mixes" in says
+    return "mixes" in next((names for names in line.values() if {"mixes", "step"} & names), ())

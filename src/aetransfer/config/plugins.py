@@ -1,6 +1,6 @@
-"""Installed packages that bring config files and classes of their own: those with an entry point `aetransfer.plugins`.
+"""Where config files are: the program's own, and those of plugins, packages with an entry point `aetransfer.plugins`.
 
-Such a package is found by what was noted when it was installed. Nothing of it is imported before it is allowed.
+A plugin is found by what was noted when it was installed. Nothing of it is imported before it is allowed.
 """
 
 import logging
@@ -13,19 +13,22 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-# Which config groups there are, and what each can be set to.
+log = logging.getLogger(__name__)
+
+# What each model's file chooses for itself, and each data set's.
+CHOSEN_BY_MODEL = ("optimizer", "scheduler")
+CHOSEN_BY_DATA = ("augment",)
+ENTRY_POINTS = "aetransfer.plugins"
+# Where a plugin's config groups are, in its package or in its checkout.
+CONFIGS = "configs"
+# By whom Hydra is told of a plugin's files.
+PROVIDER = "plugin "
 
 
 def config_directory() -> Path:
     """Return where the config groups are: in the package once it is installed, else at the top of the checkout."""
     installed = Path(__file__).parents[1] / "configs"
     return installed if installed.is_dir() else Path(__file__).parents[3] / "configs"
-
-
-# What each model's file chooses for itself.
-CHOSEN_BY_MODEL = ("optimizer", "scheduler")
-# What each data set's file chooses.
-CHOSEN_BY_DATA = ("augment",)
 
 
 def groups_of(config_name: str) -> list[str]:
@@ -39,15 +42,6 @@ def choices_of(group: str) -> list[str]:
     """List the names that `group` can be set to by the program's own files; for all, see `compose.options_of`."""
     files = (config_directory() / group).glob("*.yaml")
     return sorted(path.stem for path in files if not path.stem.startswith("_"))
-
-
-log = logging.getLogger(__name__)
-
-ENTRY_POINTS = "aetransfer.plugins"
-# Where a plugin's config groups are, in its package or in its checkout.
-CONFIGS = "configs"
-# By whom Hydra is told of a plugin's files.
-PROVIDER = "plugin "
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,9 @@ def declared(target: str, packages: Sequence[str] = PACKAGES) -> Declared | None
     if found is None:
         return None
     where, node = found
-    signature = _of_class(where, node, tuple(packages)) if isinstance(node, ast.ClassDef) else _of_function(node)
+    signature = (
+        _of_class(where, node, tuple(packages)) if isinstance(node, ast.ClassDef) else Signature(_parameters(node.args))
+    )
     return None if signature is None else Declared(f"{where}.{node.name}", signature)
 
 
@@ -201,10 +203,6 @@ def _definition(module: str, name: str, packages: tuple[str, ...]) -> tuple[str,
             others = [each for each in origins if (each, original) != (module, name)]
             return next((found for each in others if (found := _definition(each, original, packages))), None)
     return None
-
-
-def _of_function(node: ast.FunctionDef) -> Signature:
-    return Signature(_parameters(node.args))
 
 
 def _of_class(module: str, node: ast.ClassDef, packages: tuple[str, ...]) -> Signature | None:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from aetransfer.networks.decoder import ConvDecoder, halved_sizes, he_, layers_for
+from aetransfer.networks.decoder import ConvDecoder, dense, halved_sizes, he_, layers_for
 from aetransfer.networks.encoder import Encoder
 
 
@@ -50,10 +50,7 @@ class Conv4(Encoder):
             if batch_norm:
                 self.convolutions.append(layers.batch_norm(after))
             self.convolutions.append(nn.ReLU())
-        self.dense = nn.Sequential()
-        dims = [flat, *hidden]
-        for wide, narrow in pairwise(dims):
-            self.dense.extend([nn.Linear(wide, narrow), nn.ReLU()])
+        self.dense = dense([flat, *hidden])
         if init == "he":
             he_(self)
 

@@ -1,4 +1,7 @@
-"""From codes back to inputs: an encoder of stride-2 convolutions, or of fully connected layers, mirrored."""
+"""From codes back to inputs: an encoder of stride-2 convolutions, or of fully connected layers, mirrored.
+
+The layers that encoders, decoders and heads are made of, and their first weights, are here too.
+"""
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -6,8 +9,6 @@ from math import prod
 from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
-
-# He initialisation, for transposed convolutions too.
 
 
 def he_(network: nn.Module) -> None:
@@ -26,6 +27,14 @@ def he_(network: nn.Module) -> None:
             continue
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
+
+
+def dense(widths: Sequence[int]) -> nn.Sequential:
+    """Return fully connected ReLU layers from (N, widths[0]) to (N, widths[-1]); nothing for a single width."""
+    layers = nn.Sequential()
+    for before, after in pairwise(widths):
+        layers.extend([nn.Linear(before, after), nn.ReLU()])
+    return layers
 
 
 class Layers(NamedTuple):
@@ -99,11 +108,7 @@ class ConvDecoder(nn.Module):
         out_channels, *size = output_shape
         sizes = halved_sizes(size, len(widths), kernel_size)
         self.smallest = (widths[-1], *sizes[-1])
-        dims = [latent_dim, *reversed(hidden), prod(self.smallest)]
-        self.dense = nn.Sequential()
-        for wide, wider in pairwise(dims):
-            self.dense.extend([nn.Linear(wide, wider), nn.ReLU()])
-
+        self.dense = dense([latent_dim, *reversed(hidden), prod(self.smallest)])
         channels = [*reversed(widths), full_size_width or out_channels]
         padding = (kernel_size - 1) // 2
         self.upsample = nn.Sequential()
@@ -133,10 +138,8 @@ class MLPDecoder(nn.Module):
         """hidden: the encoder's widths, from its input on; they are mirrored here."""
         super().__init__()
         self.output_shape = tuple(output_shape)
-        self.layers = nn.Sequential()
         dims = [latent_dim, *reversed(hidden)]
-        for before, after in pairwise(dims):
-            self.layers.extend([nn.Linear(before, after), nn.ReLU()])
+        self.layers = dense(dims)
         self.layers.append(nn.Linear(dims[-1], prod(output_shape)))
         he_(self)
 

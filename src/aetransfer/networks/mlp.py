@@ -1,12 +1,11 @@
 """Fully connected: of vectors, and of anything else as one long vector."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 from math import prod
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from aetransfer.networks.decoder import MLPDecoder, he_
+from aetransfer.networks.decoder import MLPDecoder, dense, he_
 from aetransfer.networks.encoder import Encoder
 
 
@@ -18,9 +17,7 @@ class MLP(Encoder):
         wide = prod(input_shape)
         super().__init__(input_shape=input_shape, latent_dim=latent_dim, num_features=hidden[-1] if hidden else wide)
         self.hidden = tuple(hidden)
-        self.dense = nn.Sequential()
-        for before, after in pairwise([wide, *hidden]):
-            self.dense.extend([nn.Linear(before, after), nn.ReLU()])
+        self.dense = dense([wide, *hidden])
         he_(self)
 
     def body(self, normalised: Tensor) -> Tensor:
