@@ -1,7 +1,8 @@
 """Images as they lie about, with labels or without: all that is in a folder and its folders, or in a zip.
 
 One that can't be read is named and left out. A zip is read where it lies: nothing is unpacked to disk, and a member
-that would take more memory than an image does is not unpacked at all.
+that would take more memory than an image does is not unpacked at all. `Preprocess` makes of any image what an encoder
+takes, in one way for `embed`, `predict` and programs of one's own.
 """
 
 import os
@@ -148,8 +149,6 @@ def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
     except Exception as error:  # damaged, encrypted, of an unknown compression: zipfile has no common class for them
         raise UserError(f"{member.filename} can't be read from the zip ({error}).") from error
 
-
-# From an image of anybody's to what an encoder takes: one way, for `embed`, `predict` and programs of one's own.
 
 ASSUMED = (
     "This encoder's file does not say how its images were made, and no encoder.json is beside it: no padding is assumed"

@@ -32,15 +32,12 @@ Loader = ResidentBatches | StreamedBatches
 NO_AUGMENT = Augment()
 
 
-def _relabelled(images: Examples, names: tuple[str, ...], places: Sequence[int]) -> Examples:
-    """Return the images with their labels n as `places[n]`, of the classes `names`."""
-    return replace(images, targets=torch.tensor(places)[images.labels], names=names)
-
-
-def _with_columns(examples: Examples, names: tuple[str, ...], columns: Sequence[int]) -> Examples:
-    """Return the examples with these columns of their values or labels, called `names`."""
+def _renamed(examples: Examples, names: tuple[str, ...], places: Sequence[int]) -> Examples:
+    """Return the examples with their classes n as `places[n]`, or with these columns of their values or labels."""
+    if examples.learnt.kind == "classes":
+        return replace(examples, targets=torch.tensor(places)[examples.labels], names=names)
     assert examples.targets is not None
-    return replace(examples, targets=examples.targets.reshape(len(examples), -1)[:, list(columns)], names=names)
+    return replace(examples, targets=examples.targets.reshape(len(examples), -1)[:, list(places)], names=names)
 
 
 def _called_alike(examples: Examples, own: tuple[str, ...], split: Split) -> Examples:
@@ -56,17 +53,16 @@ def _called_alike(examples: Examples, own: tuple[str, ...], split: Split) -> Exa
                 f"The {split} {noun} are of the classes {listed(names)}, but the other split's are "
                 f"{listed(own)}: give both the same class names."
             )
-        return _relabelled(examples, own, [own.index(name) for name in names])
+        return _renamed(examples, own, [own.index(name) for name in names])
     if set(names) != set(own):
         raise UserError(
             f"The {split} targets are {listed(names, 'in all')}, but the other split's {listed(own, 'in all')}: give "
             "both the same."
         )
-    return _with_columns(examples, own, [names.index(name) for name in own])
+    return _renamed(examples, own, [names.index(name) for name in own])
 
 
 def data_of(trainer: Trainer) -> "DataModule":
-    """Return the data module that a Trainer is fitting or evaluating."""
     module = getattr(trainer, "datamodule", None)
     assert isinstance(module, DataModule), module
     return module
@@ -109,7 +105,8 @@ class DataModule(LightningDataModule):
         `folds` parts of the training split is tested on, in place of a test split, which stays unread.
         """
         super().__init__()
-        self.reader, self.batch_size, self.pad = reader, batch_size, pad
+        self.reader, self.batch_size = reader, batch_size
+        self.margin = pad  # pixels on each side of an image, which no reconstruction is held to
         self.unpadded_shape, self.stated = None if shape is None else tuple(shape), stated
         self.val_fraction, self.labels_per_class, self.train_fraction = val_fraction, labels_per_class, train_fraction
         self.epoch_images = epoch_images
@@ -162,8 +159,8 @@ class DataModule(LightningDataModule):
         if self.folds is not None and self.fold is not None:
             numbers = fold_of(examples, self.folds, rest)
             test = (numbers == self.fold).nonzero().squeeze(1)
-            others = numbers != self.fold
-            rest = others.nonzero().squeeze(1) if rest is None else rest[others[rest]]
+            rest = torch.arange(len(examples)) if rest is None else rest
+            rest = rest[numbers[rest] != self.fold]
         if test is not None:
             self._positions["test"] = test
         elif examples.groups is not None and examples.has_test:
@@ -248,46 +245,38 @@ class DataModule(LightningDataModule):
                 f"The {split} inputs are {with_channels(given)}, of {inputs.dtype}, but {shape[0]} are asked for: only "
                 "images of 8 bits with 1 or 3 are converted."
             )
-        if self.pad and len(shape) != 3:
-            raise UserError(f"data.pad={self.pad} pads images, and these are {noun_of(shape)}: leave it out.")
+        if self.margin and len(shape) != 3:
+            raise UserError(f"data.pad={self.margin} pads images, and these are {noun_of(shape)}: leave it out.")
 
     @property
     def prepare(self) -> Preparation:
         """What happens to each input alike."""
         assert self.unpadded_shape is not None, "a split is read before"
-        return Preparation(self.unpadded_shape[0], self.pad)
+        return Preparation(self.unpadded_shape[0], self.margin)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Of one input as the encoder sees it, padding included."""
         assert self.unpadded_shape is not None, "a split is read before"
         channels, *sides = self.unpadded_shape
-        return channels, *(side + 2 * self.pad for side in sides)
+        return channels, *(side + 2 * self.margin for side in sides)
 
     @property
     def takes_pixels(self) -> bool:
         """Whether inputs are pixels in [0, 1], of bytes; others are floats of any range and unit."""
-        return next(iter(self._read.values())).inputs.dtype == torch.uint8
+        return self._any.inputs.dtype == torch.uint8
 
     @property
     def noun(self) -> str:
         """What inputs are: images, signals, vectors, or else examples."""
         return noun_of(self.shape)
 
-    def take_classes(self, names: tuple[str, ...], places: Sequence[int]) -> None:
-        """Take the images of class n for those of class `places[n]` of `names`, in each split from here on.
-
-        The validation cut stays what it is.
+    def take_targets(self, names: tuple[str, ...], places: Sequence[int]) -> None:
+        """Call targets `names` from here on, in each split: what is class n becomes class places[n]; of values and
+        labels only the columns `places` stay, in this order. The validation cut stays what it is.
         """
-        self._take(partial(_relabelled, names=names, places=places))
-
-    def take_columns(self, names: tuple[str, ...], columns: Sequence[int]) -> None:
-        """Take these columns of the values or labels alone, in this order, in each split from here on."""
-        self._take(partial(_with_columns, names=names, columns=columns))
-
-    def _take(self, taken_as: Callable[[Examples], Examples]) -> None:
-        self._taken_as = taken_as
-        self._read = {split: taken_as(examples) for split, examples in self._read.items()}
+        self._taken_as = partial(_renamed, names=names, places=places)
+        self._read = {split: self._taken_as(examples) for split, examples in self._read.items()}
 
     def _note(self, sentence: str) -> None:
         # Names of files and classes may be in it, and no text.
@@ -322,7 +311,7 @@ class DataModule(LightningDataModule):
         parts = [f"{self.count(part):,} {part}" for part in PARTS if part in self._positions]
         of = f"{'of' if self.class_names else 'with'} {self.targets}" if self.targets.names else "without labels"
         whole = ", ".join(f"{count:,} {part}" for part, count in self.groups.items())
-        called = next(iter(self._read.values())).grouped_by
+        called = self._any.grouped_by
         kept = f"; in whole groups ({called}), {whole}" if whole else ""
         tested = f"; tested on {self.tested_on}" if self.tests_within else ""
         return f"Used: {', '.join(parts)} {self.noun} {of}{'' if self.has_test else ', no test split'}{kept}{tested}."
@@ -366,14 +355,14 @@ class DataModule(LightningDataModule):
             **({} if train.groups is None else {"groups": {**self.groups, "called": train.grouped_by}}),
         }
 
+    @property
+    def _any(self) -> Examples:
+        """A split that was read, for what is the same in both."""
+        return next(iter(self._read.values()))
+
     def _examples(self, part: Part) -> Examples:
         """Return what a part's positions are of."""
         return self._read["test" if part == "test" and not self.tests_within else "train"]
-
-    @property
-    def margin(self) -> int:
-        """Pixels of padding on each side of an image, which no reconstruction is held to."""
-        return self.pad
 
     @property
     def training_split(self) -> Examples:
@@ -383,12 +372,12 @@ class DataModule(LightningDataModule):
     @property
     def reading(self) -> Reading | None:
         """How image files became bytes, of a reader that says so."""
-        return next(iter(self._read.values())).reading
+        return self._any.reading
 
     @property
     def targets(self) -> Targets:
         """What there is to learn of them."""
-        return next(iter(self._read.values())).learnt
+        return self._any.learnt
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -420,7 +409,7 @@ class DataModule(LightningDataModule):
 
     def batches(self, part: Part) -> int:
         """Return how many batches an epoch of a part has."""
-        images = self.epoch_images if part == "train" and self.epoch_images else self.count(part)
+        images = (self.epoch_images if part == "train" else None) or self.count(part)
         return -(-images // self.batch_size)
 
     def inputs_at(self, part: Part, places: Tensor) -> Tensor:

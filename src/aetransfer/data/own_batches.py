@@ -1,6 +1,7 @@
 """Training on the batches that somebody's LightningDataModule makes, and measuring as with any other data."""
 
 import logging
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from typing import Any
@@ -10,7 +11,7 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.utilities.seed import isolate_rng
 
 from aetransfer.data.augmented import Augment
-from aetransfer.data.batches import Batch, as_floats
+from aetransfer.data.batches import Batch, Shares, as_floats
 from aetransfer.data.draws import Share, mixed_seed, seed_all
 from aetransfer.data.module import DataModule
 from aetransfer.data.reader import batches_of, examples_of_module
@@ -99,10 +100,7 @@ class OwnBatches:
                 targets = targets.float().reshape(len(targets), -1)
             device = self.trainer.strategy.root_device
             prepared = as_floats(data.prepare(inputs.to(device)))
-            yield Batch(prepared, targets.to(device), Share(len(inputs), weight=self._weight(number)), data.margin)
-
-    def _weight(self, number: int) -> float:
-        """Return what a batch's loss counts: to Lightning it is 1 / accumulated of its step, however many that has."""
-        accumulated, used = self.trainer.accumulate_grad_batches, int(self.trainer.num_training_batches)
-        first = number - number % accumulated
-        return accumulated / (max(number + 1, min(first + accumulated, used)) - first)
+            # Each batch counts as much as another, of however many images.
+            steps = self.trainer.accumulate_grad_batches, int(self.trainer.num_training_batches)
+            weight = Shares(images=sys.maxsize, batch_size=1).in_step(number, *steps).weight
+            yield Batch(prepared, targets.to(device), Share(len(inputs), weight=weight), data.margin)

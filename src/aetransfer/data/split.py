@@ -2,7 +2,8 @@
 
 Classes are stratified; values and many labels are cut at random. Everything follows from one shuffled order per class.
 Validation takes its head, a subset of n labels per class the n that come next: so subsets of one seed are nested, and
-no subset ever meets the validation split. Groups are never cut apart: `aetransfer.data.split` orders them likewise.
+no subset ever meets the validation split. Groups of examples that belong together, such as the recordings of one
+patient, are never cut apart: they are ordered likewise.
 """
 
 import warnings
@@ -19,8 +20,8 @@ from aetransfer.config.shapes import one_of
 from aetransfer.data.examples import Examples
 from aetransfer.errors import UserError
 
-# Groups of examples that belong together, such as the recordings of one patient: no cut may part them.
-
+# Of what is the same for every seed of a run: a test part that is cut out, and the folds.
+FIXED_SEED = 0
 # Shuffled orders that are tried for one by which each class is in both parts.
 TRIES = 20
 
@@ -127,10 +128,6 @@ def _ordered(shares: np.ndarray, rng: np.random.Generator, leaves: bool) -> tupl
     while take(queues[int(np.argmax(len(order) * overall - brought))]) or take(anyone):
         pass
     return order, covering, without
-
-
-# Of what is the same for every seed of a run: a test part that is cut out, and the folds.
-FIXED_SEED = 0
 
 
 def stratified_order(labels: Tensor, seed: int) -> list[Tensor]:

@@ -1,4 +1,7 @@
-"""What there is to learn of data, as a task asks before it is built."""
+"""What there is to learn of data, and which class of a run each of their classes is. Nothing here imports torch.
+
+A class is told by its name, never by its place among the names.
+"""
 
 import difflib
 import json
@@ -30,10 +33,6 @@ class Targets:
         one = {"classes": "class", "values": "value", "labels": "label"}[self.kind]
         return f"{len(self.names):,} {one if len(self.names) == 1 else self.kind}"
 
-
-# Which class of a run each class of some data is: told by its name, never by its place among the names.
-#
-# Nothing here needs torch.
 
 MOST_LISTED = 6
 

@@ -169,12 +169,12 @@ def _match_targets(
             f"The run predicts {listed(known.names, 'in all')}, and {name} has no {listed(missing, 'in all')}: it has "
             f"{listed(given.names, 'in all')}, give its targets the names of the run's."
         )
-    data.take_columns(known.names, [given.names.index(each) for each in known.names])
+    data.take_targets(known.names, [given.names.index(each) for each in known.names])
 
 
 def _match_classes(request: EvaluationRequest, known: tuple[str, ...], data: DataModule, name: str) -> None:
     places = places_of(data.class_names, known, request.classes or {}, name)
-    data.take_classes(known, places)
+    data.take_targets(known, places)
     if missing := [each for place, each in enumerate(known) if place not in places]:
         log.warning(
             "%s has no class %s: metrics are of the images there are, f1 is the mean over the classes that have images "

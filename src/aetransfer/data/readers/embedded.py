@@ -1,9 +1,11 @@
-"""Real images that come with scikit-learn, so that the whole program runs without a download.
+"""Images, vectors and signals that come with a package or are generated: the whole program runs without a download.
 
 `digits` are 1,797 handwritten digits. `photo_digits` are the same digits blended into two photographs by the protocol
-of MNIST-M (Ganin et al. 2016, section 4.1): |digit - photo patch| per channel.
+of MNIST-M (Ganin et al. 2016, section 4.1): |digit - photo patch| per channel. `diabetes` and `breast_cancer` are
+measurements of patients that come with scikit-learn; `mnist1d` is generated.
 """
 
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -17,6 +19,7 @@ from aetransfer.data.split import stratified_order
 
 SIZE = 32
 TEST_PER_CLASS = 36
+TEST_SHARE = 0.2
 DIGIT_NAMES = tuple(str(digit) for digit in range(10))
 # Test patches come from the right fifth of a photograph; the gap of one patch keeps the regions disjoint.
 PHOTO_COLUMNS = {"train": (0, 480), "test": (512, 640)}
@@ -28,8 +31,7 @@ def read_digits(split: Split) -> Examples:
     small = torch.from_numpy(images).float().view(-1, 1, 8, 8) * (255 / 16)
     scaled = F.interpolate(small, size=(SIZE, SIZE), mode="bilinear").round().to(torch.uint8)
     targets = torch.from_numpy(labels).long()
-    test, train = _cut_test(targets)
-    chosen = test if split == "test" else train
+    chosen = _of_split(targets, split, lambda count: TEST_PER_CLASS)
     return Examples(scaled[chosen], targets[chosen], names=DIGIT_NAMES)
 
 
@@ -48,16 +50,10 @@ def read_photo_digits(split: Split) -> Examples:
     return Examples(blended, digits.targets, names=DIGIT_NAMES)
 
 
-def _cut_test(labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    order = stratified_order(labels, seed=0)
-    test = torch.cat([members[:TEST_PER_CLASS] for members in order])
-    train = torch.cat([members[TEST_PER_CLASS:] for members in order])
-    return test.sort().values, train.sort().values
-
-
-# Real vectors that come with scikit-learn: measurements of patients.
-
-TEST_SHARE = 0.2
+def _of_split(labels: torch.Tensor, split: Split, tests: Callable[[int], int]) -> torch.Tensor:
+    """Return a split's positions. tests: says how many of a class's examples are tested on."""
+    cut = [(members, tests(len(members))) for members in stratified_order(labels, seed=0)]
+    return torch.cat([each[:count] if split == "test" else each[count:] for each, count in cut]).sort().values
 
 
 def read_diabetes(split: Split) -> Examples:
@@ -78,20 +74,15 @@ def read_breast_cancer(split: Split) -> Examples:
     """
     data = load_breast_cancer()
     labels = torch.from_numpy(data.target).long()
-    cut = [(members, round(TEST_SHARE * len(members))) for members in stratified_order(labels, seed=0)]
-    parts = [members[:test] if split == "test" else members[test:] for members, test in cut]
-    chosen = torch.cat(parts).sort().values
-    return Examples(
-        torch.from_numpy(data.data).float()[chosen], labels[chosen], names=tuple(map(str, data.target_names))
-    )
+    chosen = _of_split(labels, split, lambda count: round(TEST_SHARE * count))
+    values = torch.from_numpy(data.data).float()
+    return Examples(values[chosen], labels[chosen], names=tuple(map(str, data.target_names)))
 
 
-# Digits in one dimension, generated: signals of 40 samples on which networks differ.
-#
-# The recipe, its ten templates and all its constants are those of MNIST-1D: Greydanus and Kobak (2020), "Scaling down
-# deep learning with MNIST-1D", arXiv:2011.14439, https://github.com/greydanus/mnist1d. It reports a test accuracy of
-# 32 % for logistic regression, 68 % for an MLP and 94 % for a convolutional network.
-
+# MNIST-1D: signals of 40 samples on which networks differ. The recipe, its ten templates and all constants are those of
+# Greydanus and Kobak (2020), "Scaling down deep learning with MNIST-1D", arXiv:2011.14439,
+# https://github.com/greydanus/mnist1d. It reports a test accuracy of 32 % for logistic regression, 68 % for an MLP and
+# 94 % for a convolutional network.
 TRAIN, TEST = 4000, 1000
 SEED = 42
 LENGTH = 40

@@ -24,52 +24,6 @@ from aetransfer.data.contents import IDX_FILES, IDX_PREFIX, find_idx
 from aetransfer.data.examples import Examples, Split
 from aetransfer.errors import UserError
 
-# Downloads through torchvision, which verifies checksums; without a network the message says what to put where.
-
-
-def fetch(dataset: str, root: Path, folder: Path, needs: str) -> None:
-    """Download torchvision's `dataset` into its `folder` below `root`, all of it or nothing.
-
-    Raises UserError saying what it `needs` when that fails.
-    """
-    # Importing torchvision takes seconds, and most runs find their images on disk.
-    from torchvision import datasets
-
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        # Half a download in its final place would pass for the user's own files, and not be tried again.
-        with tempfile.TemporaryDirectory(prefix=".download-", dir=root) as name:
-            partial = Path(name)
-            with _members_stay_inside():
-                getattr(datasets, dataset)(partial, download=True)
-            folder.mkdir(parents=True, exist_ok=True)
-            for path in (partial / folder.relative_to(root)).iterdir():
-                path.replace(folder / path.name)
-    except (RuntimeError, OSError, HTTPException, tarfile.TarError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise UserError(
-            f"No {dataset} under {root}, and downloading it failed ({reason}): put {needs}, point paths.data_dir "
-            "(or AETRANSFER_DATA_DIR) to where it is, or use data=digits or data=photo_digits, which are embedded."
-        ) from error
-
-
-@contextmanager
-def _members_stay_inside() -> Iterator[None]:
-    """Let no member of an archive be unpacked outside the folder; before Python 3.14 torchvision's call would.
-
-    Python 3.11.3 and before know no filter: there the archive's checksum, which torchvision compares, must do.
-    """
-    if not hasattr(tarfile, "data_filter"):
-        yield
-        return
-    before = tarfile.TarFile.__dict__.get("extraction_filter")
-    tarfile.TarFile.extraction_filter = staticmethod(tarfile.data_filter)
-    try:
-        yield
-    finally:
-        tarfile.TarFile.extraction_filter = before
-
-
 IMAGES_MAGIC, LABELS_MAGIC = 2051, 2049
 
 # The published MD5 sums of the unpacked MNIST files. A file of MNIST's own size but with another sum is damaged.
@@ -162,17 +116,12 @@ def _read_file(folder: Path, name: str, magic: int, ndim: int, digests: dict[str
         raise UserError(f"{path} is truncated or damaged: {has} {expected} bytes. Replace it.")
     shape = struct.unpack(f">{ndim}I", start[4:])
     if shape[0] == OFFICIAL_COUNT["train" if name.startswith("train") else "test"]:
-        if name in digests:
-            _check_digest(path, content, digests[name])
-        elif path.name in digests:
-            _check_digest(path, path.read_bytes(), digests[path.name])
+        # That of the unpacked file, or of the .gz.
+        if published := digests.get(name) or digests.get(path.name):
+            found = hashlib.md5(content if name in digests else path.read_bytes(), usedforsecurity=False).hexdigest()
+            if found != published:
+                raise UserError(f"{path} is corrupt: MD5 {found} instead of {published}. Replace it.")
     return path, np.frombuffer(bytearray(content), np.uint8, offset=header).reshape(shape)
-
-
-def _check_digest(path: Path, content: bytes, published: str) -> None:
-    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if found != published:
-        raise UserError(f"{path} is corrupt: MD5 {found} instead of {published}. Replace it.")
 
 
 def _expected_bytes(path: Path, start: bytes, magic: int, ndim: int) -> int:
@@ -188,3 +137,46 @@ def _expected_bytes(path: Path, start: bytes, magic: int, ndim: int) -> int:
     if shape[0] == 0:
         raise UserError(f"{path} holds nothing: its header says 0. Replace it.")
     return expected
+
+
+def fetch(dataset: str, root: Path, folder: Path, needs: str) -> None:
+    """Download torchvision's `dataset` into its `folder` below `root`, checksums verified, all of it or nothing.
+
+    Raises UserError saying what it `needs` when that fails.
+    """
+    # Importing torchvision takes seconds, and most runs find their images on disk.
+    from torchvision import datasets
+
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        # Half a download in its final place would pass for the user's own files, and not be tried again.
+        with tempfile.TemporaryDirectory(prefix=".download-", dir=root) as name:
+            partial = Path(name)
+            with _members_stay_inside():
+                getattr(datasets, dataset)(partial, download=True)
+            folder.mkdir(parents=True, exist_ok=True)
+            for path in (partial / folder.relative_to(root)).iterdir():
+                path.replace(folder / path.name)
+    except (RuntimeError, OSError, HTTPException, tarfile.TarError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise UserError(
+            f"No {dataset} under {root}, and downloading it failed ({reason}): put {needs}, point paths.data_dir "
+            "(or AETRANSFER_DATA_DIR) to where it is, or use data=digits or data=photo_digits, which are embedded."
+        ) from error
+
+
+@contextmanager
+def _members_stay_inside() -> Iterator[None]:
+    """Let no member of an archive be unpacked outside the folder; before Python 3.14 torchvision's call would.
+
+    Python 3.11.3 and before know no filter: there the archive's checksum, which torchvision compares, must do.
+    """
+    if not hasattr(tarfile, "data_filter"):
+        yield
+        return
+    before = tarfile.TarFile.__dict__.get("extraction_filter")
+    tarfile.TarFile.extraction_filter = staticmethod(tarfile.data_filter)
+    try:
+        yield
+    finally:
+        tarfile.TarFile.extraction_filter = before
