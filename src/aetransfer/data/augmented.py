@@ -5,7 +5,7 @@ torch, NumPy or Python: these are seeded for each batch, and put back behind it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from aetransfer.data.augmentation import Augmentation, Crop, Flip
 from aetransfer.data.draws import Draws, mixed_seed, seed_all
-from aetransfer.data.float_augmentation import Standardised, told
+from aetransfer.data.float_augmentation import Standardised
 from aetransfer.data.mixing import Mix
 from aetransfer.errors import UserError
 
@@ -42,7 +42,7 @@ def augmented(
     inputs of the same shape and dtype.
     """
     columns = drawn.split(numbers_of(transforms), 1)
-    with torch.no_grad(), _seeded(seed, inputs.device) if is_foreign(transforms) else torch.no_grad():
+    with torch.no_grad(), _seeded(seed, inputs.device) if is_foreign(transforms) else nullcontext():
         for transform, own in zip(transforms, columns, strict=True):
             shape, dtype = inputs.shape, inputs.dtype
             inputs = transform(inputs, own) if isinstance(transform, Augmentation) else transform(inputs)
@@ -138,10 +138,6 @@ class Augment:
     def needs_statistics(self) -> bool:
         """Whether one of them has to know the training data's statistics."""
         return any(isinstance(each, Standardised) for each in self.transforms)
-
-    def know(self, mean: Tensor, deviation: Tensor) -> None:
-        """Take the training data's statistics, (C, 1, ...) each."""
-        told(self.transforms, mean, deviation)
 
     @property
     def _unmixed(self) -> int:

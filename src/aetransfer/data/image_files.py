@@ -310,14 +310,8 @@ class _Listing:
         self.left_out["hidden" if hidden else "system"]["" if hidden else name] += 1
 
     def _check_links(self) -> None:
-        if not self.dangling:
-            return
-        one, count = self.dangling[0], len(self.dangling)
-        target = Path(one).readlink()
-        raise UserError(
-            f"{one} is a link to {target}, which is not there{f' (1 of {count:,} such links)' if count > 1 else ''}: "
-            "mount the disk that holds it, or remove the link."
-        )
+        if self.dangling:
+            raise _not_there(self.dangling[0], len(self.dangling))
 
     def _phrases(self) -> list[str]:
         """Say what is left out and why, a phrase a reason."""
@@ -346,10 +340,7 @@ def _split_folders(base: Path) -> tuple[dict[FolderSplit, str], list["os.DirEntr
     for entry in _entries(str(base)):
         split = SPLITS.get(entry.name.casefold())
         if split is not None and entry.is_symlink() and not Path(entry.path).exists():
-            raise UserError(
-                f"{entry.path} is a link to {Path(entry.path).readlink()}, which is not there: mount the disk that "
-                "holds it, or remove the link."
-            )
+            raise _not_there(entry.path)
         if split is None or not entry.is_dir():
             others.append(entry)
             continue
@@ -359,6 +350,14 @@ def _split_folders(base: Path) -> tuple[dict[FolderSplit, str], list["os.DirEntr
             )
         found[split] = entry.name
     return {split: found[split] for split in ("train", "val", "test") if split in found}, others
+
+
+def _not_there(link: str, count: int = 1) -> UserError:
+    among = f" (1 of {count:,} such links)" if count > 1 else ""
+    return UserError(
+        f"{link} is a link to {Path(link).readlink()}, which is not there{among}: mount the disk that holds it, or "
+        "remove the link."
+    )
 
 
 def _entries(folder: str) -> list["os.DirEntry[str]"]:

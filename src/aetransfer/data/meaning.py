@@ -35,8 +35,11 @@ def meant(
     columns: of the T, empty for one array. Raises UserError for what is ambiguous, for text where values are asked,
     missing values, and a class of other parts that the training examples don't have.
     """
-    given = {part: _as_rows(called, values) for part, values in given.items()}
+    for values in given.values():
+        if values.ndim not in (1, 2) or not values.size:
+            raise UserError(f"{called} is {values.shape}: give (N,), or (N, T) of T values or labels.")
     # MedMNIST has classes as (N, 1).
+    given = {part: values.reshape(len(values), -1) for part, values in given.items()}
     width = next(iter(given.values())).shape[1]
     if any(values.shape[1] != width for values in given.values()):
         raise UserError(
@@ -50,19 +53,10 @@ def meant(
     if kind is None:
         kind = "classes" if one_of_names else _unambiguous(called, everything)
         note = f"{called}: taken for {kind}, because {_because(everything, one_of_names)}; data.kind says otherwise."
-    match kind:
-        case "values":
-            return Meant(_values(called, given), _of_columns(called, names, columns, width), note)
-        case "labels":
-            return Meant(_labels(called, given), _of_columns(called, names, columns, width), note)
-    return _classes(called, given, names, columns, note)
-
-
-def _as_rows(called: str, values: np.ndarray) -> np.ndarray:
-    """Return targets as (N, T)."""
-    if values.ndim not in (1, 2) or not values.size:
-        raise UserError(f"{called} is {values.shape}: give (N,), or (N, T) of T values or labels.")
-    return values.reshape(len(values), -1)
+    if kind == "classes":
+        return _classes(called, given, names, columns, note)
+    taken = (_values if kind == "values" else _labels)(called, given)
+    return Meant(taken, _of_columns(called, names, columns, width), note)
 
 
 def _check_there(called: str, part: str, values: np.ndarray) -> None:

@@ -16,6 +16,7 @@ from aetransfer.config.shapes import noun_of, of_shape, with_channels
 from aetransfer.data.augmented import Augment, is_foreign
 from aetransfer.data.batches import Batch, Epochs, Preparation, ResidentBatches, StreamedBatches, as_floats
 from aetransfer.data.examples import Examples, Split, sameness
+from aetransfer.data.float_augmentation import told
 from aetransfer.data.reader import read_split
 from aetransfer.data.reading import Reading
 from aetransfer.data.split import check_apart, cut, cut_test, fold_of, more_than_asked
@@ -456,7 +457,7 @@ class DataModule(LightningDataModule):
         trainer = self.trainer
         if shuffle and self.augment.needs_statistics:
             one_a_channel = (-1, *(1 for _ in self.shape[1:]))
-            self.augment.know(*(each.view(one_a_channel) for each in self.statistics()))
+            told(self.augment.transforms, *(each.view(one_a_channel) for each in self.statistics()))
         assert trainer is not None, "loaders belong to a Trainer, whose device and ranks they serve"
         source = self._examples(part)
         positions = self._positions[part]

@@ -115,12 +115,12 @@ def _read_file(folder: Path, name: str, magic: int, ndim: int, digests: dict[str
         has = f"{len(content)} bytes instead of" if len(content) < expected else "more than"
         raise UserError(f"{path} is truncated or damaged: {has} {expected} bytes. Replace it.")
     shape = struct.unpack(f">{ndim}I", start[4:])
-    if shape[0] == OFFICIAL_COUNT["train" if name.startswith("train") else "test"]:
-        # That of the unpacked file, or of the .gz.
-        if published := digests.get(name) or digests.get(path.name):
-            found = hashlib.md5(content if name in digests else path.read_bytes(), usedforsecurity=False).hexdigest()
-            if found != published:
-                raise UserError(f"{path} is corrupt: MD5 {found} instead of {published}. Replace it.")
+    # That of the unpacked file, or of the .gz.
+    published = digests.get(name) or digests.get(path.name)
+    if published and shape[0] == OFFICIAL_COUNT["train" if name.startswith("train") else "test"]:
+        found = hashlib.md5(content if name in digests else path.read_bytes(), usedforsecurity=False).hexdigest()
+        if found != published:
+            raise UserError(f"{path} is corrupt: MD5 {found} instead of {published}. Replace it.")
     return path, np.frombuffer(bytearray(content), np.uint8, offset=header).reshape(shape)
 
 
