@@ -6,23 +6,9 @@ architecture replaces the config's. Two configs that mean the same job resolve t
 
 from typing import Any, TypeVar
 
-from aetransfer.config.instantiate import (
-    TIMM,
-    Role,
-    can_do,
-    check_allow,
-    check_needs,
-    check_node,
-    is_mix,
-    kind_of,
-    learns_mixed,
-    needs_of,
-    said_by,
-)
-from aetransfer.config.nodes import ModelNode, Node, chosen
+from aetransfer.config.instantiate import TIMM, check_allow, kind_of
 from aetransfer.config.schema import (
     WEIGHTS_OF_TIMM,
-    Conv4Encoder,
     Data,
     GivenEncoder,
     Head,
@@ -31,13 +17,13 @@ from aetransfer.config.schema import (
     Trainer,
     Training,
     Transfer,
+    TransferNode,
 )
-from aetransfer.config.shapes import noun_of, of_shape
-from aetransfer.config.signatures import GIVEN_LATER, parameters_of
+from aetransfer.config.shapes import of_shape
 from aetransfer.errors import UserError
-from aetransfer.models.facts import capabilities_in
 from aetransfer.transfer.exported import FLOATS, Description, digest_of, read_description, whole_model
 from aetransfer.transfer.foreign import check_ending, completed, is_foreign
+from aetransfer.transfer.nodes import check_nodes, check_transforms
 
 SIZES_OF_BOTH = "set pretrain.data.pad or data.pad so that both agree"
 # By how many axes an input of source and target has.
@@ -47,16 +33,14 @@ WHAT_AGREES = {
     (3, 3): "set pretrain.data.pad or data.pad so that both agree, or choose images of one size",
 }
 SIZE_OF_DATA = "set data.pad or data.image_size to fit"
-# What changes each kind of input, of the program's own files, in training and for the views of a pretext.
-FITTING = {
-    "augment": {"pixels": "crop_flip", "images": "flip", "signals": "signal", "vectors": "vector_views"},
-    "views": {"pixels": "simclr", "images": "image_views", "signals": "signal_views", "vectors": "vector_views"},
-}
+# What a pretraining that is declared says itself.
+OF_A_STAGE = ("seed", "data", "encoder", "model", "optimizer", "scheduler", "head", "rerun")
 ONLY_TRANSFER = ("transfer", "head", "pretrain", "metrics")
 # As configs/transfer/scratch.yaml has it.
 SCRATCH = Transfer(name="scratch", weights="fresh", encoder="trained")
 
 Length = TypeVar("Length", bound=Training)
+Stage = TypeVar("Stage", Job, Pretraining)
 
 
 def resolve(job: Job, overrides: list[str]) -> Job:
@@ -66,22 +50,12 @@ def resolve(job: Job, overrides: list[str]) -> Job:
     takes other keys, and for a measure that the model does not have.
     """
     check_allow(job.allow, overrides)
-    resolved = _resolve(job, overrides)
-    for node, role, place in _nodes(resolved):
-        check_node(node, role, resolved.allow, GIVEN_LATER.get(role, ()), place)
-    for prefix, stage in _stages(resolved):
-        _check_views(prefix, stage.model, resolved.allow)
-        _check_mixes(prefix, stage, resolved.allow)
-        _check_takes(prefix, stage, resolved.allow)
-    _check_transplant(resolved)
-    methods = can_do(resolved.model.target, resolved.allow)
-    can = None if methods is None else capabilities_in(methods)
-    for name, node in chosen(resolved.evaluation).items():
-        check_needs(name, needs_of(node, resolved.allow), can, resolved.model.name)
-    return resolved
+    job = _resolved(job, overrides)
+    check_nodes(job)
+    return job
 
 
-def _resolve(job: Job, overrides: list[str]) -> Job:
+def _resolved(job: Job, overrides: list[str]) -> Job:
     name = job.model.name
     _check_taken(job, job.data, "data")
     job = job.model_copy(update={"trainer": _with_one_end(job.trainer, "trainer", overrides)})
@@ -92,22 +66,22 @@ def _resolve(job: Job, overrides: list[str]) -> Job:
         _check_stage(job, overrides)
         given = job.pretrain if isinstance(job.pretrain, GivenEncoder) else None
         job = job.model_copy(update={"transfer": None, "head": None, "pretrain": given, "metrics": {}})
-        return job if given is None else _resolve_continued(job, given, overrides)
-    if job.transfer is None or job.head is None:
+        return job if given is None else _from_given(job, given, overrides)
+    transfer = job.transfer
+    if transfer is None or job.head is None:
         raise UserError(f"model={name} is a transfer and needs the transfer and head groups.")
     if job.data.labels == "none":
         raise UserError(f"model={name} learns labels, and data.labels=none takes none: leave it out.")
-    job = _with_linear_head(job, overrides)
-    assert job.transfer is not None
-    if job.pretrain is None:
-        if job.transfer.carries:
-            raise UserError(
-                f"transfer={job.transfer.name} carries an encoder: say which with pretrain=MODEL or pretrain=PATH."
-            )
-        return job
-    if isinstance(job.pretrain, GivenEncoder):
-        return _resolve_given(job, job.pretrain, overrides)
-    return _resolve_declared(job, job.pretrain, overrides)
+    if transfer.linear_head:
+        job = _with_linear_head(job, transfer.name, overrides)
+    match job.pretrain:
+        case Pretraining() as declared:
+            return _from_declared(job, transfer, declared, overrides)
+        case GivenEncoder() as given:
+            return _from_given(job, given, overrides)
+    if transfer.carries:
+        raise UserError(f"transfer={transfer.name} carries an encoder: say which with pretrain=MODEL or pretrain=PATH.")
+    return job
 
 
 def _with_one_end(trainer: Length, place: str, overrides: list[str]) -> Length:
@@ -125,15 +99,10 @@ def _with_one_end(trainer: Length, place: str, overrides: list[str]) -> Length:
     return trainer.model_copy(update={"max_epochs": None})
 
 
-def _with_linear_head(job: Job, overrides: list[str]) -> Job:
-    assert job.transfer is not None
-    if not job.transfer.linear_head:
-        return job
+def _with_linear_head(job: Job, arm: str, overrides: list[str]) -> Job:
     for override in overrides:
         if _key(override).split(".")[0] == "head" and override != "head=linear":
-            raise UserError(
-                f"transfer={job.transfer.name} has a linear head, so {override} has no meaning: leave it out."
-            )
+            raise UserError(f"transfer={arm} has a linear head, so {override} has no meaning: leave it out.")
     return job.model_copy(update={"head": Head(hidden=[])})
 
 
@@ -144,110 +113,15 @@ def pretraining_of(job: Job) -> Job:
     where = job.trainer.model_dump(exclude=set(Training.model_fields))
     return job.model_copy(
         update={
-            "seed": source.seed,
-            "data": source.data,
-            "encoder": source.encoder,
-            "model": source.model,
-            "optimizer": source.optimizer,
-            "scheduler": source.scheduler,
+            **{key: getattr(source, key) for key in OF_A_STAGE},
             "trainer": Trainer.model_validate(where | source.trainer.model_dump(include=set(Training.model_fields))),
             # A supervised source is a task that nothing was carried to.
             "transfer": None if source.head is None else SCRATCH,
-            "head": source.head,
             "pretrain": None,
             "evaluation": {},
             "metrics": {},
-            "rerun": source.rerun,
         }
     )
-
-
-def _stages(job: Job) -> list[tuple[str, Job | Pretraining]]:
-    """List what is trained, each with what its keys begin with."""
-    return [("", job), *([("pretrain.", job.pretrain)] if isinstance(job.pretrain, Pretraining) else [])]
-
-
-def _nodes(job: Job) -> list[tuple[Node, Role, str | None]]:
-    """List what is built from the config, each with the key that a sentence calls it by."""
-    nodes: list[tuple[Node, Role, str | None]] = [(job.encoder, "encoder", None)]
-    for prefix, stage in _stages(job):
-        nodes += [(stage.data.reader, "reader", None), (stage.model, "model", f"{prefix}model")]
-        for place, transforms in (("data.augment", stage.data.augment), ("model.views", stage.model.views or {})):
-            named = [(f"{prefix}{place}.{name}", node) for name, node in transforms.items()]
-            nodes += [(node, "augmentation", key) for key, node in named if node is not None]
-        nodes.append((stage.optimizer, "optimizer", f"{prefix}optimizer"))
-        if stage.head is not None:
-            nodes.append((stage.head, "head", f"{prefix}head"))
-        if stage.scheduler is not None:
-            nodes.append((stage.scheduler, "scheduler", f"{prefix}scheduler"))
-    if job.transfer is not None:
-        nodes.append((job.transfer, "arm", "transfer"))
-    nodes += [(node, "measure", f"evaluation.{name}") for name, node in chosen(job.evaluation).items()]
-    nodes += [(node, "metric", f"metrics.{name}") for name, node in job.metrics.items() if node is not None]
-    nodes += [(node, "callback", None) for node in job.callbacks.values() if node is not None]
-    return [*nodes, *((node, "logger", None) for node in job.logger.values() if node is not None)]
-
-
-def _check_views(prefix: str, model: ModelNode, allow: list[str]) -> None:
-    takes = parameters_of(model.target, allow)
-    if takes and ("views" in takes) != bool(model.views):
-        how = (
-            f"asks for views: choose {prefix}views=simclr, or signal_views or vector_views for such inputs"
-            if "views" in takes
-            else "takes no views: leave them out"
-        )
-        raise UserError(f"model={model.name} {how}.")
-
-
-def _check_mixes(prefix: str, stage: Job | Pretraining, allow: list[str]) -> None:
-    """Raise UserError for what mixes examples where it can't, or for a model that does not learn from them."""
-    for place, transforms in (("data.augment", stage.data.augment), ("model.views", stage.model.views or {})):
-        names = [name for name, node in transforms.items() if node is not None]
-        for name in names:
-            node = transforms[name]
-            assert node is not None
-            if not is_mix(node.target, allow):
-                continue
-            key = f"{prefix}{place}.{name}"
-            if place == "model.views":
-                raise UserError(f"{key} mixes examples, and a view is of one: leave it out.")
-            if name != names[-1]:
-                raise UserError(f"{key} mixes examples, which comes last and once: put it behind {names[-1]}.")
-            if kind_of(stage.model.target, allow) == "pretext":
-                raise UserError(
-                    f"{key} mixes the targets of examples, and the pretext {stage.model.name} has none: leave it out."
-                )
-            if not learns_mixed(stage.model.target, allow):
-                raise UserError(
-                    f"{key} mixes the targets of examples, and model={stage.model.name} does not say that it learns "
-                    "from such: leave it out, or let its loss be batch.over_targets and set mixes = True."
-                )
-
-
-def _check_takes(prefix: str, stage: Job | Pretraining, allow: list[str]) -> None:
-    """Raise UserError for a transform of other inputs than the data have, as far as both are known."""
-    data = stage.data
-    if data.input_shape is None:
-        return
-    noun = noun_of(data.input_shape)
-    inputs = "pixels" if noun == "images" and not data.floats else noun
-    for place, transforms in (("augment", data.augment), ("views", stage.model.views or {})):
-        for name, node in transforms.items():
-            takes = None if node is None else said_by(node.target, "takes", allow)
-            if not isinstance(takes, tuple | list) or inputs in takes:
-                continue
-            key = f"{prefix}{'data.augment' if place == 'augment' else 'model.views'}.{name}"
-            fits = FITTING[place].get(inputs)
-            mend = f"choose {prefix}{place}={fits}" if fits else "leave it out"
-            what = {"pixels": "8-bit images", "images": "images of floats"}.get(inputs, inputs)
-            raise UserError(f"{key} is not for {what}, and {data.name} has {what}: {mend}.")
-
-
-def _check_transplant(job: Job) -> None:
-    # How many layers another encoder has, only the encoder itself knows, once it is built.
-    match job.transfer, job.encoder:
-        case Transfer(transplanted=int(layers)), Conv4Encoder() as encoder if layers > encoder.layers:
-            raise UserError(f"transfer.transplanted={layers}, but the encoder has {encoder.layers} layers: lower it.")
 
 
 def _check_stage(job: Job, overrides: list[str]) -> None:
@@ -267,28 +141,24 @@ def _key(override: str) -> str:
     return override.lstrip("+~").partition("=")[0].rpartition("@")[2]
 
 
-def _resolve_declared(job: Job, source: Pretraining, overrides: list[str]) -> Job:
-    assert job.transfer is not None
-    carries = job.transfer.carries
+def _from_declared(job: Job, transfer: TransferNode, source: Pretraining, overrides: list[str]) -> Job:
     source = source.model_copy(update={"encoder": job.encoder})
-    if carries:
+    if transfer.carries:
         source = _with_head_of_task(source, job, overrides)
         _check_held_out(job.data, source.data)
         _check_taken(job, source.data, "pretrain.data")
     if (stated := source.data.stated) and job.data.stated and stated[0] != job.data.stated[0]:
-        match job.transfer.channels:
+        match transfer.channels:
             case "repeat_source":
-                source = source.model_copy(
-                    update={"data": source.data.model_copy(update={"channels": job.data.channels})}
-                )
+                source = _with_channels(source, job.data.channels)
             case "grey":
-                job = _grey_target(job, stated[0])
+                job = _with_channels(job, stated[0])
             case "inflate":
                 _check_inflates(stated[0], job)
-    if carries and source.rerun:
+    if transfer.carries and source.rerun:
         # What starts from a pretraining that is done afresh is no longer what it was.
         job = job.model_copy(update={"rerun": True})
-    if carries and (shape := source.data.input_shape):
+    if transfer.carries and (shape := source.data.input_shape):
         _check_size(shape, job, SIZES_OF_BOTH)
     return job.model_copy(update={"pretrain": source})
 
@@ -319,8 +189,7 @@ def _check_taken(job: Job, data: Data, key: str) -> None:
 
 def check_found(job: Job) -> None:
     """Check of a resolved job what only the data say, once they were looked at. Raises UserError as `resolve`."""
-    for prefix, stage in _stages(job):
-        _check_takes(prefix, stage, job.allow)
+    check_transforms(job)
     described = None
     if isinstance(job.pretrain, GivenEncoder) and not is_foreign(job.pretrain.path):
         described = None if job.pretrain.path == WEIGHTS_OF_TIMM else read_description(job.pretrain.path)
@@ -364,19 +233,32 @@ def _with_head_of_task(source: Pretraining, job: Job, overrides: list[str]) -> P
     return source.model_copy(update={"head": None})
 
 
-def _resolve_continued(job: Job, given: GivenEncoder, overrides: list[str]) -> Job:
-    """Settle a pretraining that goes on from a finished run, with whatever of its model fits."""
+def _from_given(job: Job, given: GivenEncoder, overrides: list[str]) -> Job:
+    """Let a transfer, or a pretraining that goes on, start from a finished run or a file."""
     if _checked_foreign(given):
-        return _resolve_foreign(job, given, overrides)
+        return _from_foreign(job, given, overrides)
     job, described = _with_given(job, given, overrides)
     if job.data.stated:
-        channels = described.image[0]
-        if channels != job.data.channels:
-            raise UserError(
-                f"{given.path} was trained on {channels}-channel images, but {job.data.name} gives {job.data.channels} "
-                f"channels: set data.channels={channels}."
-            )
+        channels, own = described.image[0], job.data.channels
+        if channels != own:
+            match job.transfer and job.transfer.channels:
+                case None:
+                    raise UserError(
+                        f"{given.path} was trained on {channels}-channel images, but {job.data.name} gives {own} "
+                        f"channels: set data.channels={channels}."
+                    )
+                case "repeat_source":
+                    raise UserError(
+                        f"{given.path} was trained on {channels}-channel images, so transfer.channels=repeat_source "
+                        "comes too late: choose inflate or grey."
+                    )
+                case "grey":
+                    job = _with_channels(job, channels)
+                case "inflate":
+                    _check_inflates(channels, job)
         _check_size(described.image, job, SIZE_OF_DATA)
+    if job.transfer is not None:
+        return job
     # Beside the encoder, a checkpoint gives the rest of its model.
     whole = whole_model(given.path)
     digest = described.digest if whole is None else digest_of(whole)
@@ -394,40 +276,17 @@ def _checked_foreign(given: GivenEncoder) -> bool:
     return False
 
 
-def _resolve_given(job: Job, given: GivenEncoder, overrides: list[str]) -> Job:
-    if _checked_foreign(given):
-        return _resolve_foreign(job, given, overrides)
-    job, described = _with_given(job, given, overrides)
-    assert job.transfer is not None
-    if not job.data.stated:
-        return job
-    channels = described.image[0]
-    if channels != job.data.channels:
-        match job.transfer.channels:
-            case "repeat_source":
-                raise UserError(
-                    f"{given.path} was trained on {channels}-channel images, so transfer.channels=repeat_source comes "
-                    "too late: choose inflate or grey."
-                )
-            case "grey":
-                job = _grey_target(job, channels)
-            case "inflate":
-                _check_inflates(channels, job)
-    _check_size(described.image, job, SIZE_OF_DATA)
-    return job
-
-
 def _with_given(job: Job, given: GivenEncoder, overrides: list[str]) -> tuple[Job, Description]:
     """Return a job with the architecture of the encoder that it is given, and what that is."""
     described = read_description(given.path)
     architecture = {key: value for key, value in described.architecture.items() if key not in ("input_shape", FLOATS)}
     _check_encoder(architecture, job, given.path, overrides)
-    plain = job.model_dump(by_alias=True) | {"encoder": architecture}
-    plain["pretrain"] = {"path": given.path, "digest": described.digest}
-    return Job.model_validate(plain), described
+    given_now = {"path": given.path, "digest": described.digest}
+    config = job.model_dump(by_alias=True) | {"encoder": architecture, "pretrain": given_now}
+    return Job.model_validate(config), described
 
 
-def _resolve_foreign(job: Job, given: GivenEncoder, overrides: list[str]) -> Job:
+def _from_foreign(job: Job, given: GivenEncoder, overrides: list[str]) -> Job:
     """Let others' weights start the network that the config names, of the data's channels."""
     for override in overrides:
         if _key(override) == "transfer.channels":
@@ -451,8 +310,8 @@ def _check_encoder(architecture: dict[str, Any], job: Job, path: str, overrides:
             )
 
 
-def _grey_target(job: Job, channels: int) -> Job:
-    return job.model_copy(update={"data": job.data.model_copy(update={"channels": channels})})
+def _with_channels(stage: Stage, channels: int | None) -> Stage:
+    return stage.model_copy(update={"data": stage.data.model_copy(update={"channels": channels})})
 
 
 def _check_inflates(source_channels: int, job: Job) -> None:
