@@ -11,8 +11,7 @@ from pytorch_lightning import Callback, LightningModule
 from torch.utils.data import DataLoader, TensorDataset
 
 from aetransfer.models.length import batches_left, ends_epoch, epochs_of, epochs_trained, is_validated
-from aetransfer.training.batch_size import limited
-from aetransfer.training.callbacks.length import Length, LimitedTrainer
+from aetransfer.training.length import Length, LimitedTrainer, limited
 
 
 class Line(LightningModule):

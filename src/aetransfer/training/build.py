@@ -1,5 +1,6 @@
 """From a job's config to the objects Lightning trains: data, model, trainer."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -9,7 +10,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar
 from pytorch_lightning.loggers import Logger
-from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
+from pytorch_lightning.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
 from torch import nn
 
 from aetransfer.config.instantiate import Role, bind, build, class_of_model
@@ -28,10 +29,10 @@ from aetransfer.networks.encoder import Encoder
 from aetransfer.store.directory import RunDirectory
 from aetransfer.training.batch_size import shares_statistics
 from aetransfer.training.callbacks.health import DeadDecoder, Finite
-from aetransfer.training.callbacks.length import Length, LimitedTrainer
 from aetransfer.training.callbacks.progress import Throughput, progress
 from aetransfer.training.callbacks.resume import AtomicCheckpoints, Resume
 from aetransfer.training.history import History
+from aetransfer.training.length import Length, LimitedTrainer
 from aetransfer.training.processes import Worker
 from aetransfer.training.sharded import Sharded
 from aetransfer.transfer.arms import Arm
@@ -50,12 +51,13 @@ ELSEWHERE = {"name", "digest", "classes", "augment", "channels", "image_size", "
 OWN_SETTINGS = {
     *("compile", "progress", "profiler", "strategy", "max_epochs", "max_steps", "check_val_every_n_epoch"),
 }
+PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
 
 
 def make_data(data: Data, seed: int, allow: list[str], stage: Stage = "transfer") -> DataModule:
     """Build the data module; no file is opened before its `setup`. stage: a transfer asks more of its data."""
     settings = data.model_dump(exclude=OF_THE_READER | ELSEWHERE)
-    augment = Augment.of([build(node, "augmentation", allow) for node in data.augment.values() if node is not None])
+    augment = Augment.of(_transforms(data.augment, allow))
     reader = bind(data.reader, "reader", allow)
     kind = OwnDataModule if makes_module(reader) else DataModule
     if stage == "pretrain" and reader.keywords.get("labels", "classes") is None:
@@ -70,6 +72,10 @@ def make_data(data: Data, seed: int, allow: list[str], stage: Stage = "transfer"
         classifies=stage == "transfer",
         **settings,
     )
+
+
+def _transforms(nodes: Mapping[str, Target | None], allow: list[str]) -> list[Any]:
+    return [build(node, "augmentation", allow) for node in nodes.values() if node is not None]
 
 
 def architecture_of(job: Job) -> dict[str, Any]:
@@ -130,8 +136,7 @@ def make_model(
     if issubclass(kind, Task):
         given |= {"head": make_head(job, encoder.latent_dim, outputs), "outputs": outputs}
     if job.model.views is not None:
-        views = [build(node, "augmentation", job.allow) for node in job.model.views.values() if node is not None]
-        given["views"] = views
+        given["views"] = _transforms(job.model.views, job.allow)
     model: Model = build(job.model, "model", job.allow, **given)
     model.seed = job.seed
     for name, metric in job.metrics.items():
@@ -146,7 +151,9 @@ def make_model(
         model.optimisation = make_optimisation(job)
         # What an optimiser or a schedule refuses is said before hours of pretraining.
         model.optimisation.make(model.rates(), steps=100, mode=model.monitor_mode)
-    still = [name for name in untrained if not any(map(_learns, encoder.get_submodule(name).parameters()))]
+    still = [
+        name for name in untrained if not any(each.requires_grad for each in encoder.get_submodule(name).parameters())
+    ]
     model.untrained = tuple(dict.fromkeys([*model.untrained, *still]))
     hyperparameters: dict[str, Any] = {"architecture": architecture_of(job), "untrained": list(model.untrained)}
     if isinstance(model, Task):
@@ -160,10 +167,6 @@ def make_model(
             if any(True for _ in part.parameters()):
                 part.compile()
     return model
-
-
-def _learns(parameter: nn.Parameter) -> bool:
-    return parameter.requires_grad
 
 
 def _in_a_line(error: Exception) -> str:
@@ -200,7 +203,14 @@ def make_trainer(
         finite,
         DeadDecoder(),
         History(directory.history),
-        _best(directory, model),
+        ModelCheckpoint(
+            dirpath=directory.checkpoints,
+            filename="best",
+            monitor=model.monitor,
+            mode=model.monitor_mode,
+            save_on_train_epoch_end=False,
+            enable_version_counter=False,
+        ),
         Resume(directory.last, directory.previous, finite),
     ]
     callbacks += [_built(node, "callback", places, job.allow) for node in job.callbacks.values() if node is not None]
@@ -219,7 +229,8 @@ def make_trainer(
             max_epochs=job.trainer.max_epochs or -1,
             check_val_every_n_epoch=job.trainer.check_val_every_n_epoch or 1,
             strategy=Sharded() if job.trainer.strategy == "fsdp" else job.trainer.strategy,
-            profiler=_profiler(job, directory),
+            # Into the run directory: Lightning would only log what it found.
+            profiler=PROFILERS[job.trainer.profiler](directory.path, "profile") if job.trainer.profiler else None,
             plugins=[AtomicCheckpoints(), worker],
             callbacks=callbacks,
             logger=loggers or False,
@@ -233,33 +244,10 @@ def make_trainer(
     except (MisconfigurationException, ValueError) as error:
         raise UserError(
             f"trainer.accelerator={job.trainer.accelerator} with devices={job.trainer.devices} is not to be had on "
-            f"this machine ({' '.join(str(error).split()).rstrip('.')}): choose auto or cpu."
+            f"this machine ({_in_a_line(error)}): choose auto or cpu."
         ) from error
     trainer.steps = job.trainer.max_steps
     return trainer
-
-
-def _profiler(job: Job, directory: RunDirectory) -> Profiler | None:
-    """Let a profiler write into the run directory: Lightning would only log what it found."""
-    match job.trainer.profiler:
-        case "simple":
-            return SimpleProfiler(directory.path, "profile")
-        case "advanced":
-            return AdvancedProfiler(directory.path, "profile")
-        case "pytorch":
-            return PyTorchProfiler(directory.path, "profile")
-    return None
-
-
-def _best(directory: RunDirectory, model: Model) -> ModelCheckpoint:
-    return ModelCheckpoint(
-        dirpath=directory.checkpoints,
-        filename="best",
-        monitor=model.monitor,
-        mode=model.monitor_mode,
-        save_on_train_epoch_end=False,
-        enable_version_counter=False,
-    )
 
 
 def _built(node: Target, role: Role, places: dict[str, str], allow: list[str]) -> Any:

@@ -30,7 +30,7 @@ GPUS = ("CUDA", "HIP", "MPS")
 
 
 def explained(error: BaseException, directory: Path) -> UserError | None:
-    """Return the sentence for what befell the run in `directory`, None for what is no mishap.
+    """Return the sentence for what befell the run in `directory`, None where the machine is not to blame.
 
     What came first counts: loggers that are closed on a full disk fail again.
     """

@@ -1,4 +1,8 @@
-"""A run's curves in one small file of its own, whatever loggers there are: `history.json`, a row a validation."""
+"""A run's curves in files that go on where a run that was cut off goes on.
+
+`history.json` has a row a validation, whatever loggers there are. `metrics.csv` is of Lightning's CSV logger, which
+by itself begins by deleting what was logged before.
+"""
 
 import csv
 import json
@@ -14,8 +18,6 @@ from pytorch_lightning.trainer.states import TrainerFn
 
 from aetransfer.files import replace_file
 from aetransfer.models.length import epochs_done, was_logged
-
-# Metrics as CSV of a run that may be cut off: Lightning's own logger begins by deleting what was logged before.
 
 
 class ContinuedCSVLogger(CSVLogger):

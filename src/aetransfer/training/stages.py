@@ -33,12 +33,12 @@ from aetransfer.store.finished import UNTESTED, Run, check_continued, finished_r
 from aetransfer.store.lock import RunLock
 from aetransfer.store.record import Record
 from aetransfer.training import errors, logs, processes
-from aetransfer.training.batch_size import LengthError, check_length, check_smallest_batch, epochs_of
+from aetransfer.training.batch_size import check_smallest_batch
 from aetransfer.training.build import architecture_of, make_data, make_encoder, make_model, make_trainer, outputs_of
 from aetransfer.training.callbacks.health import check_chosen
-from aetransfer.training.callbacks.length import NoTraining
 from aetransfer.training.callbacks.progress import Throughput
 from aetransfer.training.launched import launched
+from aetransfer.training.length import LengthError, NoTraining, check_length, epochs_of
 from aetransfer.training.processes import Worker
 from aetransfer.training.sharded import is_sharded
 from aetransfer.transfer.card import write_cards

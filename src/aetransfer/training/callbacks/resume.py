@@ -24,7 +24,7 @@ from aetransfer.files import replace_file
 from aetransfer.models.length import ends_epoch, is_validated
 from aetransfer.models.processes import in_any_process
 from aetransfer.training.callbacks.health import Finite
-from aetransfer.training.callbacks.length import validate_last_epoch
+from aetransfer.training.length import validate_last_epoch
 from aetransfer.transfer.exported import loaded
 
 log = logging.getLogger(__name__)

@@ -1,19 +1,69 @@
-"""When a training ends, and when it is validated, beyond what Lightning does with these settings.
+"""How long a training is, when it ends and when it is validated, beyond what Lightning does with these settings.
 
 Lightning's own max_steps ends an epoch without a validation, and does a finished epoch again after a resume. Its
 val_check_interval leaves the end of an epoch unvalidated where the interval does not divide it.
 """
 
 import math
+import re
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from aetransfer.config.schema import Training
 from aetransfer.data.module import Part, data_of
+from aetransfer.errors import UserError
 from aetransfer.models.length import steps_an_epoch
-from aetransfer.training.batch_size import limited
 
 PARTS: dict[str, tuple[Part, ...]] = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
+
+
+class LengthError(UserError):
+    """A training's settings don't fit the length of its epochs."""
+
+    def of_pretraining(self) -> UserError:
+        """Return what to say where a transfer declares that training, whose keys are then below `pretrain`."""
+        return UserError(re.sub(r"\btrainer\.", "pretrain.trainer.", str(self)))
+
+
+def limited(limit: int | float | None, batches: int) -> int:
+    """Return how many of `batches` a limit leaves: so many, a fraction of them (at least one), or all."""
+    if limit is None:
+        return batches
+    return min(limit, batches) if isinstance(limit, int) else max(1, int(round(limit * batches, 6)))
+
+
+def check_length(training: Training, batches: int) -> None:
+    """Raise LengthError where a validation would never come, in epochs of so many batches before any limit."""
+    batches = limited(training.limit_train_batches, batches)
+    interval = training.val_check_interval
+    if isinstance(interval, int) and interval > batches:
+        raise LengthError(
+            f"trainer.val_check_interval={interval}, but an epoch has {batches} batch{'es' if batches > 1 else ''}: "
+            "lower it, or set trainer.check_val_every_n_epoch to validate after every n-th epoch."
+        )
+    every = training.check_val_every_n_epoch
+    if every is None or training.max_steps is None:
+        return
+    steps = _steps(training, batches)
+    epochs = -(-training.max_steps // steps)
+    if every > epochs:
+        raise LengthError(
+            f"trainer.check_val_every_n_epoch={every}, but trainer.max_steps={training.max_steps} ends in epoch "
+            f"{epochs}, of {steps} steps each: lower it."
+        )
+
+
+def epochs_of(training: Training, batches: int) -> float:
+    """Return how many epochs a training has, of so many batches each before any limit."""
+    if training.max_steps is None:
+        assert training.max_epochs is not None
+        return training.max_epochs
+    return training.max_steps / _steps(training, limited(training.limit_train_batches, batches))
+
+
+def _steps(training: Training, batches: int) -> int:
+    return -(-batches // training.accumulate_grad_batches)
 
 
 class LimitedTrainer(Trainer):
@@ -68,10 +118,9 @@ def validate_last_epoch(trainer: Trainer) -> None:
         trainer.check_val_every_n_epoch = 1
 
 
-# A training that is over: what it left is loaded, all that goes with it is set up, and no step is done.
-
-
 class NoTraining(Callback):
+    """A training that is over: what it left is loaded, all that goes with it is set up, and no step is done."""
+
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # From here on Lightning heeds it before the first step. An epoch's number would not do: early stopping has
         # ended some trainings before their last one.
