@@ -5,8 +5,9 @@ import torch
 from torch.nn import functional as F
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from aetransfer.evaluation.pictures import fit_temperature, heatmap, reliability, reliability_diagram, unit_bars
+from aetransfer.evaluation.pictures import heatmap, reliability_diagram, unit_bars
 from aetransfer.evaluation.predictions import confusion
+from aetransfer.models.metrics import fit_temperature, reliability
 
 
 def calibrated(count, seed=0):

@@ -6,21 +6,15 @@ label by label. A regressor value by value in their units, beside what a constan
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torchmetrics.functional.classification import binary_auroc
 
 from aetransfer.data.module import Part
 from aetransfer.evaluation.measure import Measure, Subject
 from aetransfer.evaluation.outcome import Cell, Outcome, known
-from aetransfer.evaluation.pictures import (
-    fit_temperature,
-    heatmap,
-    mean_nll,
-    predicted_against_true,
-    reliability,
-    reliability_diagram,
-)
+from aetransfer.evaluation.pictures import heatmap, predicted_against_true, reliability_diagram
 from aetransfer.models.capabilities import Classifies, Regresses, TellsLabels
-from aetransfer.models.metrics import average_precisions, errors
+from aetransfer.models.metrics import average_precisions, errors, fit_temperature, reliability
 
 BATCH = 500
 # Panels of a picture.
@@ -53,7 +47,7 @@ class Classification(Measure):
             f"T = {temperature:.3g}": reliability(logits / temperature, labels),
         }
         before, after = curves.values()
-        nll, scaled_nll = mean_nll(logits, labels), mean_nll(logits / temperature, labels)
+        nll, scaled_nll = (F.cross_entropy(each.double(), labels).item() for each in (logits, logits / temperature))
         rows: list[dict[str, Cell]] = [
             {
                 "class": name,

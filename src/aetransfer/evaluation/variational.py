@@ -18,19 +18,14 @@ from aetransfer.models.capabilities import HasPosterior
 from aetransfer.models.metrics import THRESHOLD
 from aetransfer.models.variational import divergence, weigh
 
-# The rate of a VAE taken apart: what codes say about their image, and how far all codes together are from the prior.
-#
-# mean_n KL(q(z | x_n) || p(z)) = I_q(n; z) + KL(q(z) || p(z)),   q(z) = 1/N sum_n q(z | x_n)
-#
-# Hoffman & Johnson 2016, "ELBO surgery", section 2. Both are estimated with one code an image, z_n ~ q(z | x_n), and
-# q(z_n) by the mean over all N posteriors, so q(z) is that of these N images exactly. I_q cannot exceed log N.
-
 CODES_AT_A_TIME = 1000
+CPU = torch.device("cpu")
+BATCH = 250
 
 
 @dataclass(frozen=True)
 class Surgery:
-    """Nats an image.
+    """The rate taken apart, in nats an image.
 
     marginal_kl_error: standard error of the mean over codes, for both terms alike where N is large. moments_kl: the KL
     of the Gaussian with the mean and covariance of q(z), exact, and the least that any q(z) with these can have.
@@ -44,7 +39,14 @@ class Surgery:
 
 
 def surgery(mean: Tensor, log_variance: Tensor, generator: torch.Generator) -> Surgery:
-    """Estimate both terms. mean, log_variance: (N, D) of q(z | x_n). Done in float64, N^2 D operations."""
+    """Take the rate apart: what codes say about their image, and how far all codes together are from the prior.
+
+    mean_n KL(q(z | x_n) || p(z)) = I_q(n; z) + KL(q(z) || p(z)),   q(z) = 1/N sum_n q(z | x_n)
+
+    Hoffman & Johnson 2016, "ELBO surgery", section 2. Both are estimated with one code an image, z_n ~ q(z | x_n), and
+    q(z_n) by the mean over all N posteriors, so q(z) is that of these N images exactly. I_q cannot exceed log N.
+    mean, log_variance: (N, D) of q(z | x_n). Done in float64, N^2 D operations.
+    """
     mean, log_variance = mean.double(), log_variance.double()
     count = len(mean)
     noise = torch.randn(mean.shape, generator=generator, dtype=torch.float64)
@@ -77,38 +79,27 @@ def _moments_kl(mean: Tensor, log_variance: Tensor) -> float:
     return (0.5 * (covariance.trace() + centre.square().sum() - len(centre) - covariance.logdet())).item()
 
 
-# Importance-weighted likelihood of a VAE (Burda et al. 2016, eq. 8): -log p(x) from above, the tighter the larger k.
-#
-# -log p(x) <= -E log 1/k sum_i w_i,   w_i = p(x | z_i) p(z_i) / q(z_i | x),   z_i ~ q(z | x)
-#
-# Nats an image. Of one image k = 1 gives the negative ELBO, and where q is the true posterior every k gives -log p(x).
-
-CPU = torch.device("cpu")
-
-
 @torch.no_grad()
 def image_bounds(
     model: HasPosterior, images: Tensor, *, samples: int, seed: int, first: int, at_once: int, margin: int = 0
 ) -> Iterator[Tensor]:
     """Yield for each image (-ELBO, importance-weighted NLL, variance of the -ELBO of one code), from the same codes.
 
-    images: inputs (N, *shape) of any kind, on the model's device. samples: codes an image; of a single one the variance
-    is NaN.
-    first: the number of the first of them; what is drawn for an image, its binarisation and its codes, follows from
-    seed and number alone, whatever device or chunk it is in. at_once: images decoded at a time. margin: pixels of
-    padding on each side.
+    -log p(x) <= -E log 1/k sum_i w_i,   w_i = p(x | z_i) p(z_i) / q(z_i | x),   z_i ~ q(z | x)
+
+    Burda et al. 2016, eq. 8: from above, the tighter the larger k, in nats. k = 1 gives the negative ELBO, and where q
+    is the true posterior every k gives -log p(x). images: inputs (N, *shape) of any kind, on the model's device.
+    samples: codes an image; of a single one the variance is NaN. first: the number of the first of them; what is drawn
+    for an image, its binarisation and its codes, follows from seed and number alone, whatever device or chunk it is in.
+    at_once: images decoded at a time. margin: pixels of padding on each side.
     """
     latent_dim = model.posterior(images[:1])[0].shape[1]
     group = max(1, at_once // samples)
     for start in range(0, len(images), group):
         part = images[start : start + group]
         generators = [step_generator("importance", seed, first + start + place, CPU) for place in range(len(part))]
-        observed = torch.cat(
-            [
-                model.observe(image.cpu().unsqueeze(0), generator)
-                for image, generator in zip(part, generators, strict=True)
-            ]
-        ).to(images.device)
+        pairs = zip(part.cpu().split(1), generators, strict=True)
+        observed = torch.cat([model.observe(image, generator) for image, generator in pairs]).to(images.device)
         noise = torch.stack([torch.randn(samples, latent_dim, generator=generator) for generator in generators])
         chunks = [
             weigh(model, observed, chunk.to(images.device), margin).log_weights
@@ -117,9 +108,6 @@ def image_bounds(
         weights = torch.cat(chunks, 1).cpu().double()
         spread = weights.var(1) if samples > 1 else torch.full_like(weights[:, 0], torch.nan)
         yield from torch.stack([-weights.mean(1), math.log(samples) - weights.logsumexp(1), spread], 1)
-
-
-BATCH = 250
 
 
 class Variational(Measure):

@@ -1,4 +1,7 @@
-"""SimCLR (Chen et al. 2020): two views of an input are to be more alike than views of different ones."""
+"""SimCLR (Chen et al. 2020): two views of an input are to be more alike than views of different ones.
+
+`TwoViews` is what it shares with others that learn from two views of each input.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
@@ -18,13 +21,9 @@ from aetransfer.models.facts import Quantity
 from aetransfer.models.processes import whole_batch
 from aetransfer.networks.encoder import Encoder
 
-# What learns from two views of each input by a projection of the encoder's features.
-#
-# The loss never reaches the bottleneck: a transfer begins with a fresh one.
-
 
 class TwoViews(Pretext):
-    """An encoder and a projection of its features."""
+    """An encoder and a projection of its features. A loss never reaches the bottleneck: a transfer starts afresh."""
 
     untrained = ("bottleneck",)
 

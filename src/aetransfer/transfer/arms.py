@@ -15,11 +15,10 @@ from aetransfer.data.draws import mixed_seed
 from aetransfer.errors import UserError
 from aetransfer.networks.encoder import Encoder
 
-# Encoders that kept their scale alone, or their first layers: what a reviewer asks to see beside a transfer.
-#
-# What is drawn is drawn tensor by tensor, of weights and biases alone: buffers (the input's statistics, those of a
+# Controls first: encoders that kept their scale alone, or their first layers, which a reviewer asks to see. What is
+# drawn is drawn tensor by tensor, of weights and biases alone: buffers (the input's statistics, those of a
 # normalisation) stay. A part that the source left untrained comes here fresh, and is as random afterwards; a transplant
-# leaves it as it was drawn, in whatever layer it is.
+# leaves it as it was.
 
 
 def shuffle_(encoder: nn.Module, seed: int) -> None:

@@ -1,4 +1,6 @@
-"""Setting an encoder's weights: exactly the source's, fitted to the target's number of channels."""
+"""What a transfer, or a pretraining that continues another, starts from: the source's weights, fitted to the target's
+number of channels.
+"""
 
 import copy
 import logging
@@ -19,6 +21,8 @@ from aetransfer.transfer.arms import Arm
 from aetransfer.transfer.exported import read_checkpoint, read_description, read_state, whole_model
 from aetransfer.transfer.foreign import Taken, is_foreign, take_
 
+log = logging.getLogger(__name__)
+
 
 def carry(state: dict[str, Tensor], encoder: Encoder, source: str | Path, untrained: Sequence[str] = ()) -> None:
     """Load every tensor of a source encoder into `encoder`, inflating an input of 1 channel to the encoder's number.
@@ -26,7 +30,7 @@ def carry(state: dict[str, Tensor], encoder: Encoder, source: str | Path, untrai
     source: where the state was read. untrained: submodules of `encoder` that stay as they are. Raises UserError naming
     the source and each tensor that one of the two lacks or that has another shape.
     """
-    channels = _channels(state)
+    channels = len(state["normalise.mean"]) if "normalise.mean" in state else None
     if channels not in (1, encoder.input_shape[0], None):
         raise UserError(
             f"The encoder in {source} takes {channels} channels, and {encoder.input_shape[0]} are asked for: only one "
@@ -45,11 +49,6 @@ def carry(state: dict[str, Tensor], encoder: Encoder, source: str | Path, untrai
         raise UserError(f"The encoder in {source} is of another architecture: {'; '.join(complaints)}.")
     fresh = {key: own[key] for key in own if key.startswith(tuple(f"{part}." for part in untrained))}
     encoder.load_state_dict(fitted | fresh)
-
-
-def _channels(state: dict[str, Tensor]) -> int | None:
-    mean = state.get("normalise.mean")
-    return None if mean is None else len(mean)
 
 
 def _inflated(state: dict[str, Tensor], encoder: Encoder) -> dict[str, Tensor]:
@@ -80,13 +79,10 @@ def _inflated(state: dict[str, Tensor], encoder: Encoder) -> dict[str, Tensor]:
     return fitted
 
 
-# What a transfer, or a pretraining that continues another, begins with.
-
-log = logging.getLogger(__name__)
-
-
 class Initial(NamedTuple):
-    """untrained: parts of the encoder that the source left so, which stay fresh. taken: of others' weights."""
+    """An encoder's initial weights. untrained: parts that the source left so, which are fresh. taken: of others'
+    weights.
+    """
 
     untrained: tuple[str, ...] = ()
     taken: Taken | None = None

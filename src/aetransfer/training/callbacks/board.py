@@ -144,11 +144,8 @@ def uncompiled(model: torch.nn.Module) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-# The two times at which a run is looked at: now and then while it trains, and once at its final test.
-
-
 class BoardCallback(Callback):
-    """What has a board, and follows where the training is logged. needs: what a model must do to be looked at."""
+    """What has a board, and follows where the training is logged. needs: what a model must do to be drawn."""
 
     needs: ClassVar[type] = LightningModule
 

@@ -1,6 +1,4 @@
-"""A transfer target by target, at its end: evaluation/classifier.json, regression.json or labels.json, as `evaluate`
-writes them.
-"""
+"""What a transfer predicts at its end: target by target, and the test examples that it is surest about and wrong."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -21,10 +19,13 @@ from aetransfer.training.callbacks.board import AtFinalTest, as_taken
 from aetransfer.training.callbacks.drawing import sheet
 from aetransfer.training.callbacks.views import view_of
 
+BATCH = 500
+COLUMNS = 8
+
 
 class ClassReport(AtFinalTest):
     """Of the best epoch on all test examples: accuracy by class, confusions and calibration, or errors by value, or
-    scores by label.
+    scores by label, as `evaluate` writes them to evaluation/classifier.json, regression.json or labels.json.
 
     The first process looks at them and, of classes, at the validation images, for the temperature, once more:
     trainer.limit_test_batches is not heeded.
@@ -44,12 +45,6 @@ class ClassReport(AtFinalTest):
         job, data = directory.read_config(), data_of(trainer)
         subject = Subject(directory, job, model, data, "test", model.device, architecture)
         taken(subject, measure)
-
-
-# The test examples that a classifier is surest about and wrong.
-
-BATCH = 500
-COLUMNS = 8
 
 
 @dataclass(frozen=True)

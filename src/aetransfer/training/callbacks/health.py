@@ -1,12 +1,7 @@
-"""Notice a decoder that draws the same for every input, instead of training on black images for a hundred epochs.
+"""What ends a training that is worth nothing any more: a loss or weights that are NaN, and a decoder that is dead.
 
-A sigmoid whose output is p passes p (1 - p) of the gradient back. A decoder that has learnt nothing yet draws the mean
-image, where p (1 - p) averages to at least the pixels' variance: m - m^2 >= E[x^2] - m^2 for x in [0, 1] of mean m. One
-that draws the same for every input and passes a thousandth of that has died, however few steps there were.
-
-Any model that reconstructs is watched. What it draws decides whether that is said of a sigmoid: one that leaves [0, 1]
-has none. Nor has one of inputs that are no pixels, which is dead where nothing of its code reaches it. A model with a
-posterior pays for its codes, and may go without them: that is no death.
+A metric that is NaN is only said, in validation and test. It chooses no epoch: a ModelCheckpoint takes it for the
+worst.
 """
 
 import logging
@@ -26,10 +21,6 @@ from aetransfer.models.capabilities import HasPosterior, Reconstructs
 from aetransfer.models.processes import in_any_process
 from aetransfer.training.callbacks.board import as_taken, uncompiled
 from aetransfer.training.sharded import is_sharded
-
-# Training that has diverged stops: a state with NaN in it is worth nothing, and must not replace one that is.
-#
-# A metric that is NaN is said, in validation and test. It chooses no epoch: a ModelCheckpoint takes it for the worst.
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +117,13 @@ IMAGES = 64
 class DeadDecoder(Callback):
     """Raise UserError at a validation that finds all images reconstructed alike.
 
-    At once where the sigmoid has saturated, else from 200 steps on.
+    At once where the sigmoid has saturated, else from 200 steps on. A sigmoid whose output is p passes p (1 - p) of the
+    gradient back. A decoder that has learnt nothing yet draws the mean image, where p (1 - p) averages to at least the
+    pixels' variance: m - m^2 >= E[x^2] - m^2 for x in [0, 1] of mean m. One that draws the same for every input and
+    passes a thousandth of that has died, however few steps there were.
+
+    Any model that reconstructs is watched. One that leaves [0, 1] has no sigmoid; nor has one of inputs that are no
+    pixels, which is dead where nothing of its code reaches it. One with a posterior may go without its costly codes.
     """
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

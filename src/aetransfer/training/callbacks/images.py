@@ -1,4 +1,4 @@
-"""What a model makes of its inputs and draws from its prior: for TensorBoard, and as PNG in the run directory."""
+"""What a model makes of its inputs, draws from its prior and has for first filters: for TensorBoard, and as PNG."""
 
 from typing import Any
 
@@ -19,6 +19,17 @@ from aetransfer.store.directory import RunDirectory
 from aetransfer.training.callbacks.board import AtFinalTest, EpochPicture, as_taken, fixed_inputs
 from aetransfer.training.callbacks.drawing import beside, sheet, signed
 from aetransfer.training.callbacks.views import FloatImages, Pixels, Signals, View, view_of
+
+# Pixels across a drawn panel, of which many stand in a row.
+NARROW = 96
+# Where a latent is moved to. The prior's deviation is 1, so these are latent units too.
+DEVIATIONS = [place / 2 for place in range(-6, 7)]
+# Validation examples that a latent's variance is taken over.
+EXAMPLES, BATCH = 1000, 250
+# Of filters: how many stand in a row, and how many are shown, as more are not told apart.
+COLUMNS, MOST = 8, 64
+# Of a filter that is a line, in pixels; a lane of a channel has at least a third of this height.
+WIDTH, HEIGHT = 72, 56
 
 
 class ReconstructionGrid(EpochPicture, AtFinalTest):
@@ -96,16 +107,6 @@ class PriorSamples(EpochPicture):
         return view.noted(sheet(view.pictures(samples), across(self.columns, len(samples), view), drawn=view.drawn))
 
 
-# What lies between two codes, and what each latent of a VAE stands for.
-
-# The prior's deviation is 1, so these are latent units too.
-DEVIATIONS = [place / 2 for place in range(-6, 7)]
-# Validation examples that a latent's variance is taken over.
-EXAMPLES, BATCH = 1000, 250
-# Pixels across a drawn panel, of which many stand in a row.
-NARROW = 96
-
-
 class Interpolations(EpochPicture):
     """Decode the straight line between the codes of two validation examples (mu of a VAE), a pair a row."""
 
@@ -181,15 +182,6 @@ def moved(code: Tensor, latents: Tensor, values: list[float]) -> Tensor:
     codes = code.expand(len(latents), len(values), -1).clone()
     codes[torch.arange(len(latents)), :, latents] = code.new_tensor(values)
     return codes
-
-
-# What the encoder's first layer looks for, when training began and at the best epoch.
-
-COLUMNS = 8
-# More are not told apart.
-MOST = 64
-# Of a filter that is a line, in pixels; a lane of a channel has at least a third of this height.
-WIDTH, HEIGHT = 72, 56
 
 
 class FirstLayerFilters(AtFinalTest):

@@ -1,8 +1,4 @@
-"""Curves of how training goes, beside its metrics: optimizer/ and system/, for whatever loggers there are.
-
-All of them are taken at the steps that loggers keep, for each costs some time: no other step does more for them than
-ask whether it is kept.
-"""
+"""What loggers get of a run beside metrics: curves of optimizer/ and system/, their layout, and the run's config."""
 
 import textwrap
 from typing import Any
@@ -26,7 +22,7 @@ class StepScalars(Callback):
     """Log optimizer/lr/<group>, optimizer/gradient_norm (before it is clipped), system/images_per_second since the last
     kept step, and system/ram_gb and gpu_gb, the memory that the first process has and the most it ever had on its GPU.
 
-    Where weights are sharded, no process knows the norm of a gradient.
+    No other step does more than ask whether it is kept. Where weights are sharded, no process knows the norm.
     """
 
     def __init__(self) -> None:
@@ -80,9 +76,6 @@ def _counted(trainer: Trainer) -> tuple[int, float]:
     return throughput.images, throughput.seconds
 
 
-# TensorBoard's curves as one reads them: training and validation of a quantity in one chart, and no line twice.
-
-
 class Curves(Callback):
     """Lay out the Custom Scalars tab, and take back what a run had logged of steps that it does again.
 
@@ -111,9 +104,6 @@ class Curves(Callback):
         }
         for writer in self.board.writers:
             writer.add_custom_scalars({"training and validation": charts})
-
-
-# What a run is, in TensorBoard's Text tab: its composed config, and the command that was typed.
 
 
 class About(Callback):
