@@ -17,7 +17,7 @@ from aetransfer.config.nodes import PositiveInt, Seed
 from aetransfer.config.shapes import with_channels
 from aetransfer.data.batches import content
 from aetransfer.data.draws import step_generator
-from aetransfer.data.module import DataModule, Labelled
+from aetransfer.data.module import DataModule, Labelled, Part
 from aetransfer.errors import UserError
 from aetransfer.evaluation.features import check_finite
 from aetransfer.evaluation.measure import Measure, Subject
@@ -27,13 +27,18 @@ from aetransfer.networks.conv4 import Conv4
 from aetransfer.networks.head import Head
 from aetransfer.origin import pip_install
 
-# The Frechet distance between two sets of feature vectors, as if both were Gaussian (Heusel et al. 2017).
+WIDTHS = (32, 64, 128)
+FEATURES = 64
+FEATURE_NET_BATCH = 128
+LEARNING_RATE = 1e-3
+BATCH = 250
 
 
 def frechet_distance(one: Tensor, other: Tensor) -> float:
     """Return |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^1/2) of features (N, D) and (M, D), N, M >= 2, in float64.
 
-    The trace of the root is the sum of the roots of the eigenvalues of C1^1/2 C2 C1^1/2, which is symmetric.
+    As if both were Gaussian (Heusel et al. 2017). The trace of the root is the sum of the roots of the eigenvalues of
+    C1^1/2 C2 C1^1/2, which is symmetric.
     """
     (mean, covariance), (other_mean, other_covariance) = _moments(one), _moments(other)
     values, vectors = torch.linalg.eigh(covariance)
@@ -49,16 +54,8 @@ def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
     return features.mean(0), torch.cov(features.T).reshape(features.shape[1], -1)
 
 
-# A small classifier trained here, whose features compare images: the net of fid_own.
-
-WIDTHS = (32, 64, 128)
-FEATURES = 64
-FEATURE_NET_BATCH = 128
-LEARNING_RATE = 1e-3
-
-
 class FeatureNet(torch.nn.Module):
-    """Images (N, C, S, S) in [0, 1] to features (N, 64), which a linear layer reads classes from."""
+    """A small classifier: images (N, C, S, S) in [0, 1] to features (N, 64), which a linear layer reads."""
 
     def __init__(self, input_shape: Sequence[int], classes: int) -> None:
         super().__init__()
@@ -90,9 +87,6 @@ def train_feature_net(data: DataModule, device: torch.device, *, epochs: int, se
                 F.cross_entropy(net.head(net(images[chosen])), labels[chosen]).backward()
                 optimizer.step()
     return net.eval()
-
-
-BATCH = 250
 
 
 class Fid(Measure):
@@ -157,37 +151,31 @@ class Fid(Measure):
 
 def _own(subject: Subject, net: FeatureNet, name: str, count: int, seed: int) -> float:
     with torch.no_grad():
-        features = torch.cat([net(images) for images in _checked(subject, name, count, seed)])
-        real = torch.cat([net(images) for images in _checked(subject, subject.part, count, seed)])
+        features = torch.cat([net(images) for images in _images(subject, name, count, seed)])
+        real = torch.cat([net(images) for images in _images(subject, subject.part, count, seed)])
     return frechet_distance(features, real)
 
 
-def _checked(subject: Subject, name: str, count: int, seed: int) -> Iterator[Tensor]:
-    """Yield as `_set`. Raises NoNumbersError for a set with NaN in it."""
-    for images in _set(subject, name, count, seed):
+@torch.no_grad()
+def _images(subject: Subject, name: str, count: int, seed: int) -> Iterator[Tensor]:
+    """Yield a set's images in batches, (N, C, S, S) in [0, 1], with an empty margin as the data's own have.
+
+    Raises NoNumbersError for NaN in them.
+    """
+    model, margin = subject.model, subject.data.margin
+    part: Part = "train" if name == "training images" else subject.part
+    given = (images for images, _ in subject.data.in_order(part, BATCH, subject.device, count))
+    drawn: Iterable[Tensor] | None = None
+    if name == "prior samples":
+        assert isinstance(model, Samples)
+        generator = step_generator("sample", seed, 0, subject.device)
+        drawn = (model.sample(min(BATCH, count - start), generator) for start in range(0, count, BATCH))
+    elif name == "reconstructions":
+        assert isinstance(model, Reconstructs)
+        drawn = (model.reconstruct(images) for images in given)
+    for images in given if drawn is None else (F.pad(content(each, margin), (margin,) * 4) for each in drawn):
         check_finite(images)
         yield images
-
-
-@torch.no_grad()
-def _set(subject: Subject, name: str, count: int, seed: int) -> Iterator[Tensor]:
-    """Yield a set's images in batches, (N, C, S, S) in [0, 1], with an empty margin as the data's own have."""
-    model, margin = subject.model, subject.data.margin
-    match name:
-        case "prior samples":
-            assert isinstance(model, Samples)
-            generator = step_generator("sample", seed, 0, subject.device)
-            for start in range(0, count, BATCH):
-                samples = model.sample(min(BATCH, count - start), generator)
-                yield F.pad(content(samples, margin), (margin,) * 4)
-        case "reconstructions":
-            assert isinstance(model, Reconstructs)
-            for images, _ in subject.data.in_order(subject.part, BATCH, subject.device, count):
-                yield F.pad(content(model.reconstruct(images), margin), (margin,) * 4)
-        case "training images":
-            yield from (images for images, _ in subject.data.in_order("train", BATCH, subject.device, count))
-        case _:
-            yield from (images for images, _ in subject.data.in_order(subject.part, BATCH, subject.device, count))
 
 
 def _check_inception(weights: str, name: str) -> None:
@@ -209,6 +197,6 @@ def _inception(subject: Subject, name: str, count: int, settings: Fid) -> float:
     metric = FrechetInceptionDistance(normalize=True, feature_extractor_weights_path=weights)
     metric.set_dtype(torch.float64).to(subject.device)
     for real, which in ((True, str(subject.part)), (False, name)):
-        for images in _checked(subject, which, count, settings.seed):
+        for images in _images(subject, which, count, settings.seed):
             metric.update(content(images, subject.data.margin).expand(-1, 3, -1, -1), real=real)
     return metric.compute().item()

@@ -15,6 +15,7 @@ class AutoEncoder(Pretext):
     """Encoder and mirrored decoder, which ends in a sigmoid for pixels."""
 
     title = "autoencoder"
+    of = "a"
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__(encoder)
@@ -23,7 +24,7 @@ class AutoEncoder(Pretext):
     @property
     def metrics(self) -> Mapping[str, Quantity]:  # type: ignore[override]
         value = "pixel" if self.encoder.takes_pixels else "value"
-        return {"mse": Quantity(f"mean squared error a {value}, {unit(self.encoder)}")}
+        return {"mse": Quantity(f"mean squared error {self.of} {value}, {unit(self.encoder)}")}
 
     @property
     def summary(self) -> str:

@@ -79,8 +79,6 @@ def capabilities_of(model: object) -> list[str]:
 
 
 # What models that reconstruct say of themselves, in the words of their inputs.
-
-
 def learnt(encoder: Encoder) -> str:
     return f"An encoder and a decoder that learnt to reconstruct {noun_of(encoder.input_shape)}"
 

@@ -4,8 +4,6 @@ A patch is a square of an image, a stretch of a signal, a single feature of a ve
 where the data's mean stands in their place. The loss is that of their values alone.
 """
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -14,8 +12,6 @@ from aetransfer.config.nodes import PositiveInt
 from aetransfer.data.batches import Batch
 from aetransfer.models.autoencoder import AutoEncoder
 from aetransfer.models.base import Outputs
-from aetransfer.models.capabilities import unit
-from aetransfer.models.facts import Quantity
 from aetransfer.networks.encoder import Encoder
 
 
@@ -23,6 +19,7 @@ class MaskedAutoEncoder(AutoEncoder):
     """As many patches of each input are hidden, others each time that it is seen."""
 
     title = "masked autoencoder"
+    of = "of a hidden"
 
     def __init__(self, encoder: Encoder, patch: PositiveInt = 4, masked: float = 0.5) -> None:
         """patch: side of a patch, in pixels or samples; a vector's are single features.
@@ -35,11 +32,6 @@ class MaskedAutoEncoder(AutoEncoder):
         if not 0 < masked < 1:
             raise ValueError(f"masked={masked:g} should be above 0 and below 1")
         self.patch, self.masked = patch, masked
-
-    @property
-    def metrics(self) -> Mapping[str, Quantity]:  # type: ignore[override]
-        value = "pixel" if self.encoder.takes_pixels else "value"
-        return {"mse": Quantity(f"mean squared error of a hidden {value}, {unit(self.encoder)}")}
 
     def hidden(self, batch: Batch) -> Tensor:
         """Draw what is hidden, of 0 and 1: (B, 1, H, W) of images, (B, 1, L) of signals, (B, D) of vectors.

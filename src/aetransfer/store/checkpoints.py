@@ -45,8 +45,7 @@ def to_resume_from(directory: RunDirectory) -> Path | None:
     for checkpoint in (directory.last, directory.previous):
         if not checkpoint.is_file():
             continue
-        found = damage(checkpoint)
-        if found is None:
+        if (found := damage(checkpoint)) is None:
             return checkpoint
         log.warning("%s is damaged (%s): the checkpoint before it is used.", checkpoint, found)
         damaged.append(checkpoint.name)
@@ -60,10 +59,9 @@ def to_resume_from(directory: RunDirectory) -> Path | None:
 
 def check_best(directory: RunDirectory) -> None:
     """Raise ContinuationError where the best epoch's weights are missing or damaged: nothing can be measured."""
-    if not directory.best.is_file():
-        raise ContinuationError(f"{directory.best} does not exist: rerun=true begins {directory.path.name} afresh.")
-    found = damage(directory.best)
-    if found is not None:
-        raise ContinuationError(
-            f"{directory.best} is damaged ({found}): rerun=true begins {directory.path.name} afresh."
-        )
+    wrong = "does not exist"
+    if directory.best.is_file():
+        if (found := damage(directory.best)) is None:
+            return
+        wrong = f"is damaged ({found})"
+    raise ContinuationError(f"{directory.best} {wrong}: rerun=true begins {directory.path.name} afresh.")

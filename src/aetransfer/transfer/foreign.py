@@ -61,10 +61,8 @@ class Taken:
 def is_foreign(path: str) -> bool:
     """Tell whether a file is one of weights that this program has not written, by its ending and its header."""
     file = Path(path).expanduser()
-    if file.suffix in PICKLES:
-        return file.is_file()
     if file.suffix != ".safetensors" or not file.is_file():
-        return False
+        return file.suffix in PICKLES and file.is_file()
     try:
         with safe_open(file, framework="np") as opened:
             return FORMAT not in (opened.metadata() or {})
@@ -99,7 +97,8 @@ def completed(given: GivenEncoder, model: str | None, digest: Callable[[Path], s
         if model is None or (given.path != WEIGHTS_OF_TIMM and "." not in model):
             tag = "" if model is None else ", or the name of the weights to encoder.model, as in resnet18.a1_in1k"
             raise _unknown_statistics(path, tag)
-        statistics = _statistics_of(model)
+        config = _config_of(model)
+        statistics = {"mean": list(config.mean), "deviation": list(config.std)}
     return given.model_copy(update={"path": path, "digest": digest(Path(path).expanduser()), **statistics})
 
 
@@ -108,11 +107,6 @@ def _unknown_statistics(path: str, otherwise: str = "") -> UserError:
         f"{path} does not say what its images were standardised by: add the mean and deviation of each channel, of "
         f"pixels in [0, 1] (ImageNet's are {IMAGENET}){otherwise}."
     )
-
-
-def _statistics_of(model: str) -> dict[str, Any]:
-    config = _config_of(model)
-    return {"mean": list(config.mean), "deviation": list(config.std)}
 
 
 def _config_of(model: str) -> Any:
