@@ -39,7 +39,7 @@ def measured(logits, labels, *, parts):
     """What a classifier that gives these logits measures of them, in several batches."""
     model = Classifier(Conv4(input_shape=(1, 16, 16)), Head(128, 2), logits.shape[1]).eval()
     model.forward = lambda inputs: inputs
-    model.measure()
+    model.make_metrics()
     for part in parts:
         batch = Batch(logits[part], labels[part], Share(len(labels[part])))
         model.val_metrics.update(model.step(batch), batch.share.counted)

@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 def make(kind=IWAE, **settings):
     torch.manual_seed(0)
     model = kind(Conv4(input_shape=(1, 16, 16), latent_dim=6, widths=[4, 8]), **settings)
-    model.measure()
+    model.make_metrics()
     torch.nn.init.normal_(model.log_variance.weight, std=0.1)
     return model
 

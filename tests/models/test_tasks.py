@@ -23,7 +23,7 @@ from aetransfer.networks.head import Head
 def task(kind, outputs, **keys):
     model = kind(Conv4(input_shape=(1, 8, 8), latent_dim=6, widths=[4]), Head(6, outputs), outputs, **keys)
     model.forward = lambda inputs: inputs
-    model.measure()
+    model.make_metrics()
     return model
 
 

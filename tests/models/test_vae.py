@@ -22,7 +22,7 @@ def make_vae(**settings):
     torch.manual_seed(0)
     encoder = Conv4(input_shape=(1, 16, 16), latent_dim=6, widths=[4, 8])
     vae = VAE(encoder, **({"kl_warmup_epochs": 0} | settings))
-    vae.measure()
+    vae.make_metrics()
     torch.nn.init.normal_(vae.log_variance.weight, std=0.1)
     return vae
 
@@ -202,7 +202,7 @@ def test_one_image_without_a_number_leaves_no_metric_a_number():
     mean[3, 1] = torch.nan
     kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
     metrics = VAE(Conv4(input_shape=(1, 16, 16), latent_dim=4), free_bits=0.5)
-    metrics.measure()
+    metrics.make_metrics()
     outputs = {"distortion": torch.rand(10), "rate": kl.sum(1), "kl": kl, "means": mean}
     metrics.val_metrics.update(outputs | {"neg_elbo": outputs["distortion"] + outputs["rate"]}, 10)
 

@@ -28,7 +28,7 @@ class Own(Pretext):
     def __init__(self):
         super().__init__(Conv4(input_shape=(1, 8, 8), latent_dim=4, widths=[4, 8]))
         self.weight = nn.Parameter(torch.zeros(()))
-        self.measure()
+        self.make_metrics()
 
     def step(self, batch):
         size = self.weight.expand(len(batch.inputs))

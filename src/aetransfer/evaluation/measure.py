@@ -113,7 +113,7 @@ class Measure(ABC):
 
     needs_labels: whether the data must have classes, or the kinds of targets that will do (see
     `aetransfer.data.targets.Targets`). needs_memory: its keys on which depends how much memory it takes.
-    These three are read from the source, before anything is trained: write them as plain values. name, settings: the
+    These three are read from the source, before anything is trained: write them as literals. name, settings: the
     key that it stands at in the config, and all of its keys with their values; filled in when it is built.
     """
 

@@ -118,36 +118,36 @@ class Model(LightningModule, ABC):
         if part != "val" or not name:
             raise UserError(f"model.monitor={monitor} is no validation metric: write val/NAME.")
         if mode is None:
-            if name not in self.measured:
-                known = ", ".join(f"val/{each}" for each in self.measured)
+            if name not in self.all_metrics:
+                known = ", ".join(f"val/{each}" for each in self.all_metrics)
                 raise UserError(
                     f"model.monitor={monitor} is none of the {self.title}'s metrics ({known}): if a callback logs it, "
                     "say which way is better with model.monitor_mode=min or max."
                 )
-            if name in self.config_metrics and self.measured[name].better is None:
+            if name in self.config_metrics and self.all_metrics[name].better is None:
                 raise UserError(
                     f"model.monitor={monitor}: its class does not say which way is better, add "
                     f"+metrics.{name}.better=lower or higher."
                 )
-            mode = "max" if self.measured[name].better == "higher" else "min"
+            mode = "max" if self.all_metrics[name].better == "higher" else "min"
         self._monitor = monitor, mode
 
     @property
-    def measured(self) -> Mapping[str, Quantity]:
+    def all_metrics(self) -> Mapping[str, Quantity]:
         """All metrics, by name: the model's own, and then those of a config."""
         return {**self.metrics, **{name: each.quantity for name, each in self.config_metrics.items()}}
 
-    def measure_also(self, name: str, metric: ConfigMetric) -> None:
+    def add_metric(self, name: str, metric: ConfigMetric) -> None:
         """Measure what a config names beside the model's own. Raises UserError for a name that is taken."""
         if name in self.metrics:
             raise UserError(f"metrics.{name}: the {self.title} has a metric of that name itself: choose another.")
         self.config_metrics[name] = metric
 
-    def measure(self) -> None:
+    def make_metrics(self) -> None:
         """Make the metrics of validation and test, once all that they need is there."""
         self.val_metrics, self.test_metrics = (
             SplitMetrics(
-                self.measured,
+                self.all_metrics,
                 {**self.whole_split(), **{name: each.make() for name, each in self.config_metrics.items()}},
                 self.metric_inputs,
             )
@@ -171,7 +171,7 @@ class Model(LightningModule, ABC):
             can=capabilities_of(self),
             monitor=self.monitor,
             monitor_mode=self.monitor_mode,
-            metrics=dict(self.measured),
+            metrics=dict(self.all_metrics),
             untrained=list(self.untrained),
             caveats=self.caveats(),
         )
@@ -305,8 +305,8 @@ class Task(Model):
         """Return tensors of a few examples as `step` gives them outside training, to try a config's metrics with."""
         return {}
 
-    def measure_also(self, name: str, metric: ConfigMetric) -> None:
-        super().measure_also(name, metric)
+    def add_metric(self, name: str, metric: ConfigMetric) -> None:
+        super().add_metric(name, metric)
         # What a metric makes of the targets is known before an epoch is over.
         given, trial = self.example(), metric.make()
         asked = as_inputs(trial, self.metric_inputs)

@@ -1,4 +1,4 @@
-"""Which data a run was begun on: `data.json` beside it, and the files' checksums once for all runs of a store."""
+"""Which data a run was started on: `data.json` beside it, and the files' checksums once for all runs of a store."""
 
 import gzip
 import json
@@ -23,7 +23,7 @@ MOST_BYTES = 1 << 30
 
 
 def note_data(directory: RunDirectory, job: Job, images: Examples) -> None:
-    """Write down what a run is begun on. images: its training split, as its reader gave it.
+    """Write down what a run is started on. images: its training split, as its reader gave it.
 
     A data set of 60,000 files has a list of two megabytes, so runs share it.
     """
@@ -38,7 +38,7 @@ def note_data(directory: RunDirectory, job: Job, images: Examples) -> None:
 
 
 def check_data(directory: RunDirectory, job: Job, images: Examples) -> None:
-    """Raise ContinuationError where a run's training images are read as others than when it was begun.
+    """Raise ContinuationError where a run's training images are read as others than when it was started.
 
     Their files are the same, or the run would have another name: a reader, or a library, has changed.
     """

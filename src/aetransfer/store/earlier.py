@@ -24,7 +24,7 @@ _SCHEDULERS = {
 
 
 def todays_config(config: Any) -> Any:
-    """Return a run's plain config as this version writes it; what is none of an earlier one stays as it is."""
+    """Return a run's config as this version writes it; what is none of an earlier one stays as it is."""
     if isinstance(config, dict):
         config = {key: todays_config(value) if key == "pretrain" else value for key, value in config.items()}
         if isinstance(data := config.get("data"), dict) and "augment" in data:
@@ -64,13 +64,13 @@ def facts(model: Any) -> dict[str, Any] | None:
         case "vae":
             likelihood = str(model.get("likelihood", "bernoulli"))[:40]
             seen = "of freshly binarised images" if likelihood == "bernoulli" else "of grey values"
-            plain = model.get("kl_weight", 1) == 1 and model.get("free_bits", 0) == 0
+            trains_elbo = model.get("kl_weight", 1) == 1 and model.get("free_bits", 0) == 0
             return {
                 "name": "vae",
                 "title": "variational autoencoder",
                 "summary": LEARNT_IMAGES,
                 "can": ["reconstruct", "decode", "sample", "posterior"],
-                "monitor": "val/neg_elbo" if plain else "val/loss",
+                "monitor": "val/neg_elbo" if trains_elbo else "val/loss",
                 "metrics": {
                     "neg_elbo": _quantity("-ELBO, nats an image: distortion + rate", LOWER),
                     "distortion": _quantity("distortion, nats an image", LOWER),

@@ -243,8 +243,8 @@ def _training(trainer: Training) -> dict[str, Any]:
     return trainer.model_dump(include=set(Training.model_fields))
 
 
-def _digest(plain: dict[str, Any]) -> str:
-    text = json.dumps(_canonical(plain), sort_keys=True, separators=(",", ":"))
+def _digest(content: dict[str, Any]) -> str:
+    text = json.dumps(_canonical(content), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

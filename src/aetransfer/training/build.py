@@ -141,12 +141,12 @@ def make_model(
     model.seed = job.seed
     for name, metric in job.metrics.items():
         if metric is not None:
-            model.measure_also(name, config_metric(name, metric, outputs, job.allow))
+            model.add_metric(name, config_metric(name, metric, outputs, job.allow))
     if job.model.monitor is not None and trains:
         model.choose_by(job.model.monitor, job.model.monitor_mode)
     if trains and isinstance(model, Task) and job.transfer is not None:
         model.follow(arm or make_arm(job.transfer, job.allow))
-    model.measure()
+    model.make_metrics()
     if trains:
         model.optimisation = make_optimisation(job)
         # What an optimiser or a schedule refuses is said before hours of pretraining.

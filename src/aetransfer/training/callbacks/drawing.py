@@ -95,7 +95,7 @@ def sheet(
     cells = _cells(images, resizes=not drawn)
     count, height, width, _ = cells.shape
     lines = 1 + captions[0].count("\n") if captions else 0
-    left = max((round(_font().getlength(_plain(name))) for name in rows), default=-2 * GAP) + 2 * GAP
+    left = max((round(_font().getlength(_one_line(name))) for name in rows), default=-2 * GAP) + 2 * GAP
     top = LINE if heads else 0
     # A caption is worth a little more room than the smallest image.
     across = max(width, 92 if captions else 0) + GAP
@@ -112,11 +112,11 @@ def sheet(
         paper.paste(Image.fromarray(cell), (x + (across - GAP - width) // 2, y))
         for number, line in enumerate(captions[place].split("\n") if captions else ()):
             middle = x + (across - GAP) / 2
-            write(_cut(_plain(line), across), middle, y + height + (number + 0.5) * LINE, "mm")
+            write(_cut(_one_line(line), across), middle, y + height + (number + 0.5) * LINE, "mm")
     for row, name in enumerate(rows):
-        write(_plain(name), left - GAP, top + GAP + row * down + height / 2, "rm")
+        write(_one_line(name), left - GAP, top + GAP + row * down + height / 2, "rm")
     for column, name in enumerate(heads):
-        write(_plain(name), left + GAP + column * across + (across - GAP) / 2, GAP / 2 + LINE / 2, "mm")
+        write(_one_line(name), left + GAP + column * across + (across - GAP) / 2, GAP / 2 + LINE / 2, "mm")
     return paper
 
 
@@ -147,7 +147,7 @@ def _cells(images: Tensor, resizes: bool) -> np.ndarray:
     return (colour * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
 
-def _plain(text: str) -> str:
+def _one_line(text: str) -> str:
     return printable(text).replace("\n", " ")
 
 
