@@ -63,6 +63,7 @@ def run(job: Job, overrides: list[str]) -> Run:
 
 
 def _run(job: Job, overrides: list[str]) -> Run:
+    """Return the run, finished before or now. Its lock sees to it that one job at a time does it."""
     directory = RunDirectory.of(job)
     source = _source(job, overrides)
     try:
@@ -93,6 +94,7 @@ def _run(job: Job, overrides: list[str]) -> Run:
 
 
 def _source(job: Job, overrides: list[str]) -> str | None:
+    """Return what a job starts from, None for nothing. A declared pretraining that is not done yet is done now."""
     if job.transfer is not None and not job.transfer.carries:
         return None
     if isinstance(job.pretrain, GivenEncoder):
@@ -122,6 +124,7 @@ def _rehearse(job: Job) -> None:
 
 
 def _recorded(job: Job, directory: RunDirectory, source: str | None, overrides: list[str], lock: RunLock) -> Run:
+    """Execute a job while result.json says how far it is, and at its end that it is finished, failed or interrupted."""
     directory.path.mkdir(exist_ok=True)
     remove_partial_files(directory.path)
     directory.write_config(job)
@@ -189,6 +192,7 @@ def execute(
     """
     logs.quiet_lightning()
     seed_everything(job.seed, verbose=False)
+    # Data: the training and the validation split; the test split is opened by the test.
     data = make_data(job.data, job.seed, job.allow, job.stage)
     data.check_processes(worker.size)
     data.setup("fit")
@@ -196,6 +200,7 @@ def execute(
         _check_held_out(job, data, source)
     # Asking for the times of 60,000 files takes a second, which the processor has for other things.
     unchanged = ThreadPoolExecutor(1).submit(check_unchanged, directory, job) if worker.rank == 0 else None
+    # Model: what learns, with the weights that it starts from and the layers that the arm freezes.
     model, origin = _initial_model(job, data, source)
     if record is not None:
         record.describe(model.facts(job.model.name))
@@ -205,6 +210,7 @@ def execute(
     signals.keep_from_lightning(trainer)
     _log_length(job, directory, data, worker.size)
 
+    # Resume: a run that was cut off or preempted goes on from its last checkpoint, on the data that it was started on.
     resumed = to_resume_from(directory)
     if unchanged is not None:
         unchanged.result()
@@ -214,7 +220,8 @@ def execute(
     if job.test == "alone":
         trainer.callbacks.append(NoTraining())  # type: ignore[attr-defined]  # Lightning sets it from elsewhere
     with worker.joined(trainer):
-        # The loop is Lightning's: `Model.training_step` says what is done in it, `make_trainer` what is done beside it.
+        # The loop is Lightning's. `Model.training_step` is what it does with a batch, and `step` of each model its loss;
+        # `make_trainer` adds what is done beside it, and `Model.choose_by` chooses the best epoch.
         trainer.fit(model, datamodule=data, ckpt_path=resumed, weights_only=True)
         epochs, steps = epochs_trained(trainer), trainer.global_step
         left_out = job.test == "left_out" and data.has_test
