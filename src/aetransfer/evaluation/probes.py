@@ -92,7 +92,8 @@ class Probes(Measure):
         rows = [
             {
                 "features": source,
-                "layer": _called(name, untrained, network is encoder),
+                # A layer that the run's own pretext has left as it was is named so.
+                "layer": f"{name} (untrained)" if network is encoder and name in untrained else name,
                 **_row(subject, self, probes, layer(network, name, self.max_features)),
             }
             for source, network in sources
@@ -125,11 +126,6 @@ class Probes(Measure):
                     f"{', '.join(fitting)}."
                 )
         return self.probes or fitting
-
-
-def _called(name: str, untrained: Sequence[str], own: bool) -> str:
-    """Name a layer, and say so of one that the run's own pretext has left as it began."""
-    return f"{name} (untrained)" if own and name in untrained else name
 
 
 def _of_large_images(subject: Subject, settings: Probes) -> list[str]:

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -21,7 +21,16 @@ from aetransfer.store.directory import RunDirectory
 from aetransfer.store.finished import UNTESTED, code_version, own_code
 from aetransfer.store.identity import identity
 
-PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf", "numpy")
+PACKAGES = (
+    "aetransfer",
+    "torch",
+    "torchvision",
+    "pytorch-lightning",
+    "torchmetrics",
+    "hydra-core",
+    "omegaconf",
+    "numpy",
+)
 
 
 def provenance(allow: Sequence[str]) -> dict[str, Any]:
@@ -40,13 +49,7 @@ def provenance(allow: Sequence[str]) -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in ("aetransfer", *PACKAGES):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    return {"python": platform.python_version()} | {package: version(package) for package in PACKAGES}
 
 
 def _git() -> dict[str, Any] | None:

@@ -220,8 +220,8 @@ def execute(
     if job.test == "alone":
         trainer.callbacks.append(NoTraining())  # type: ignore[attr-defined]  # Lightning sets it from elsewhere
     with worker.joined(trainer):
-        # The loop is Lightning's. `Model.training_step` is what it does with a batch, and `step` of each model its loss;
-        # `make_trainer` adds what is done beside it, and `Model.choose_by` chooses the best epoch.
+        # The loop is Lightning's. `Model.training_step` is what it does with a batch, and `step` of each model its
+        # loss; `make_trainer` adds what is done beside it, and `Model.choose_by` chooses the best epoch.
         trainer.fit(model, datamodule=data, ckpt_path=resumed, weights_only=True)
         epochs, steps = epochs_trained(trainer), trainer.global_step
         left_out = job.test == "left_out" and data.has_test

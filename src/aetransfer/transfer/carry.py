@@ -147,14 +147,14 @@ def continue_(model: nn.Module, source: str, initial: Initial) -> str:
     for key, value in model.state_dict().items():
         parts.setdefault(key.partition(".")[0], {})[key] = value
     del parts["encoder"]
-    taken = [name for name, own in parts.items() if all(_fits(theirs.get(key), value) for key, value in own.items())]
+    taken = [
+        name
+        for name, own in parts.items()
+        if all(key in theirs and theirs[key].shape == value.shape for key, value in own.items())
+    ]
     model.load_state_dict({key: theirs[key] for name in taken for key in parts[name]}, strict=False)
     drawn = [*(f"encoder.{part}" for part in initial.untrained), *(name for name in parts if name not in taken)]
     return f"{', '.join(['encoder', *taken])} as trained there" + (f"; fresh: {', '.join(drawn)}" if drawn else "")
-
-
-def _fits(theirs: Tensor | None, own: Tensor) -> bool:
-    return theirs is not None and theirs.shape == own.shape
 
 
 def _shapes(encoder: Encoder) -> dict[str, tuple[torch.Size, torch.dtype]]:
