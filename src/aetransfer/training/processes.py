@@ -19,14 +19,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch.distributed
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from pydantic import BaseModel
 from pytorch_lightning import Trainer
 from torch.distributed import (  # type: ignore[attr-defined]  # public, but in no __all__
     DistError,
@@ -55,26 +55,18 @@ UNHEARD = "Another process of this run ended without a word: it was killed, or i
 STOPPED = "was stopped"
 
 
-@dataclass(frozen=True)
-class Order:
-    """One stage to execute: `processes` on each node do `job` in `directory`."""
+class Order(BaseModel):
+    """One stage to execute: `processes` on each node do `job` in `directory`, a run's."""
 
-    number: int
     job: Job
-    directory: RunDirectory
+    directory: Path
     source: str | None
     processes: int
 
-    def as_text(self) -> str:
-        job = self.job.model_dump(mode="json", by_alias=True)
-        directory = str(self.directory.path)
-        return json.dumps({"job": job, "directory": directory, "source": self.source, "processes": self.processes})
-
     @classmethod
-    def of(cls, number: int, content: dict[str, Any], allow: Sequence[str]) -> "Order":
+    def of(cls, content: dict[str, Any], allow: Sequence[str]) -> "Order":
         """Read an order. What a config may call is never taken from elsewhere: `allow` is this process's own."""
-        job = Job.model_validate(content["job"] | {"allow": list(allow)})
-        return cls(number, job, RunDirectory(Path(content["directory"])), content["source"], content["processes"])
+        return cls.model_validate(content | {"job": content["job"] | {"allow": list(allow)}})
 
 
 class Worker(LightningEnvironment):
@@ -221,8 +213,8 @@ class _Group:
             if "OMP_NUM_THREADS" not in os.environ:
                 torch.set_num_threads(max(1, before // order.processes))
             for local in range(1 + len(self.started), order.processes):
-                self.started.append(_start(replace(here, local=local), order))
-        store = PrefixStore(f"group/{order.number}", _connected(here))
+                self.started.append(_start(replace(here, local=local), order.job.allow, self.number))
+        store = PrefixStore(f"group/{self.number}", _connected(here))
         try:
             yield Worker(here.node, here.local, order.processes, order.job.trainer.num_nodes, store)
         finally:
@@ -240,13 +232,11 @@ class _Group:
         """Let the others go, who exit with `code`."""
         self.watch.stop()
         self.store.set(f"order/{self.number}", json.dumps({"end": code}))
-        left, until = [], time.monotonic() + LEAVING
-        for rank in range(1, self.here.size):
-            node, local = divmod(rank, self.here.on_node)
-            left.append(f"left/{node}.{local}")
+        left = [f"left/{name}" for name in _others(self.here.nodes, self.here.on_node)]
+        until = time.monotonic() + LEAVING
         # One that was killed does not answer.
-        with suppress(DistError):
-            self.store.wait(left, timedelta(seconds=LEAVING))
+        while left and not self.store.check(left) and time.monotonic() < until:
+            time.sleep(0.1)
         for process in self.started:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.0, until - time.monotonic()))
@@ -254,8 +244,13 @@ class _Group:
             process.wait()
 
 
-def _start(here: Launched, order: Order) -> subprocess.Popen[bytes]:
-    words = [json.dumps(each) for each in (asdict(here), order.job.allow, order.number)]
+def _others(nodes: int, on_node: int) -> list[str]:
+    """Name all processes but the first."""
+    return [f"{node}.{local}" for node in range(nodes) for local in range(on_node)][1:]
+
+
+def _start(here: Launched, allow: Sequence[str], number: int) -> subprocess.Popen[bytes]:
+    words = [json.dumps(each) for each in (asdict(here), list(allow), number)]
     environment = {**os.environ, "RANK": str(here.local), "OMP_NUM_THREADS": str(torch.get_num_threads())}
     return subprocess.Popen([sys.executable, "-m", FURTHER, *words], env=environment)
 
@@ -264,11 +259,10 @@ def _listening() -> TCPStore:
     """Open a store that only this machine hears, for processes that are started here."""
     listening = socket.create_server(("127.0.0.1", 0))
     port, descriptor = listening.getsockname()[1], listening.detach()
-    store = partial(TCPStore, "127.0.0.1", port, is_master=True, wait_for_workers=False, master_listen_fd=descriptor)
-    try:
-        return store()
-    except NotImplementedError:  # the libuv backend of torch 2.6 takes no socket that listens already
-        return store(use_libuv=False)
+    # The libuv backend of torch 2.6 takes no socket that listens already.
+    return TCPStore(
+        "127.0.0.1", port, is_master=True, wait_for_workers=False, master_listen_fd=descriptor, use_libuv=False
+    )
 
 
 def _connected(here: Launched, listens: bool = False) -> Store:
@@ -283,54 +277,47 @@ def _connected(here: Launched, listens: bool = False) -> Store:
     return PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store) if here.has_store else store
 
 
-@dataclass
-class _Lead:
-    """The first process's side. here: None where no launcher started the others, which are then started if needed."""
+def _first(here: Launched | None) -> _Group:
+    """Return the first process's group. here: None to start the others when a stage needs them.
 
-    here: Launched | None
-    group: _Group | None = None
-
-    def open(self) -> _Group:
-        """Raises UserError where the launcher's port is taken."""
-        if self.group is not None:
-            return self.group
-        if self.here is None:
-            store = _listening()
-            self.group = _Group(Launched("", 0, 1, 0, 1, store.host, store.port), store=store)
-            return self.group
-        try:
-            self.group = _Group(self.here, store=_connected(self.here, listens=True))
-        except DistNetworkError as error:
-            raise UserError(
-                f"Port {self.here.port}, where the processes of this run would meet, is taken: set MASTER_PORT to one "
-                "that is free."
-            ) from error
-        return self.group
+    Raises UserError where the launcher's port is taken.
+    """
+    if here is None:
+        store = _listening()
+        return _Group(Launched("", 0, 1, 0, 1, store.host, store.port), store=store)
+    try:
+        return _Group(here, store=_connected(here, listens=True))
+    except DistNetworkError as error:
+        raise UserError(
+            f"Port {here.port}, where the processes of this run would meet, is taken: set MASTER_PORT to one that is "
+            "free."
+        ) from error
 
 
-_lead: _Lead | None = None
+# Whether this process leads others, and those that it has at hand by now.
+_leads = False
+_group: _Group | None = None
 
 
 @contextmanager
 def leading(here: Launched | None = None) -> Iterator[None]:
     """Have other processes at hand meanwhile, and let them go at the end; within another such block, do nothing."""
-    global _lead
-    if _lead is not None:
+    global _leads, _group
+    if _leads:
         yield
         return
-    _lead, code = _Lead(here), 1
+    _leads, code = True, 1
     try:
-        if here is not None:
-            _lead.open()
+        _group = None if here is None else _first(here)
         yield
         code = 0
     except (KeyboardInterrupt, signals.Stopped):
         code = signals.INTERRUPTED
         raise
     finally:
-        if _lead.group is not None:
-            _lead.group.dismiss(code)
-        _lead = None
+        if _group is not None:
+            _group.dismiss(code)
+        _leads, _group = False, None
 
 
 @contextmanager
@@ -340,27 +327,27 @@ def called(job: Job, directory: RunDirectory, source: str | None, lost: Callable
     lost: told why, should this process have to be ended because the others are gone and it waits for them in vain.
     Raises UserError where another process failed, Stopped where a signal reached that one alone.
     """
+    global _group
     processes, nodes = _processes(job), job.trainer.num_nodes
     if processes * nodes == 1:
         yield Worker()
         return
-    assert _lead is not None
-    group = _lead.open()
-    order, watch = Order(group.number, job, directory, source, processes), group.watch
-    others = [f"{node}.{local}" for node in range(nodes) for local in range(processes)][1:]
-    with group.worker(order) as worker, watch.over(order.number, others, lost):
-        group.store.set(f"order/{order.number}", order.as_text())
+    _group = group = _group or _first(None)
+    order = Order(job=job, directory=directory.path, source=source, processes=processes)
+    number, watch = group.number, group.watch
+    with group.worker(order) as worker, watch.over(number, _others(nodes, processes), lost):
+        group.store.set(f"order/{number}", json.dumps(order.model_dump(mode="json", by_alias=True)))
         group.number += 1
         try:
             yield worker
         except Exception as error:
             if not _is_consequence(error):
-                watch.report(order.number, f"{error}")
+                watch.report(number, f"{error}")
                 raise
-            why = watch.reason(order.number)
+            why = watch.reason(number)
             raise signals.Stopped(why) if why.endswith(STOPPED) else UserError(f"{why}.") from error
         except BaseException:
-            watch.report(order.number, f"It {STOPPED}")
+            watch.report(number, f"It {STOPPED}")
             raise
 
 
@@ -375,10 +362,10 @@ def follow(here: Launched, allow: Sequence[str], execute: Execute, number: int =
     try:
         group = _Group(here, number)
         while "end" not in (content := group.awaited()):
-            order = Order.of(group.number, content, allow)
-            group.number += 1
+            order = Order.of(content, allow)
             if here.local < order.processes:
                 _do(order, group, execute)
+            group.number += 1
         group.watch.stop()
         group.store.set(f"left/{here.node}.{here.local}", "")
     except DistNetworkError:
@@ -391,17 +378,17 @@ def follow(here: Launched, allow: Sequence[str], execute: Execute, number: int =
 
 def _do(order: Order, group: _Group, execute: Execute) -> None:
     """Do another process's part of an order. Why it could not is for the first one to say."""
-    with group.worker(order) as worker, group.watch.over(order.number, ["0.0"], lambda why: None):
+    with group.worker(order) as worker, group.watch.over(group.number, ["0.0"], lambda why: None):
         who = f"Process {worker.rank} of {worker.size}"
         try:
-            execute(order.job, order.directory, order.source, worker)
+            execute(order.job, RunDirectory(order.directory), order.source, worker)
         except Exception as error:
             if not _is_consequence(error):
-                group.watch.report(order.number, f"{who} failed: {error}")
+                group.watch.report(group.number, f"{who} failed: {error}")
                 if not isinstance(error, UserError):
                     sys.excepthook(type(error), error, error.__traceback__)
         except BaseException:
-            group.watch.report(order.number, f"{who} {STOPPED}")
+            group.watch.report(group.number, f"{who} {STOPPED}")
 
 
 def follow_as_started(execute: Execute) -> int:
