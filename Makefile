@@ -58,8 +58,8 @@ docs: setup  ## as a site, in site/
 schema: setup  ## configs/schema.json, by which editors check YAML files
 	$(BIN)/python scripts/config_schema.py
 
-tensorboard: setup  ## look at all runs, and at sweeps in the HPARAMS tab
-	$(BIN)/python scripts/board.py
+tensorboard: setup  ## look at all runs, or with SWEEP=... at those of one sweep
+	$(BIN)/python scripts/board.py $(SWEEP)
 
 benchmark: setup
 	$(BIN)/python benchmarks/data_path.py

@@ -115,7 +115,7 @@ def projector(browser: Browser, address: str, runs: Runs) -> None:
 
 def hparams(browser: Browser, address: str, runs: Runs) -> None:
     browser.open(f"{address}#hparams")
-    browser.wait_for_words(["TABLE VIEW", "test/acc", runs.transfer.name])
+    browser.wait_for_words(["TABLE VIEW", "best/val/acc", "test/acc", "arm"])
 
 
 def run_page(browser: Browser, runs: Runs) -> None:

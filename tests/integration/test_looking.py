@@ -39,12 +39,12 @@ def test_a_picture_that_fails_is_named_once_and_the_run_goes_on(run_train, monke
     done = run_train(*PRETRAINING, "model=vae", "callbacks.traversals.every_n_epochs=1")
 
     assert done.code == 0, done.err
-    said = "latents/traversals could not be drawn and is left out from here on (RuntimeError: no ink left)."
+    said = "view/latents/traversals could not be drawn and is left out from here on (RuntimeError: no ink left)."
     assert done.out.count(said) == 1
     assert "Traceback" not in done.out + done.err
     shown = events(done.run).Tags()["images"]
-    assert "reconstructions/val" in shown
-    assert "latents/traversals" not in shown
+    assert "view/reconstructions/val" in shown
+    assert "view/latents/traversals" not in shown
 
 
 def test_a_picture_that_fails_leaves_the_model_as_it_was(run_train, monkeypatch):
@@ -83,11 +83,12 @@ def test_a_run_that_was_cut_off_shows_each_step_once(run_train, interrupted_at):
     shown = events(done.run)
 
     assert "Resuming from" in done.out
-    for tag in ("train/neg_elbo", "optimizer/gradient_norm", "system/ram_gb"):
+    for tag in ("watch/optimizer/gradient_norm", "watch/system/ram_gb"):
         assert [event.step for event in shown.Scalars(tag)] == list(range(9))
-    for tag in ("reconstructions/val", "latents/interpolations"):
+    assert [event.step for event in shown.Scalars("train/neg_elbo")] == [2, 5, 8]
+    for tag in ("view/reconstructions/val", "view/latents/interpolations"):
         assert [event.step for event in shown.Images(tag)] == [2, 8]
-    assert [event.step for event in shown.Images("reconstructions/test")] == [9]
+    assert [event.step for event in shown.Images("view/reconstructions/test")] == [9]
     # What was typed the second time stands below what was typed first.
     first, second = text(done.run, "run/command")
     assert "trainer.progress" in second and "trainer.progress" not in first
@@ -105,7 +106,7 @@ def test_a_csv_of_a_run_that_was_cut_off_goes_on_and_has_each_step_once(run_trai
 
     with (done.run / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [int(row["step"]) for row in rows if row["train/mse"]] == list(range(9))
+    assert [int(row["step"]) for row in rows if row["train/mse"]] == [2, 5, 8]
     assert [int(row["step"]) for row in rows if row["test/mse"]] == [9]
 
 
@@ -158,7 +159,7 @@ def test_filters_that_cannot_be_read_before_the_training_are_named_once_and_the_
     done = run_train(*TRANSFER, "transfer=scratch")
 
     assert done.code == 0, done.err
-    assert done.out.count("encoder/first_layer could not be drawn") == 1
+    assert done.out.count("view/first_layer could not be drawn") == 1
     assert not (done.run / "first_layer.png").exists()
 
 
@@ -198,11 +199,11 @@ def test_several_processes_write_each_picture_once(run_train, monkeypatch):
     assert "could not be drawn" not in done.out
     assert done.run != alone.run
     assert len(projected(done.run)[0]) == 360
-    for tag in ("mistakes/test", "encoder/first_layer"):
+    for tag in ("view/mistakes", "view/first_layer"):
         assert len(events(done.run).Images(tag)) == 1
-    assert [event.step for event in events(done.run).Scalars("optimizer/gradient_norm")] == list(range(6))
+    assert [event.step for event in events(done.run).Scalars("watch/optimizer/gradient_norm")] == list(range(6))
     norms, expected = (
-        [event.value for event in events(run.run).Scalars("optimizer/gradient_norm")] for run in (done, alone)
+        [event.value for event in events(run.run).Scalars("watch/optimizer/gradient_norm")] for run in (done, alone)
     )
     assert norms == pytest.approx(expected, rel=1e-3)
 

@@ -80,18 +80,38 @@ def projected(run):
 
 @pytest.mark.short
 def test_scalars_stand_in_groups_of_what_they_belong_to(vae, transfer):
-    common = {"optimizer/gradient_norm", "system/images_per_second", "system/ram_gb", "optimizer/lr/encoder"}
+    common = {
+        *("watch/optimizer/gradient_norm", "watch/optimizer/lr/encoder"),
+        *("watch/system/images_per_second", "watch/system/ram_gb"),
+    }
 
     assert common | {"train/neg_elbo", "val/neg_elbo", "test/neg_elbo", "train/rate", "val/rate"} <= scalar_tags(vae)
     assert common | {"train/acc", "val/acc", "test/acc", "train/nll", "val/nll"} <= scalar_tags(transfer)
     groups = {tag.split("/")[0] for tag in scalar_tags(vae) | scalar_tags(transfer)}
-    assert groups == {"train", "val", "test", "optimizer", "system", "epoch"}
+    assert groups == {"train", "val", "test", "watch"}
+
+
+def test_metrics_come_before_pictures_and_what_is_watched(vae):
+    """TensorBoard shows tags in the order of their letters."""
+    tags = events(vae).Tags()
+    groups = sorted({tag.split("/")[0] for tag in (*tags["scalars"], *tags["images"])})
+
+    assert groups == ["test", "train", "val", "view", "watch"]
+
+
+def test_the_curve_of_training_is_the_mean_since_the_last_validation(vae):
+    """That of the history, which test_own_models.py computes from single batches."""
+    rows = json.loads((vae / "history.json").read_text())
+    shown = events(vae).Scalars("train/neg_elbo")
+
+    assert [event.step for event in shown] == [2, 5, 8]
+    assert [event.value for event in shown] == pytest.approx([row["train/neg_elbo"] for row in rows])
 
 
 def test_scalars_of_a_step_cost_nothing_at_steps_that_are_not_kept(run_train):
     done = run_train(*PRETRAINING, "model=ae", "trainer.max_epochs=3", "trainer.log_every_n_steps=2")
 
-    for tag in ("optimizer/gradient_norm", "system/ram_gb", "train/mse"):
+    for tag in ("watch/optimizer/gradient_norm", "watch/system/ram_gb"):
         assert [event.step for event in events(done.run).Scalars(tag)] == [1, 3, 5, 7]
 
 
@@ -121,15 +141,15 @@ def test_the_text_tab_holds_config_and_command_without_secrets(run_train, monkey
 def test_a_vae_shows_its_pictures_at_the_first_each_nth_and_the_last_epoch(vae):
     shown = events(vae)
 
-    for tag in ("reconstructions/val", "latents/traversals", "latents/interpolations"):
+    for tag in ("view/reconstructions/val", "view/latents/traversals", "view/latents/interpolations"):
         assert [event.step for event in shown.Images(tag)] == [2, 5, 8]
-    assert [event.step for event in shown.Images("latents/prior_samples")] == [2, 8]  # every 5 epochs
-    assert [event.step for event in shown.Images("reconstructions/test")] == [9]
+    assert [event.step for event in shown.Images("view/latents/prior_samples")] == [2, 8]  # every 5 epochs
+    assert [event.step for event in shown.Images("view/reconstructions/test")] == [9]
     assert [event.step for event in shown.Scalars("val/neg_elbo")] == [2, 5, 8]
 
 
-@pytest.mark.parametrize(("name", "tag"), [("reconstructions", "reconstructions/val"), ("traversals", "latents/traversals"),
-                                           ("reconstructions_test", "reconstructions/test")])  # fmt: skip
+@pytest.mark.parametrize(("name", "tag"), [("reconstructions", "view/reconstructions/val"), ("traversals", "view/latents/traversals"),
+                                           ("reconstructions_test", "view/reconstructions/test")])  # fmt: skip
 def test_the_run_directory_holds_the_last_of_each_picture(vae, name, tag):
     newest = events(vae).Images(tag)[-1]
 
@@ -156,7 +176,7 @@ def test_filters_stand_beside_what_was_carried(run_train, arm):
     # Filters of one channel that were carried to three stay grey until they are trained.
     assert np.array_equal(carried[..., 0], carried[..., 1])
     assert np.array_equal(carried, learnt) == (arm == "frozen")
-    assert [event.step for event in events(done.run).Images("encoder/first_layer")] == [6]
+    assert [event.step for event in events(done.run).Images("view/first_layer")] == [6]
 
 
 def test_mistakes_are_the_surest_wrong_answers_with_the_names_of_their_classes(transfer, command, tmp_path):
@@ -172,7 +192,7 @@ def test_mistakes_are_the_surest_wrong_answers_with_the_names_of_their_classes(t
         row = answers[mistake["image"]]
         assert (mistake["label"], mistake["taken_for"]) == (row["label"], row["predicted"])
         assert mistake["confidence"] == pytest.approx(float(row["probability"]), abs=1e-5)
-    assert events(transfer).Images("mistakes/test")[0].step == 6
+    assert events(transfer).Images("view/mistakes")[0].step == 6
 
 
 def test_the_projector_has_a_class_and_a_thumbnail_for_each_code(vae, transfer):

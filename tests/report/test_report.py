@@ -9,6 +9,8 @@ from datetime import date
 from html.parser import HTMLParser
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from aetransfer.report import __main__ as report
 from aetransfer.report.collect import CollectedRun, Collection, collect_store, collect_sweep
@@ -231,18 +233,26 @@ def test_a_sweep_without_a_finished_run_says_why(tmp_path, capsys):
     assert "No finished run" in (sweep / "report" / "index.html").read_text()
 
 
-def test_a_sweeps_end_writes_each_run_for_tensorboards_hparams_tab(tmp_path, capsys):
+def test_a_sweeps_end_makes_each_run_a_row_of_tensorboards_hparams_tab(tmp_path, capsys):
     runs = [make_run(tmp_path, BASE, f"transfer={arm}") for arm in ("scratch", "frozen")]
-    sweep = make_sweep(tmp_path, runs)
+    conclude(make_sweep(tmp_path, runs))
+    runs.append(make_run(tmp_path, BASE, "transfer=scratch", "optimizer.lr=0.01"))
+    conclude(make_sweep(tmp_path, runs[::2], name="second"))
 
-    conclude(sweep)
-    conclude(sweep)
-
-    assert sorted(path.name for path in (sweep / "hparams").iterdir()) == sorted(run.name for run in runs)
-    for run in runs:
-        (events,) = (sweep / "hparams" / run.name).iterdir()
+    rows = {run: hparams(run) for run in runs}
+    assert [row["arm"] for row in rows.values()] == ["scratch", "frozen", "scratch"]
+    assert [row.get("optimizer.lr") for row in rows.values()] == [0.002, None, 0.01]
+    for run in runs:  # a run of both sweeps is one row, with the keys of both
+        (events,) = run.glob("events.*.hparams")
         assert b"test/acc" in events.read_bytes()
     assert "frozen – random_frozen: not compared: no run of random_frozen" in capsys.readouterr().out
+
+
+def hparams(run):
+    accumulator = EventAccumulator(str(run)).Reload()
+    start = accumulator.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    found = HParamsPluginData.FromString(start).session_start_info.hparams
+    return {key: getattr(value, value.WhichOneof("kind")) for key, value in found.items()}
 
 
 @pytest.fixture

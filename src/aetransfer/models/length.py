@@ -78,13 +78,11 @@ def was_logged(trainer: Trainer, batch_idx: int) -> bool:
 
 
 def log_step(module: LightningModule, values: Callable[[], dict[str, Tensor]]) -> None:
-    """Log the mean over processes of a training step's scalars, if they are kept or the last of an epoch or before a
-    validation.
-
-    Only then are they asked for.
+    """Note the mean over processes of a training step's scalars, if they are kept or the last of an epoch or before a
+    validation. Only then are they asked for. Loggers get the mean of what was noted since the last validation.
     """
     if is_kept(module.trainer) or _ends_row(module.trainer):
-        module.log_dict({name: mean_over_processes(value) for name, value in values().items()})
+        module.log_dict({name: mean_over_processes(value) for name, value in values().items()}, logger=False)
 
 
 def _ends_row(trainer: Trainer) -> bool:

@@ -1,23 +1,15 @@
 """How a multirun ends: its table, its report, its runs in TensorBoard, and what failed."""
 
-import shutil
-import time
-from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 
 from rich.table import Table
 from rich.text import Text
-from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
-from tensorboard.plugins.hparams.summary_v2 import HParam, Metric, hparams_config_pb, hparams_pb
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from aetransfer.printable import console, printable
 from aetransfer.report.collect import collect_sweep
 from aetransfer.report.files import write_report
-from aetransfer.report.grouping import label
+from aetransfer.report.hparams import write_hparams
 from aetransfer.report.statistics import NOTHING
 from aetransfer.report.sweep import Content, content_of
 from aetransfer.report.tables import TextTable
@@ -54,54 +46,12 @@ def _table(results: TextTable) -> Table:
     return table
 
 
-# A sweep's runs in TensorBoard's HPARAMS tab: what was varied, and the final test metrics.
-#
-# Written through TensorBoard alone: torch has a writer of the same files, and takes seconds to import.
-
-
-def write_hparams(content: Content, folder: Path) -> None:
-    """Write an event file for each run below `folder`, in place of those that are there."""
-    shutil.rmtree(folder, ignore_errors=True)
-    for section in content.sections:
-        for group in section.groups:
-            # TensorBoard sorts and filters numbers as numbers.
-            setting = {
-                key: value if isinstance(value, int | float) else label(key, group.setting)
-                for key, value in group.setting.items()
-            }
-            for run in group.runs:
-                _write_run(
-                    folder / run.name,
-                    {**setting, "seed": run.seed, **({} if run.fold is None else {"fold": run.fold})},
-                    run.tested,
-                )
-
-
-def _write_run(folder: Path, setting: Mapping[str, float | str], metrics: Mapping[str, float]) -> None:
-    writer = EventFileWriter(str(folder))
-    for summary in (
-        hparams_config_pb([HParam(key) for key in setting], [Metric(name) for name in metrics]),
-        hparams_pb(setting, trial_id=folder.name),
-        _ended(),
-        Summary(value=[Summary.Value(tag=name, simple_value=value) for name, value in metrics.items()]),
-    ):
-        writer.add_event(Event(summary=summary, wall_time=time.time(), step=0))
-    writer.close()
-
-
-def _ended() -> Summary:
-    status = api_pb2.Status.Value("STATUS_SUCCESS")
-    end = plugin_data_pb2.HParamsPluginData(session_end_info=plugin_data_pb2.SessionEndInfo(status=status))
-    tag = metadata.SESSION_END_INFO_TAG
-    summary = metadata.create_summary_metadata(end)
-    return Summary(value=[Summary.Value(tag=tag, metadata=summary, tensor=metadata.NULL_TENSOR)])
-
-
 def conclude(sweep: Path) -> None:
     """Print and write what a sweep came to. The last lines name the jobs that failed, and the sweep."""
-    content = content_of(collect_sweep(sweep))
+    collection = collect_sweep(sweep)
+    content = content_of(collection)
     print_report(content)
-    write_hparams(content, sweep / "hparams")
+    write_hparams(collection.runs, sweep)
     print(f"report: {write_report(content, sweep / 'report', date.today())}")
     for run in content.unfinished:
         print(run)

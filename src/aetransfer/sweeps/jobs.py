@@ -4,6 +4,7 @@ The files are replaced as a whole: `runs status` and `report` read them while th
 """
 
 import json
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -71,6 +72,35 @@ def read_planned(sweep: Path) -> dict[str, list[str]]:
     """Return the overrides of the jobs that were to be, by number. Empty for a sweep that noted none."""
     path = sweep / "planned.json"
     return _checked(_Planned, path) if path.is_file() else {}
+
+
+def names_of_runs(sweep: Path) -> dict[str, str]:
+    """Return a short name for each run of a sweep, by the run's: what was varied, as in `finetune lr=0.001 seed=0`.
+
+    Left out are words that all jobs share, and those in which jobs that came to the same run differ.
+    """
+    jobs = read_jobs(sweep)
+    # Hydra writes progress=true as progress=True in what it gives a job.
+    asked = [set(map(str.lower, words)) for words in (*read_planned(sweep).values(), *(job.overrides for job in jobs))]
+    runs: dict[str, list[SweepJob]] = {}
+    for job in jobs:
+        if job.run is not None:
+            runs.setdefault(Path(job.run).name, []).append(job)
+    names = {}
+    for run, (first, *others) in runs.items():
+        kept = set(first.overrides).intersection(*(job.overrides for job in others))
+        words = [word for word in first.overrides if word in kept and word.lower() not in set.intersection(*asked)]
+        names[run] = " ".join(map(_short, words)) or f"job {first.number}"
+    times = Counter(names.values())
+    return {run: name if times[name] == 1 else f"{name} job {runs[run][0].number}" for run, name in names.items()}
+
+
+def _short(word: str) -> str:
+    """Write `optimizer.lr=0.001` as `lr=0.001`, and a choice such as `transfer=finetune` as `finetune`."""
+    key, _, value = word.lstrip("+~").partition("=")
+    value = value.rstrip("/").rpartition("/")[2]
+    is_choice = "." not in key.partition("@")[0] and value.isidentifier() and value not in ("null", "true", "false")
+    return value if is_choice else f"{key.rpartition('.')[2]}={value}"
 
 
 def _checked(shape: TypeAdapter[Any], path: Path) -> Any:

@@ -6,18 +6,34 @@ by itself begins by deleting what was logged before.
 
 import csv
 import json
+from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from lightning_fabric.loggers.logger import rank_zero_experiment
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.trainer.states import TrainerFn
 
 from aetransfer.files import replace_file
 from aetransfer.models.length import epochs_done, was_logged
+
+# TensorBoard's cards stand in the order of their tags: test/, train/, val/, then the pictures of view/, and this.
+WATCHED = "watch/"
+
+
+class OrderedTensorBoardLogger(TensorBoardLogger):
+    """Lightning's, with metrics first: optimizer/ and system/ follow as watch/, and the count of epochs is left out."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        values = {
+            f"{WATCHED}{name}" if name.startswith(("optimizer/", "system/")) else name: value
+            for name, value in metrics.items()
+            if name != "epoch"
+        }
+        super().log_metrics(values, step)
 
 
 class ContinuedCSVLogger(CSVLogger):
@@ -63,8 +79,9 @@ class _ContinuedWriter(ExperimentWriter):
 
 
 class History(Callback):
-    """Write epoch, step, metrics and learning rates after each validation; of training the mean over the images of
-    those batches since the last one that were logged. Within an epoch, `epoch` is a fraction.
+    """Write epoch, step, metrics and learning rates after each validation. Within an epoch, `epoch` is a fraction.
+
+    Of training it is the mean over the images of those batches since the last one that were logged, which loggers get.
 
     Rows and sums are in every checkpoint, so a resume repeats none.
     """
@@ -95,7 +112,10 @@ class History(Callback):
         if trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking:
             return
         metrics = {name: value.item() for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
-        metrics |= {name: total / self.images for name, total in self.sums.items()}
+        means = {name: total / self.images for name, total in self.sums.items()}
+        for logger in trainer.loggers if means else []:
+            logger.log_metrics(means | {"epoch": trainer.current_epoch}, max(trainer.global_step - 1, 0))
+        metrics |= means
         self.sums, self.images = {}, 0
         # As the next step takes them.
         rates = {

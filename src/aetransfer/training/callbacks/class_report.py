@@ -74,7 +74,7 @@ class Mistakes(AtFinalTest):
     """
 
     needs = Classifies
-    what = "mistakes/test"
+    what = "view/mistakes"
 
     def __init__(self, directory: str, images: PositiveInt = 32):
         super().__init__(directory)

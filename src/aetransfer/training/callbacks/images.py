@@ -40,8 +40,8 @@ class ReconstructionGrid(EpochPicture, AtFinalTest):
     """
 
     needs = Reconstructs
-    tag, file = "reconstructions/val", "reconstructions"
-    what = "reconstructions/test"
+    tag, file = "view/reconstructions/val", "reconstructions"
+    what = "view/reconstructions/test"
 
     def __init__(
         self, directory: str, every_n_epochs: PositiveInt = 5, columns: PositiveInt = 16, rows: PositiveInt = 2
@@ -90,7 +90,7 @@ class PriorSamples(EpochPicture):
     """What a model draws from its prior, from the same codes each time."""
 
     needs = Samples
-    tag, file = "latents/prior_samples", "prior_samples"
+    tag, file = "view/latents/prior_samples", "prior_samples"
 
     def __init__(
         self, directory: str, every_n_epochs: PositiveInt = 5, columns: PositiveInt = 16, rows: PositiveInt = 4
@@ -111,7 +111,7 @@ class Interpolations(EpochPicture):
     """Decode the straight line between the codes of two validation examples (mu of a VAE), a pair a row."""
 
     needs = Reconstructs
-    tag, file = "latents/interpolations", "interpolations"
+    tag, file = "view/latents/interpolations", "interpolations"
 
     def __init__(
         self, directory: str, every_n_epochs: PositiveInt = 5, pairs: PositiveInt = 6, steps: PositiveInt = 11
@@ -148,7 +148,7 @@ class Traversals(EpochPicture):
     """
 
     needs = HasPosterior
-    tag, file = "latents/traversals", "traversals"
+    tag, file = "view/latents/traversals", "traversals"
 
     def __init__(self, directory: str, every_n_epochs: PositiveInt = 5, latents: PositiveInt = 12):
         super().__init__(directory, every_n_epochs)
@@ -191,7 +191,7 @@ class FirstLayerFilters(AtFinalTest):
     signals are lines, a lane a channel. An encoder that does not begin with a convolution has no such picture.
     """
 
-    what = "encoder/first_layer"
+    what = "view/first_layer"
 
     def __init__(self, directory: str):
         super().__init__(directory)
