@@ -140,6 +140,7 @@ def test_gradual_changes_layers_from_the_bottleneck_down_and_survives_a_resume(r
     assert "convolutions.0.weight" in moved
 
 
+@pytest.mark.slow
 def test_an_epoch_of_a_chosen_length_makes_equal_steps_of_unequal_label_counts(run_train):
     steps = [
         run_train(*TINY[:6], "logger=none", "callbacks=none", "trainer.max_epochs=2", "data.epoch_images=96",

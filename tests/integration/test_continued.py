@@ -112,6 +112,7 @@ def test_a_transfer_carries_what_was_continued_as_any_other(go_on, vae, run_trai
     assert done.result["source"] == str(continued)
 
 
+@pytest.mark.slow
 def test_a_sweep_continues_one_run_with_several_seeds_and_reports_it_beside_others(run_train, command, vae, tmp_path):
     words = (*DATA, "model=iwae", "model.samples=2", "seed=0,1", f"paths.output_dir={tmp_path}")
     assert run_train("-m", *words, f"pretrain={vae},{vae}/encoder.safetensors").code == 0
@@ -127,6 +128,7 @@ def test_a_sweep_continues_one_run_with_several_seeds_and_reports_it_beside_othe
     assert f"{vae}/encoder.safetensors," in text and f"{vae}," in text
 
 
+@pytest.mark.slow
 def test_one_that_is_cut_off_goes_on_to_the_same_weights(go_on, vae, run_train, tmp_path, interrupted_at):
     words = (*DATA, "model=iwae", f"pretrain={vae}", "trainer.max_epochs=2")
     undisturbed = run_train(*words, f"paths.output_dir={tmp_path}/one")

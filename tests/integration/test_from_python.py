@@ -146,6 +146,7 @@ def test_it_works_where_an_event_loop_runs_as_in_a_notebook():
     assert asyncio.run(cell()).metrics.keys() == {"val/mse", "test/mse"}
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_run_that_the_same_call_goes_on_with(interrupted_at, monkeypatch, tmp_path):
     with interrupted_at(4), pytest.raises(KeyboardInterrupt, match="The same call goes on where it stopped"):
         aetransfer.run(SHORT)

@@ -68,6 +68,7 @@ def test_each_way_to_train_is_measured_against_a_loop_by_hand(check):
     assert len(found["versions"]["torch"]) > 2 and found["device"] == "CPU"
 
 
+@pytest.mark.slow
 def test_what_fails_is_said_in_the_table_and_the_rest_goes_on(check, monkeypatch):
     monkeypatch.setattr(gpu, "SMALL", replace(gpu.SMALL, words=("encoder.widht=3",)))
     monkeypatch.setattr(gpu, "MODELS", {"autoencoder": ["model=ae"], "classifier": ["model=classifer"]})

@@ -82,6 +82,7 @@ def test_a_transferred_encoder_is_probed_on_its_target_and_on_other_data(run_tra
     assert rows[0]["logistic"] != rows[1]["logistic"]
 
 
+@pytest.mark.slow
 def test_what_is_measured_with_other_labels_of_the_same_data_does_not_replace_what_the_run_has(run_train, run_evaluate):
     done = run_train(*QUIET, "model=ae")
     words = ("evaluation=probes", "evaluation.probes.probes=[knn]", "evaluation.probes.layers=[bottleneck]")

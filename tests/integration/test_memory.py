@@ -57,6 +57,7 @@ def test_what_to_lower_is_said_where_memory_does_not_suffice(run_train, memory_f
     assert result["status"] == "failed" and "data.batch_size" in result["error"]
 
 
+@pytest.mark.slow
 def test_the_largest_batch_that_fits_is_found_and_nothing_is_kept(command, memory_for, tmp_path):
     memory_for(100, ON_A_GPU)
 

@@ -87,6 +87,7 @@ def test_they_change_no_bit_of_the_run_and_belong_to_no_identity(run_train, tmp_
     assert {name: theirs[name] for name in plain.result["metrics"]} == plain.result["metrics"]
 
 
+@pytest.mark.slow
 def test_a_finished_run_does_not_pretend_to_have_them_and_evaluate_measures_it(run_train, run_evaluate):
     plain = run_train(*ALONE)
     again = run_train(*ALONE, "metrics=[auroc,top5]")

@@ -111,6 +111,7 @@ def test_one_relative_root_in_two_folders_is_two_runs(train, tmp_path, monkeypat
     assert runs[0].result["metrics"] != runs[1].result["metrics"]
 
 
+@pytest.mark.slow
 def test_a_trial_copy_of_mnist_does_not_answer_for_all_of_it(train, tmp_path, monkeypatch):
     for name, count in (("trial", 40), ("whole", 100)):
         write_idx(tmp_path / name / "MNIST" / "raw", count, count // 2)
@@ -164,6 +165,7 @@ def test_an_image_that_was_replaced_by_one_of_its_size_and_time_makes_another_ru
     assert f"({split}/cat/1.bmp was changed)" in after.out
 
 
+@pytest.mark.slow
 def test_a_transfer_trains_a_pretraining_anew_whose_images_changed(train, folder):
     words = (*SMALL, "data=photo_digits", "data@pretrain.data=image_folder", f"pretrain.data.root={folder}",
              "transfer=frozen", "trainer.limit_train_batches=2", "pretrain.trainer.max_epochs=1")  # fmt: skip

@@ -205,6 +205,7 @@ def test_a_data_module_without_a_test_split_is_not_tested(train):
     assert done.result["data"]["used"] == "Used: 40 train, 20 val images of 2 classes, no test split."
 
 
+@pytest.mark.slow
 def test_other_batches_are_another_run_and_the_same_ones_are_not_trained_on_again(train):
     first = train("model=ae")
     assert train("model=ae").run == first.run

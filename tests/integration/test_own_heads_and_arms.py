@@ -138,6 +138,7 @@ def swept(project):
     return summary.read_text(), project / "outputs"
 
 
+@pytest.mark.slow
 def test_a_layer_is_begun_and_trained_as_the_arm_says_also_over_a_resume(run_train, interrupted_at, words, tmp_path):
     words = (*words, *OURS, "trainer.max_epochs=3", "optimizer.weight_decay=0")
     whole = run_train(*words, f"paths.output_dir={tmp_path}/whole")
@@ -228,6 +229,7 @@ def test_a_supervised_source_has_a_head_of_its_own(run_train, words):
     assert torch.equal(source_state["bottleneck.weight"], done.encoder["bottleneck.weight"])
 
 
+@pytest.mark.slow
 def test_a_head_beside_a_linear_one_is_told_apart_in_a_report(run_train, words, tmp_path, command):
     store = f"paths.output_dir={tmp_path}"
     for head in ("cosine", "linear"):

@@ -48,6 +48,7 @@ def test_an_option_of_a_plugin_is_chosen_and_allowed_by_its_name(plugin, run_tra
     assert set(done.result["own_code"]) == {"my_lab"}
 
 
+@pytest.mark.slow
 def test_as_a_pretraining_and_in_a_sweep_it_is_too(plugin, run_train):
     words = [word for word in TINY if not word.startswith("trainer.max_epochs")]
     done = run_train("-m", *words, "pretrain=noisy,ae", "transfer=frozen", "trainer.max_epochs=1")

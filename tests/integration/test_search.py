@@ -139,6 +139,7 @@ def test_a_search_that_can_not_read_its_own_notes_leaves_what_it_has_done(fake_t
     assert len(list((sweep / "jobs").iterdir())) == 4
 
 
+@pytest.mark.slow
 def test_a_key_on_the_command_line_is_not_searched(fake_train, tmp_path):
     accuracy = Accuracy(tmp_path / "runs", lambda config: 0.5)
     done = fake_train(accuracy, *SEARCH, "optimizer.lr=0.004")

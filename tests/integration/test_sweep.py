@@ -57,6 +57,7 @@ def test_a_failing_job_does_not_stop_the_others_and_the_last_lines_name_it(run_t
     assert "has 128 training images" in done.err
 
 
+@pytest.mark.slow
 def test_pretraining_models_are_swept_as_well(run_train):
     done = run_train("-m", "data=digits", "model=ae,vae", *TINY[2:4], "trainer.max_epochs=1",
                      "trainer.limit_train_batches=2", "logger=none")  # fmt: skip

@@ -135,6 +135,7 @@ def test_the_same_config_tests_it_later_without_a_step_and_with_the_same_numbers
     assert again.result == later.result
 
 
+@pytest.mark.slow
 def test_a_transfer_has_the_pretraining_tested_that_it_carries(run_train, trial, without_a_step, tmp_path):
     trial(*TINY, "transfer=frozen", "trainer.max_epochs=1")
     without_a_step()

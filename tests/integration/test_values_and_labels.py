@@ -180,6 +180,7 @@ def test_the_callbacks_that_look_at_targets_look_or_stay_quiet(trained, reader, 
     assert all(row[curve] <= 1 for row in json.loads((pretrained.run / "history.json").read_text()))
 
 
+@pytest.mark.slow
 def test_metrics_of_torchmetrics_take_values_and_labels(trained):
     own = "+metrics.{}={{_target_: torchmetrics.{}}}"
     regression = [own.format(name, f"regression.{kind}") for name, kind in (
