@@ -221,7 +221,7 @@ def test_a_large_file_is_mapped_and_gives_the_same(read, monkeypatch, tmp_path):
     monkeypatch.setattr(lazy, "MUCH", 100)
     monkeypatch.setattr(lazy, "CHUNK", 100)
     monkeypatch.setattr(array_files, "MUCH", 100)
-    np.savez_compressed(tmp_path / "packed.npz", x=wide)
+    np.savez_compressed(tmp_path / "packed.npz", x=wide, y=noise(40, 4, dtype=np.float64))
     large = [read({"images": images}), read({"x": wide}, name="wide.npz")]
     packed = read_arrays(str(tmp_path / "packed.npz"), "train", str(tmp_path / "cache"))
     for one, other in zip(small, large, strict=True):
@@ -229,8 +229,8 @@ def test_a_large_file_is_mapped_and_gives_the_same(read, monkeypatch, tmp_path):
     assert torch.equal(packed.inputs, small[1].inputs)
     del large, other, packed  # a file that is mapped may not be cut short
     kept = sorted(path.name for path in (tmp_path / "cache").iterdir())
-    # The converted arrays, and the one that was unpacked.
-    assert len(kept) == 4 and sum("unpacked" in name for name in kept) == 1
+    # The converted arrays, and the two that were unpacked.
+    assert len(kept) == 5 and sum("unpacked" in name for name in kept) == 2
     for name in kept:
         (tmp_path / "cache" / name).write_bytes(b"damaged")
     assert torch.equal(read({"images": images}).inputs, small[0].inputs)

@@ -181,16 +181,12 @@ def _numbers(field: str, at: str) -> np.ndarray:
     try:
         values = np.array(words, np.float32)
     except ValueError as error:
-        if any(word.strip() in ("?", "") for word in words):
-            raise UserError(_missing_values(at)) from error
-        raise UserError(f"{at} holds what is no number ({error}): correct it.") from error
+        if not any(word.strip() in ("?", "") for word in words):
+            raise UserError(f"{at} holds what is no number ({error}): correct it.") from error
+        values = np.array(np.nan)
     if np.isnan(values).any():
-        raise UserError(_missing_values(at))
+        raise UserError(f"{at} has missing values (? or NaN): fill them in, or leave that signal out.")
     return values
-
-
-def _missing_values(at: str) -> str:
-    return f"{at} has missing values (? or NaN): fill them in, or leave that signal out."
 
 
 def _tsv(path: Path, lines: list[str]) -> _Read:
