@@ -96,7 +96,6 @@ def _smaller_batches(request: EvaluationRequest, data: Data) -> str:
 
 
 def _finished(request: EvaluationRequest) -> tuple[RunDirectory, Job, dict[str, Any]]:
-    """Return a finished run, its job as it is measured here, and its checkpoint."""
     directory = RunDirectory.existing(request.run)
     if not is_finished(directory):
         raise UserError(f"{request.run} has not finished: the command that began it goes on where it stopped.")

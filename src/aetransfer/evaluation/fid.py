@@ -106,7 +106,6 @@ class Fid(Measure):
         self.images, self.epochs, self.inception_weights, self.seed = images, epochs, inception_weights, seed
 
     def check_data(self, data: DataModule, name: str) -> None:
-        """Raise UserError for inputs that no classifier of images compares."""
         if not data.takes_pixels or len(data.shape) != 3 or data.shape[0] not in (1, 3):
             raise UserError(
                 f"evaluation={self.name} compares images of 8 bits in 1 or 3 channels, and {name} gives "

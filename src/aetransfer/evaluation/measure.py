@@ -61,7 +61,6 @@ class Subject:
 
     @property
     def facts(self) -> ModelFacts:
-        """Return what the run says of its model."""
         return read(self.directory.path).model
 
     @property

@@ -29,7 +29,6 @@ class Classification(Measure):
     needs = "classify"
 
     def __call__(self, subject: Subject) -> Outcome:
-        """Measure a model that classifies."""
         model = subject.model
         assert isinstance(model, Classifies)
 
@@ -109,7 +108,6 @@ class Labels(Measure):
     needs = "label"
 
     def __call__(self, subject: Subject) -> Outcome:
-        """Measure a model that tells labels."""
         model = subject.model
         assert isinstance(model, TellsLabels)
         probabilities, labels = subject.extracted(
@@ -156,7 +154,6 @@ class Regression(Measure):
     needs = "regress"
 
     def __call__(self, subject: Subject) -> Outcome:
-        """Measure a model that predicts values."""
         model = subject.model
         assert isinstance(model, Regresses)
         subject.open("train")

@@ -41,7 +41,6 @@ class Reconstruction(Measure):
     needs = "reconstruct"
 
     def __call__(self, subject: Subject) -> Outcome:
-        """Score a model's reconstructions."""
         model, encoder, data = subject.model, subject.encoder, subject.data
         assert isinstance(model, Reconstructs)
 

@@ -126,7 +126,6 @@ class Variational(Measure):
         self.samples, self.images, self.decoded_at_once, self.seed = samples, images, decoded_at_once, seed
 
     def __call__(self, subject: Subject) -> Outcome:
-        """Measure a VAE, or another model with a posterior."""
         model = subject.model
         assert isinstance(model, HasPosterior)
         subject.open(subject.part)

@@ -31,11 +31,9 @@ class AutoEncoder(Pretext):
         return learnt(self.encoder)
 
     def reconstruct(self, inputs: Tensor) -> Tensor:
-        """Map (N, *shape) to its reconstruction, of the same shape, unit and range."""
         return self.decode(self.encoder(inputs))
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Map codes (N, latent_dim) to inputs (N, *shape), pixels in [0, 1]."""
         return self.encoder.from_logits(self.decoder(codes))
 
     def encoded(self, batch: Batch) -> Tensor:

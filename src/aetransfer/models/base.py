@@ -134,7 +134,6 @@ class Model(LightningModule, ABC):
 
     @property
     def all_metrics(self) -> Mapping[str, Quantity]:
-        """All metrics, by name: the model's own, and then those of a config."""
         return {**self.metrics, **{name: each.quantity for name, each in self.config_metrics.items()}}
 
     def add_metric(self, name: str, metric: ConfigMetric) -> None:

@@ -64,7 +64,6 @@ class Classifier(Task):
             self.weights.copy_(len(targets) / (self.outputs * counts))
 
     def probabilities(self, inputs: Tensor) -> Tensor:
-        """Map inputs (N, *input_shape) to the probabilities of the classes, (N, classes)."""
         return self(inputs).softmax(1)
 
     def step(self, batch: Batch) -> Outputs:

@@ -66,7 +66,6 @@ class Contrastive(TwoViews):
         hidden: PositiveInt = 512,
         projection: PositiveInt = 128,
     ) -> None:
-        """views, hidden, projection: see `TwoViews`."""
         super().__init__(encoder, views, hidden, projection)
         self.temperature = temperature
 

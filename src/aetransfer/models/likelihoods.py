@@ -112,7 +112,6 @@ class Gaussian(Likelihood):
 
 
 def _summed(values: Tensor) -> Tensor:
-    """Sum (N, *shape) over the shape, (N,)."""
     return values.sum(tuple(range(1, values.ndim)))
 
 

@@ -70,7 +70,6 @@ class MultiLabel(Task):
             self.weights.copy_(((len(targets) - positives) / positives).where(~constant, 1.0))
 
     def label_probabilities(self, inputs: Tensor) -> Tensor:
-        """Map inputs (N, *input_shape) to the probability of each label, (N, T)."""
         return self(inputs).sigmoid()
 
     def step(self, batch: Batch) -> Outputs:

@@ -69,7 +69,6 @@ class Regressor(Task):
         self.deviation.copy_(deviation)
 
     def values(self, inputs: Tensor) -> Tensor:
-        """Map inputs (N, *input_shape) to the values in their units, (N, T)."""
         return at_least_single(self(inputs)) * self.deviation + self.mean
 
     def step(self, batch: Batch) -> Outputs:

@@ -116,7 +116,6 @@ class Variational(Pretext):
         return {"active_units": ActiveUnits(self.encoder.latent_dim)}
 
     def observe(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
-        """Return what is modelled, and what the encoder sees, for inputs (N, *shape)."""
         return self.likelihood.observe(inputs, generator)
 
     def observed(self, inputs: Tensor, generator: torch.Generator, share: Share) -> Tensor:
@@ -137,16 +136,13 @@ class Variational(Pretext):
         return self.likelihood.nll(logits, observed if self.encoder.takes_pixels else self.encoder.normalise(observed))
 
     def reconstruct(self, inputs: Tensor) -> Tensor:
-        """Map (N, *shape) to means decoded from mu, of the same shape, unit and range."""
         return self.decode(self.encoder(inputs))
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Map codes (N, latent_dim) to the means of inputs (N, *shape)."""
         mean = self.likelihood.mean(self.decoder(codes))
         return mean if self.encoder.takes_pixels else self.encoder.normalise.undone(mean)
 
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
-        """Draw means of inputs (count, *shape) from the prior."""
         weight = self.log_variance.weight
         codes = torch.randn(
             count, self.encoder.latent_dim, generator=generator, device=weight.device, dtype=weight.dtype

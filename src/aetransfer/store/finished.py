@@ -91,7 +91,6 @@ def check_continued(directory: RunDirectory, job: Job) -> None:
 
 
 def note_command_began() -> None:
-    """Note the time for this process and those that it starts."""
     os.environ[COMMAND_BEGAN] = datetime.now(UTC).isoformat(timespec="milliseconds")
 
 

@@ -122,7 +122,6 @@ class Record:
             self.content |= {key: earlier[key] for key in ("metrics", "counts", "timing", UNTESTED)}
 
     def beat(self) -> None:
-        """Write that the run goes on, and how far it is."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         with self._writing:
             if self.content["status"] == "running":

@@ -277,7 +277,6 @@ def _checked_foreign(given: GivenEncoder) -> bool:
 
 
 def _with_given(job: Job, given: GivenEncoder, overrides: list[str]) -> tuple[Job, Description]:
-    """Return a job with the architecture of the encoder that it is given, and what that is."""
     described = read_description(given.path)
     architecture = {key: value for key, value in described.architecture.items() if key not in ("input_shape", FLOATS)}
     _check_encoder(architecture, job, given.path, overrides)

@@ -152,7 +152,6 @@ def _one_line(text: str) -> str:
 
 
 def _cut(text: str, width: int) -> str:
-    """Shorten what is wider than so many pixels."""
     while text and _font().getlength(text) > width:
         text = text.rstrip("…")[:-1] + "…"
         if text == "…":

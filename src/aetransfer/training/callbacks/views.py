@@ -127,7 +127,6 @@ class Signals(View):
         return inputs[:, self.lanes.to(inputs.device)].detach().float().cpu().numpy()
 
     def _lines(self, signal: np.ndarray, colour: str | None = None, thick: float = 1.2) -> list[Stroke]:
-        """Return the lines of (lanes, L)."""
         high = self.height / len(signal)
         strokes = []
         for lane, values in enumerate(signal):
