@@ -90,7 +90,7 @@ def test_seeds_and_folds_are_one_group_paired_one_by_one_and_said(tmp_path):
     assert section.columns == ["transfer"]
     assert [row[-1] for row in section.results.rows] == ["10 (5 folds)"] * 2
     (row,) = (dict(zip(section.comparisons.header, row, strict=True)) for row in section.comparisons.rows)
-    assert (row["verdict"], row["difference"], row["n"]) == ("helps", "-1.0200", "10 (5 folds)")
+    assert (row["verdict"], row["difference"], row["n"]) == ("helps relative to scratch", "-1.0200", "10 (5 folds)")
     text = as_markdown(content, date(2026, 1, 2))
     assert "take the correction of Nadeau and Bengio (2003)" in text
     assert (
@@ -104,7 +104,7 @@ def test_seeds_and_folds_are_one_group_paired_one_by_one_and_said(tmp_path):
     assert {(row["n"], row["seeds"], row["folds"]) for row in rows} == {("10", "0 1", "0 1 2 3 4")}
 
 
-def test_more_seeds_are_not_promised_to_settle_what_folds_do_not(tmp_path):
+def test_more_seeds_are_not_said_to_show_what_folds_do_not(tmp_path):
     folded(tmp_path, "scratch", (4.0, 5.0, 6.0, 5.5, 4.5))
     folded(tmp_path, "finetune", (3.0, 5.9, 5.0, 6.4, 4.4))
 

@@ -114,14 +114,14 @@ def test_power_is_the_share_of_simulated_experiments_that_show_a_difference():
 
 def test_a_verdict_says_helps_or_hurts_only_where_the_interval_leaves_zero_out():
     control = [0.70, 0.72, 0.71]
-    assert verdict(compare([0.80, 0.81, 0.82], control), "scratch") == "helps"
-    assert verdict(compare([0.60, 0.61, 0.62], control), "scratch") == "hurts"
+    assert verdict(compare([0.80, 0.81, 0.82], control), "scratch") == "helps relative to scratch"
+    assert verdict(compare([0.60, 0.61, 0.62], control), "scratch") == "hurts relative to scratch"
     assert verdict(compare([0.71, 0.70, 0.74], control), "scratch").startswith("no difference shown at n = 3: about ")
 
 
 def test_a_difference_of_next_to_nothing_would_take_more_than_a_thousand_seeds():
     paired = compare([0.700, 0.7401, 0.72, 0.7], [0.72, 0.72, 0.70, 0.72])
-    assert "more than 1,000 seeds would settle it" in verdict(paired, "scratch")
+    assert "more than 1,000 seeds might show it" in verdict(paired, "scratch")
 
 
 def test_one_pair_and_differences_without_spread_give_no_verdict():

@@ -95,7 +95,7 @@ class CollectedRun:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """Return the settled job by dotted key; lists stay lists."""
+        """Return the resolved job by dotted key; lists stay lists."""
         return flat(self.stored.config)
 
     @property

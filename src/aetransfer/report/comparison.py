@@ -3,36 +3,48 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import pairwise
 from statistics import fmean, median
 
 from aetransfer.models.facts import Monitor
 from aetransfer.report.grouping import Group, means, replicate, same_setting
-from aetransfer.report.statistics import MOST_SEEDS, Paired, compare, seeds_needed
+from aetransfer.report.statistics import LEVEL, MOST_SEEDS, Paired, compare, holm, seeds_needed
+
+SCRATCH = "scratch"
+# What tells arms apart, so that no effect is averaged over it.
+OF_AN_ARM = ("pretrain", "pretrain.data", "transfer", "transfer.transplanted")
 
 
 @dataclass(frozen=True)
 class Comparison:
     """group: an arm. monitor: the test metric. paired: None where no seed of its control is among the runs.
 
-    unpaired: seeds, or folds of them, without a partner.
+    scratch: the same against training from scratch, where the control is another. unpaired: seeds, or folds of them,
+    without a partner.
     """
 
     group: Group
     monitor: Monitor
     control: str
     paired: Paired | None
+    scratch: Paired | None
     ratio: float | None
     unpaired: int
 
     @property
     def verdict(self) -> str:
-        return verdict(self.paired, self.control)
+        beside = ""
+        if self.scratch is not None:
+            known = "" if self.scratch.shown else " (not shown)"
+            worse = self.scratch.sign * self.scratch.mean < 0
+            beside = f"; {'worse' if worse else 'better'} than {SCRATCH} by {abs(self.scratch.mean):.3g}{known}"
+        return verdict(self.paired, self.control) + beside
 
 
 def compare_all(groups: Sequence[Group], monitor: Monitor) -> list[Comparison]:
     """Compare every arm with its control in a test metric."""
-    return [_compare(group, groups, monitor) for group in groups if group.control is not None]
+    return [_compare(group, group.control, groups, monitor) for group in groups if group.control is not None]
 
 
 def partners(group: Group, arm: str, groups: Sequence[Group]) -> list[Group]:
@@ -47,7 +59,7 @@ def verdict(paired: Paired | None, control: str) -> str:
     if paired.n == 1:
         return "one seed: nothing can be said"
     if paired.shown:
-        return "helps" if paired.sign * paired.mean > 0 else "hurts"
+        return f"{'helps' if paired.sign * paired.mean > 0 else 'hurts'} relative to {control}"
     nothing = f"no difference shown at n = {paired.n}"
     if not paired.sd:
         same = "equal" if abs(paired.mean) <= 1e-7 else "differ by the same amount"
@@ -55,31 +67,104 @@ def verdict(paired: Paired | None, control: str) -> str:
     if paired.folds:  # further seeds are of the same data
         return f"{nothing} ({paired.folds} folds)"
     seeds = seeds_needed(paired.mean, paired.sd)
-    return (
-        f"{nothing}: " + (f"about {seeds} seeds" if seeds else f"more than {MOST_SEEDS:,} seeds") + " would settle it"
-    )
+    return f"{nothing}: " + (f"about {seeds} seeds" if seeds else f"more than {MOST_SEEDS:,} seeds") + " might show it"
 
 
-def _compare(group: Group, groups: Sequence[Group], monitor: Monitor) -> Comparison:
-    assert group.control is not None
-    controls = [run for other in partners(group, group.control, groups) for run in other.runs]
-    ours, theirs = group.by_replicate(monitor.metric), Group({}, controls).by_replicate(monitor.metric)
+def pair(group: Group, others: Sequence[Group], monitor: Monitor) -> Paired | None:
+    """Compare a group with others, which count as one, seed by seed; None where they share none."""
+    ours, theirs = group.by_replicate(monitor.metric), _together(others).by_replicate(monitor.metric)
     shared = [each for each in ours if each in theirs]
-    unpaired = len(group.replicates) - len(shared)
     if not shared:
-        return Comparison(group, monitor, group.control, None, None, unpaired)
+        return None
     arm, control = [ours[each] for each in shared], [theirs[each] for each in shared]
-    # A quantity that may be negative, such as a log density, has no ratio.
-    ratio = sum(arm) / sum(control) if sum(control) and min(*arm, *control) >= 0 else None
-    paired = compare(arm, control, monitor.sign, group.folds_of(shared))
-    return Comparison(group, monitor, group.control, paired, ratio, unpaired)
+    return compare(arm, control, monitor.sign, group.folds_of(shared))
+
+
+def _together(groups: Sequence[Group]) -> Group:
+    return Group({}, [run for group in groups for run in group.runs])
+
+
+def _compare(group: Group, control: str, groups: Sequence[Group], monitor: Monitor) -> Comparison:
+    controls = partners(group, control, groups)
+    paired = pair(group, controls, monitor)
+    scratch = None if control == SCRATCH else pair(group, partners(group, SCRATCH, groups), monitor)
+    unpaired = len(group.replicates) - (paired.n if paired else 0)
+    ratio = None
+    if paired is not None:
+        # A quantity that may be negative, such as a log density, has no ratio.
+        ours, theirs = group.by_replicate(monitor.metric), _together(controls).by_replicate(monitor.metric)
+        arm, own = zip(*((ours[each], theirs[each]) for each in ours if each in theirs), strict=True)
+        ratio = sum(arm) / sum(own) if sum(own) and min(*arm, *own) >= 0 else None
+    return Comparison(group, monitor, control, paired, scratch, ratio, unpaired)
+
+
+# What an arm is worth over all settings of a sweep.
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """paired: of the seeds' means over settings; None where no seed is in all of them. better: in how many of the
+    settings the arm is ahead. p: Holm's, over the arms.
+    """
+
+    arms: list[Comparison]
+    paired: Paired | None
+    better: int
+    p: float | None = None
+
+    @property
+    def first(self) -> Comparison:
+        return self.arms[0]
+
+    def is_of(self, group: Group) -> bool:
+        return any(each.group is group for each in self.arms)
+
+    @property
+    def verdict(self) -> str:
+        if self.paired is None or not self.paired.shown:
+            return verdict(self.paired, self.first.control)
+        if self.p is not None and self.p >= 1 - LEVEL:
+            return f"no difference shown at n = {self.paired.n} once corrected for the number of arms"
+        return verdict(self.paired, self.first.control)
+
+
+def pool(compared: Sequence[Comparison], groups: Sequence[Group]) -> list[Pooled]:
+    """Pool the comparisons of each arm, of each pretext apart, over two settings or more.
+
+    Settings share their seeds (first weights, validation split, label subset), so that a difference of 15 settings is
+    no 15 differences. Settings are blocks: each seed's paired differences are averaged over them, and a paired t
+    interval is taken over the seeds' means (the summary-statistics analysis of a two-way layout without interaction;
+    Holmes and Friston 1998). It speaks of these settings. Over folds it has the correction of `Folds.interval`.
+    p is corrected over arms by Holm (1979).
+    """
+    by_arm: dict[tuple[str, ...], list[Comparison]] = {}
+    for each in compared:
+        if each.paired is not None:
+            by_arm.setdefault((*each.group.labels(OF_AN_ARM), each.monitor.metric), []).append(each)
+    pooled = [_pool(arms, groups) for arms in by_arm.values() if len(arms) > 1]
+    corrected = holm([each.paired.p if each.paired else None for each in pooled])
+    return [Pooled(each.arms, each.paired, each.better, p) for each, p in zip(pooled, corrected, strict=True)]
+
+
+def _pool(arms: list[Comparison], groups: Sequence[Group]) -> Pooled:
+    first, metric = arms[0], arms[0].monitor.metric
+    sides = [
+        (each.group.by_replicate(metric), _together(partners(each.group, each.control, groups)).by_replicate(metric))
+        for each in arms
+    ]
+    shared = reduce(set.intersection, (set(ours) & set(theirs) for ours, theirs in sides))
+    better = sum(each.paired is not None and each.paired.sign * each.paired.mean > 0 for each in arms)
+    if not shared:
+        return Pooled(arms, None, better)
+    ordered = sorted(shared, key=lambda each: (each[0], each[1] or 0))
+    arm, control = ([fmean(side[part][each] for side in sides) for each in ordered] for part in (0, 1))
+    return Pooled(arms, compare(arm, control, first.monitor.sign, first.group.folds_of(ordered)), better)
 
 
 # What a carried encoder saves: labels, and epochs.
 
 # Keys that set how many labelled images a transfer is trained on.
 LABEL_KEYS = ("data.labels_per_class", "data.train_fraction")
-SCRATCH = "scratch"
 SHARE = 0.95
 
 

@@ -1,5 +1,6 @@
 """How a multirun ends: its table, its report, its runs in TensorBoard, and what failed."""
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -9,40 +10,76 @@ from rich.text import Text
 from aetransfer.printable import console, printable
 from aetransfer.report.collect import collect_sweep
 from aetransfer.report.files import write_report
+from aetransfer.report.grouping import label
 from aetransfer.report.hparams import write_hparams
 from aetransfer.report.statistics import NOTHING
-from aetransfer.report.sweep import Content, content_of
-from aetransfer.report.tables import TextTable
+from aetransfer.report.sweep import Content, Section, content_of
+from aetransfer.report.tables import CI, TextTable
 
-# A report on the terminal: the page's table of results, and what each comparison came to.
+# A report on the terminal: its answer, and the page's tables as far as they fit.
 
-# More would push the table out of sight; the page has them all.
-MOST_VERDICTS = 12
+# More would push the answer out of sight; the page has them all.
+MOST_ROWS = 12
+# Columns from which all metrics are shown, in characters.
+WIDE = 120
 
 
 def print_report(content: Content) -> None:
     out = console()
+
+    def say(line: str) -> None:
+        out.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+
+    for answer in content.answers:
+        for line in (answer.task, *answer.sentences, *answer.meaning, f"Use it: {answer.command}"):
+            if line:
+                say(line)
+    for caution in content.cautions:
+        say(f"Note: {caution}")
     for section in content.sections:
-        out.print(_table(section.results))
-        out.print(section.spread)
-        if section.comparisons and len(section.comparisons.rows) <= MOST_VERDICTS:
-            named = section.comparisons.texts
-            for row in section.comparisons.rows:
-                *setting, arms, verdict = row[:named]
-                difference = [cell for cell in row[named : named + 2] if cell != NOTHING]
-                line = f"{' '.join([*setting, arms])}: {' '.join([*difference, verdict])}"
-                out.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+        if section.overall and len(section.results.rows) > MOST_ROWS:
+            shown = section.overall
+            fits = shown.without([each for each in shown.header[shown.texts :] if each not in ("difference", CI, "n")])
+            out.print(_table(shown if out.width >= WIDE else fits))
+            say(f"{len(section.results.rows)} groups: the page and results.csv have each.")
+            continue
+        out.print(_table(_results(section, out.width >= WIDE)))
+        say(section.spread)
+        if len(section.each) <= MOST_ROWS:
+            for comparison in section.each:
+                setting = [
+                    label(column, comparison.group.setting) for column in section.columns if column != "transfer"
+                ]
+                say(" ".join([*setting, f"{comparison.group.arm} – {comparison.control}: {comparison.verdict}"]))
     if content.left_out:
-        out.print(content.left_out, highlight=False, soft_wrap=True)
+        say(content.left_out)
 
 
-def _table(results: TextTable) -> Table:
+def _results(section: Section, wide: bool) -> TextTable:
+    """Return the results, with the differences in the place of the metrics for which there is no room."""
+    table = section.results
+    leading = {group.compared.metric for group in section.groups if group.compared}
+    if wide or not leading:
+        return table
+    table = table.without([each for each in table.header[table.texts :] if each not in (*leading, "n")])
+    differences = {id(each.group): f"{each.paired.mean:+.4f}" for each in section.each if each.paired}
+    if not differences:
+        return table
+    cells = ["difference", *(differences.get(id(group), NOTHING) for group in section.groups)]
+    rows = [[*row[:-1], cell, row[-1]] for row, cell in zip((table.header, *table.rows), cells, strict=True)]
+    return replace(table, header=rows[0], rows=rows[1:])
+
+
+def _table(shown: TextTable) -> Table:
+    """Draw a table, with the last parts of keys as headings where they tell them apart."""
     table = Table()
-    for place, heading in enumerate(results.header):
-        table.add_column(Text(printable(heading)), justify="left" if place < results.texts else "right")
-    for row in results.rows:
+    last = [heading.rpartition(".")[2] for heading in shown.header]
+    for place, heading in enumerate(shown.header):
+        short = last[place] if last.count(last[place]) == 1 and place < shown.texts else heading
+        table.add_column(Text(printable(short)), justify="left" if place < shown.texts else "right")
+    for place, row in enumerate(shown.rows):
         # Text, so that brackets in a name are no markup.
-        table.add_row(*(Text(printable(cell)) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row), style="bold" if place in shown.bold else None)
     return table
 
 

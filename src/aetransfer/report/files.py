@@ -1,38 +1,45 @@
 """A report's files: results.csv, summary.md, index.html and the figures. Only the line of the date tells two apart."""
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import date
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 from aetransfer.errors import UserError
 from aetransfer.files import WriteError, replace_file
 from aetransfer.report.drawing import rendered
+from aetransfer.report.grouping import label
 from aetransfer.report.html import data_uri, filled, link
 from aetransfer.report.sweep import PRETRAININGS, TRANSFERS, Content
-from aetransfer.report.tables import escaped, markdown_of, metrics_of
+from aetransfer.report.tables import metrics_of
 from aetransfer.store.directory import RunDirectory
 
 # How the report's numbers are made, in the sentences that stand below them.
 
 HOW = [
-    "Every number is of the test split, measured once, at the epoch that was best on the validation split.",
-    "The tables' 95 % intervals are percentile bootstraps over seeds (stratified by setting where several are pooled), "
-    "from 3 seeds on; IQM is the interquartile mean, which with fewer than 4 values is the mean.",
-    "Differences are paired by seed within equal other settings. An arm helps or hurts where the paired t interval "
-    "leaves 0 out; a bootstrap is not asked, since at 3 to 5 seeds it covers far less than 95 %.",
+    "Every number is of the test split, measured once, at the epoch that was best on the validation split. The best "
+    "arm and the run of the command are chosen on validation, never on test.",
+    "The answer's interval adds two variances. Seeds: s² / n. Test set of N examples: p (1 - p) / N, which more seeds "
+    "do not lower. Of a difference the test part is the sum of both shares', too wide where both err on the same "
+    "examples.",
+    "The tables' 95 % intervals are percentile bootstraps over seeds (stratified by setting where several are "
+    "pooled), from 3 seeds on; IQM is the interquartile mean, shown from 4 values on.",
+    "Differences are paired by seed within equal other settings. An arm helps or hurts, relative to the control that "
+    "is named, where the paired t interval leaves 0 out; at 3 to 5 seeds a bootstrap covers far less than 95 %.",
+    "Over the settings: each seed's differences are averaged over all settings, and a paired t interval is taken over "
+    "seeds, since the settings share them. p is corrected for the number of arms (Holm 1979).",
     "P(better) is the share of seeds in which the arm beats its control, ties counting half. Where a lower value is "
     "better, an arm helps by a difference below 0.",
-    "The seeds that would settle a comparison give a paired t test 80 % power, if the true effect is the one observed; "
+    "The seeds that might show a difference give a paired t test 80 % power, if the true effect is the one observed; "
     "from so few seeds that is a rough guess.",
     "Transfer ratio: mean of the arm over that of its control, on the same seeds; above 1 the arm is better; where a "
     "lower value is better, below 1.",
-    "Label savings: labels that the control needs to be as good as the arm, over the labels the arm had. The control's "
-    "curve is taken as linear in log(labels) between its points.",
-    "Promised and reached: rank correlation over an arm's runs of transferability scores (evaluation=transferability, "
-    "on training images) with how good the test metric is. Runs whose settings change both the scores and the task are "
-    "not apart.",
+    "Label savings: labels that the control needs to be as good as the arm, over the labels the arm had. The "
+    "control's curve is taken as linear in log(labels) between its points.",
+    "Transferability: rank correlation over an arm's runs of its scores (evaluation=transferability, on training "
+    "images) with how good the test metric is. Settings that change both the scores and the task are not apart.",
     "Epochs to 95 % of scratch: the median first epoch whose validation metric is 95 % or more of what training from "
     "scratch has after its last epoch; where a lower value is better, at most that over 0.95.",
 ]
@@ -112,71 +119,33 @@ def _links(content: Content, folder: Path) -> dict[str, str]:
 def as_csv(content: Content) -> str:
     """Write one row a group and metric, in full precision; empty where there is no such number."""
     columns = list(dict.fromkeys(column for section in content.sections for column in section.columns))
-    groups = [group for section in content.sections for group in section.groups]
-    folds = ["folds"] if any(run.folds for group in groups for run in group.runs) else []
-    file = StringIO()
-    table = csv.writer(file, lineterminator="\n")
-    table.writerow(
-        ["stage", *columns, "metric", "mean", "sd", "ci_low", "ci_high", "iqm", "n", "seeds", *folds, "runs"]
-    )
+    rows = []
     for section in content.sections:
         for group in section.groups:
+            folds = sorted({run.fold for run in group.runs if run.fold is not None})
+            about = {"stage": group.runs[0].stage}
+            about |= {column: label(column, group.setting) for column in columns if column in group.setting}
+            runs: dict[str, list[Any]] = {
+                "seeds": group.seeds,
+                "folds": folds,
+                "runs": [run.name for run in group.runs],
+            }
             for metric in metrics_of([group]):
                 summary = group.summary(metric)
                 assert summary is not None, metric
                 low, high = summary.interval or (None, None)
-                numbers = [summary.mean, summary.sd, low, high, summary.iqm, summary.n]
-                setting = [label if label != "–" else "" for label in group.labels(columns)]
-                seeds = " ".join(map(str, group.seeds))
-                of = " ".join(map(str, sorted({run.fold for run in group.runs if run.fold is not None})))
-                names = " ".join(run.name for run in group.runs)
-                table.writerow([group.runs[0].stage, *setting, metric, *numbers, seeds, *[of for _ in folds], names])
+                numbers = {"mean": summary.mean, "sd": summary.sd, "ci_low": low, "ci_high": high, "iqm": summary.iqm}
+                words = {key: " ".join(map(str, values)) for key, values in runs.items()}
+                rows.append({**about, "metric": metric, **numbers, "n": summary.n, **words})
+    named = ["stage", *columns, "metric", "mean", "sd", "ci_low", "ci_high", "iqm", "n", "seeds", "folds", "runs"]
+    if not any(row["folds"] for row in rows):
+        named.remove("folds")
+    file = StringIO()
+    table = csv.DictWriter(file, named, extrasaction="ignore", lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
     return file.getvalue()
 
 
 def as_markdown(content: Content, today: date) -> str:
-    return "\n".join(_markdown(content, today)) + "\n"
-
-
-def _markdown(content: Content, today: date) -> Iterator[str]:
-    yield from (
-        f"# {escaped(content.title)}",
-        "",
-        f"Date: {today.isoformat()}",
-        "",
-        " ".join([content.lead, content.left_out]).strip(),
-        "",
-    )
-    if content.unfinished:
-        yield from ("## Not finished", "", *(f"- {escaped(str(run))}" for run in content.unfinished), "")
-    for section in content.sections:
-        yield from (f"## {section.title}", "")
-        if section.comparisons:
-            yield from (f"### Does it help? In {escaped(section.compared)}", "", *markdown_of(section.comparisons), "")
-        yield from ("### Test metrics", "", *markdown_of(section.results), "", f"{section.spread}.", "")
-        tables = {
-            "All settings": section.overall,
-            "Savings": section.savings,
-            "Promised and reached": section.promises,
-            "Cost": section.costs,
-        }
-        for title, table in tables.items():
-            if table is not None:
-                yield from (f"### {title}", "", *markdown_of(table), "")
-        yield from (*(f"- {escaped(note)}" for note in section.notes), "")
-        for plot in section.plots:
-            yield from (f"![{escaped(plot.caption)}](figures/{section.title.lower()}_{plot.name}.svg)", "")
-    if content.pretraining_cost:
-        yield from (content.pretraining_cost, "")
-    yield from ("## To reproduce", "")
-    for heading, lines in content.reproduction:
-        yield from (
-            f"- {heading}:",
-            *(f"  - {_code(line) if heading == 'Commands' else escaped(line)}" for line in lines),
-        )
-    yield from ("", "## How the numbers are made", "", *(f"- {sentence}" for sentence in HOW))
-
-
-def _code(text: str) -> str:
-    fence = "``" if "`" in text else "`"
-    return f"{fence}{' '.join(text.splitlines())}{fence}"
+    return filled("summary.md.jinja", content=content, today=today.isoformat(), how=HOW)

@@ -141,8 +141,8 @@ def group_runs(runs: list[CollectedRun]) -> tuple[list[str], list[Group]]:
     if runs and "transfer" in settings[0] and "transfer" not in columns:
         columns.append("transfer")
     grouped: dict[str, Group] = {}
-    for run, settled in zip(runs, settings, strict=True):
-        setting = {key: settled[key] for key in columns if key in settled}
+    for run, decided in zip(runs, settings, strict=True):
+        setting = {key: decided[key] for key in columns if key in decided}
         grouped.setdefault(repr(setting), Group(setting, [])).runs.append(run)
     groups = sorted(grouped.values(), key=lambda group: [_order(column, group.setting) for column in columns])
     for group in groups:
@@ -180,7 +180,7 @@ def label(column: str, setting: dict[str, Any]) -> str:
 def decisive_settings(run: CollectedRun) -> dict[str, Any]:
     """Return what decides a run's numbers, but its seed, by the user's keys."""
     looks = _nodes_that_look(run.config)
-    settled: dict[str, Any] = {}
+    decided: dict[str, Any] = {}
     for key, value in run.config.items():
         if value is None and key in ("transfer", "transfer.transplanted", "pretrain", "head"):
             continue
@@ -191,11 +191,11 @@ def decisive_settings(run: CollectedRun) -> dict[str, Any]:
         if key.startswith("trainer.") and key not in TRAINER:
             continue
         name = CHOICES.get(key, key.removesuffix("._target_") if key.startswith(("callbacks.", "head.")) else key)
-        settled[name] = value.rpartition(".")[2] if key in ("encoder._target_", "head._target_") else value
+        decided[name] = value.rpartition(".")[2] if key in ("encoder._target_", "head._target_") else value
         if name in ("data", "pretrain.data"):
-            settled[name.removesuffix("data") + "augment"] = _transforms(run.config, f"{name}.augment.")
+            decided[name.removesuffix("data") + "augment"] = _transforms(run.config, f"{name}.augment.")
     # Of runs from before there were folds as well.
-    return {"data.folds": None, "data.test_fraction": None} | settled
+    return {"data.folds": None, "data.test_fraction": None} | decided
 
 
 def _transforms(config: dict[str, Any], prefix: str) -> str:
@@ -209,21 +209,21 @@ def settings_of(runs: Sequence[CollectedRun]) -> list[dict[str, Any]]:
     settings = [decisive_settings(run) for run in runs]
     for data in ("data", "pretrain.data"):
         digest = f"{data}.digest"
-        using = [(settled, run.config) for settled, run in zip(settings, runs, strict=True) if data in settled]
+        using = [(decided, run.config) for decided, run in zip(settings, runs, strict=True) if data in decided]
         places: dict[str | None, str | None] = {}
-        for settled, config in using:
+        for decided, config in using:
             # Runs from before there was a digest are of data that nobody knows.
             place = config.get(f"{data}.root") or config.get(f"{data}.reader.root")
-            places.setdefault(settled.setdefault(digest, None), place)
+            places.setdefault(decided.setdefault(digest, None), place)
         if len(places) > 1 and None not in places.values() and len(set(places.values())) == len(places):
-            for settled, _ in using:
-                settled[f"{data}.root"] = places[settled.pop(digest)]
+            for decided, _ in using:
+                decided[f"{data}.root"] = places[decided.pop(digest)]
     return settings
 
 
 def varied(settings: list[dict[str, Any]]) -> list[str]:
     """Return the keys that differ, without those that follow from others; the arm's key last."""
-    keys = list(dict.fromkeys(key for settled in settings for key in settled))
+    keys = list(dict.fromkeys(key for decided in settings for key in decided))
     differing = [key for key in keys if _differs(key, settings)]
     choices = [key for key in dict.fromkeys(CHOICES.values()) if key in differing]
     columns = list(choices)
@@ -247,9 +247,9 @@ def _at_node(key: str, nodes: set[str]) -> bool:
 
 
 def _differs(key: str, settings: list[dict[str, Any]]) -> bool:
-    values = {repr(settled[key]) for settled in settings if key in settled}
+    values = {repr(decided[key]) for decided in settings if key in decided}
     # A callback is there or not; any other absent key has no meaning for that run, or was unknown to its version.
-    present = sum(key in settled for settled in settings)
+    present = sum(key in decided for decided in settings)
     return len(values) > 1 or (key.startswith("callbacks.") and key.count(".") == 1 and present < len(settings))
 
 
@@ -259,9 +259,9 @@ def _follows(key: str, choices: list[str], settings: list[dict[str, Any]]) -> bo
     if not owners:
         return False
     values: dict[str, set[str]] = {}
-    for settled in settings:
-        chosen = repr([settled.get(owner) for owner in owners])
-        values.setdefault(chosen, set()).add(repr(settled.get(key)))
+    for decided in settings:
+        chosen = repr([decided.get(owner) for owner in owners])
+        values.setdefault(chosen, set()).add(repr(decided.get(key)))
     return all(len(different) == 1 for different in values.values())
 
 
@@ -269,7 +269,7 @@ def _mirrors(key: str, columns: list[str], settings: list[dict[str, Any]]) -> bo
     """Tell whether a key repeats a column of the same last word, as one that is interpolated from it does."""
     alike = [column for column in columns if column.rpartition(".")[2] == key.rpartition(".")[2]]
     return any(
-        all(settled.get(key, settled.get(column)) == settled.get(column) for settled in settings) for column in alike
+        all(decided.get(key, decided.get(column)) == decided.get(column) for decided in settings) for column in alike
     )
 
 

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from aetransfer.printable import printable
+from aetransfer.report.tables import escaped, markdown_of
 
 # Pictures inside a page, as data URIs.
 
@@ -42,16 +43,17 @@ def is_picture(path: Path) -> bool:
 
 
 def filled(template: str, **values: Any) -> str:
-    """Fill a template of this folder. Whatever it is given is text on the page, never markup, and is printable."""
+    """Fill a template of this folder. Whatever it is given is text on a page, never markup, and is printable."""
     environment = Environment(
         loader=PackageLoader("aetransfer.report", ""),
-        autoescape=True,
+        autoescape=template.endswith(".html.jinja"),
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
         finalize=_shown,
     )
     environment.globals.update(kind=_kind, breakable=_breakable)
+    environment.filters.update(escaped=escaped, code=_code, markdown=lambda table: "\n".join(markdown_of(table)))
     return environment.get_template(template).render(**values)
 
 
@@ -72,6 +74,13 @@ def _breakable(key: str) -> Markup:
 
 
 def _kind(cell: str) -> str:
-    """Return the CSS class of a verdict, by its first word."""
+    """Return the CSS class of a verdict, by its first word. What helps and is worse than scratch is no good news."""
     word = cell.partition(" ")[0]
+    if word == "helps" and "; worse" in cell:
+        return "open"
     return word if word in ("helps", "hurts") else "open" if word in ("no", "one", "not") else ""
+
+
+def _code(text: str) -> str:
+    fence = "``" if "`" in text else "`"
+    return f"{fence}{' '.join(text.splitlines())}{fence}"

@@ -1,6 +1,6 @@
 """What can be said of a few seeds: an interval for a mean, for a paired difference, and the seeds still missing.
 
-A percentile bootstrap of 3 to 5 values covers far less than it promises (tests/report/test_statistics.py simulates
+A percentile bootstrap of 3 to 5 values covers far less than 95 % (tests/report/test_statistics.py simulates
 it), so it describes the tables' means, while every verdict rests on the paired t interval, which keeps its 95 % for
 differences that are roughly normal, however few there are.
 
@@ -86,6 +86,15 @@ class Paired:
         """Tell whether the interval leaves zero out. Differences without any spread show nothing: a t test has none."""
         return self.interval is not None and bool(self.sd) and (self.interval[0] > 0 or self.interval[1] < 0)
 
+    @property
+    def p(self) -> float | None:
+        """The two-sided p of the test that the interval inverts; None without an interval."""
+        if self.interval is None:
+            return None
+        free = (self.folds or self.n) - 1
+        half = (self.interval[1] - self.interval[0]) / 2
+        return float(2 * stats.t.sf(abs(self.mean) / half * stats.t.ppf((1 + LEVEL) / 2, free), free))
+
 
 def summarise(cells: Sequence[Sequence[float]], folds: Folds | None = None) -> Summary:
     """Summarise the values of one or several cells (tasks), each a sequence over seeds.
@@ -132,6 +141,41 @@ def compare(arm: Sequence[float], control: Sequence[float], sign: int = 1, folds
         return Paired(n, float(differences.mean()), 0.0, None, better, sign)
     low, high = stats.ttest_rel(arm, control).confidence_interval(LEVEL)
     return Paired(n, float(differences.mean()), sd, (float(low), float(high)), better, sign)
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Correct p values for their number, in the same order (Holm 1979). What has none is no test, and keeps None."""
+    found = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
+    corrected: list[float | None] = [None] * len(p_values)
+    highest = 0.0
+    for rank, (p, place) in enumerate(found):
+        highest = min(max(highest, p * (len(found) - rank)), 1.0)
+        corrected[place] = highest
+    return corrected
+
+
+def share_variance(share: float, count: int) -> float:
+    """Return the variance of a share of right examples, of `count` independent ones.
+
+    Binomial, with two right and two wrong ones added (Agresti and Coull 1998, "Approximate Is Better than Exact"), so
+    that it is not 0 for a share of 0 or 1.
+    """
+    adjusted = (share * count + 2) / (count + 4)
+    return adjusted * (1 - adjusted) / (count + 4)
+
+
+def sum_interval(mean: float, parts: Sequence[tuple[float, int]]) -> tuple[float, float]:
+    """Return the t interval of a mean whose variance is the sum of independent parts, each with degrees of freedom.
+
+    The sum's degrees of freedom are those of Welch and Satterthwaite (Satterthwaite 1946). Raises ValueError for parts
+    that are all 0, or none.
+    """
+    variance = sum(part for part, _ in parts)
+    if variance <= 0:
+        raise ValueError("a mean without variance has no interval")
+    free = variance**2 / sum(part**2 / of for part, of in parts)
+    half = float(stats.t.ppf((1 + LEVEL) / 2, free)) * math.sqrt(variance)
+    return mean - half, mean + half
 
 
 def power(effect: float, n: int) -> float:

@@ -7,15 +7,17 @@ from typing import Any
 from aetransfer.config.commands import launched
 from aetransfer.models.facts import Monitor
 from aetransfer.report import tables
+from aetransfer.report.answer import Answer, answers
+from aetransfer.report.cautions import cautions, examples
 from aetransfer.report.collect import CollectedRun, Collection, Facts, Groups, Unfinished
-from aetransfer.report.comparison import compare_all
+from aetransfer.report.comparison import Comparison, compare_all, pool
 from aetransfer.report.figures import Plot, choose
 from aetransfer.report.grouping import Group, group_runs, settings_of
 from aetransfer.report.html import Picture
 from aetransfer.report.pictures import pictures
 from aetransfer.report.statistics import duration, ranges
 from aetransfer.report.tables import TextTable
-from aetransfer.report.transferability import promises
+from aetransfer.report.transferability import rank_correlations
 
 # What is needed to do a report's runs again: commands, versions, commits, hardware and seeds, each said once.
 
@@ -58,6 +60,8 @@ def _hardware(hardware: dict[str, Any] | None) -> str:
 TRANSFERS, PRETRAININGS = "Transfers", "Pretrainings"
 SPREAD = "mean ± standard deviation over n seeds"
 SPREAD_OF_FOLDS = "mean ± standard deviation over n seeds and folds"
+# A longer table is folded: the page is about what its rows come to.
+MOST_ROWS = 12
 
 
 FOLDS = (
@@ -69,33 +73,77 @@ FOLDS = (
 
 
 @dataclass(frozen=True)
+class Block:
+    """A table under its title. verdicts: whether its last words are verdicts."""
+
+    title: str
+    table: TextTable
+    note: str = ""
+    verdicts: bool = False
+
+    @property
+    def is_long(self) -> bool:
+        return len(self.table.rows) > MOST_ROWS
+
+
+@dataclass(frozen=True)
 class Section:
-    """A stage's part. compared: by which metrics, in words. notes: what the reader must know to read its tables."""
+    """A stage's part. compared: by which metrics, in words. each: every arm beside its control. overall: the arms over
+    all settings. notes: what the reader must know to read its tables.
+    """
 
     title: str
     compared: str
     columns: list[str]
     groups: list[Group]
+    answers: list[Answer]
+    each: list[Comparison]
     results: TextTable
     spread: str = SPREAD
     comparisons: TextTable | None = None
     overall: TextTable | None = None
     savings: TextTable | None = None
-    promises: TextTable | None = None
+    transferability: TextTable | None = None
     costs: TextTable | None = None
     plots: list[Plot] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def first(self) -> list[Block]:
+        """Return the tables that stand before the figures."""
+        helps = f"Does it help? Each arm less its control, in {self.compared}"
+        each = helps if self.overall is None else "Setting by setting"
+        bold = " Bold: best on validation." if self.answers else ""
+        return [
+            *([Block(f"{helps}, over all settings", self.overall, verdicts=True)] if self.overall else []),
+            *([Block(each, self.comparisons, verdicts=True)] if self.comparisons else []),
+            Block("Test metrics", self.results, f"{self.spread}.{bold}"),
+        ]
+
+    @property
+    def further(self) -> list[Block]:
+        tables = {
+            "What the carried encoder saves": self.savings,
+            "Transferability scores beside test metrics": self.transferability,
+            "Cost, a run on average": self.costs,
+        }
+        return [Block(title, table) for title, table in tables.items() if table is not None]
+
 
 @dataclass(frozen=True)
 class Content:
-    """finished: every run that the report is made of, the pretrainings of transfers included. left_out: why others are
-    not in it, empty where there are none.
+    """answers: what the report comes to, of transfers where there are any. cautions: what may explain it. examples: how
+    many there were. finished: every run that the report is made of, the pretrainings of transfers included. left_out:
+    why others are not in it, empty where there are none.
     """
 
     title: str
     lead: str
     left_out: str
+    answers: list[Answer]
+    cautions: list[str]
+    examples: TextTable | None
+    data_notes: list[str]
     sections: list[Section]
     unfinished: list[Unfinished]
     finished: list[CollectedRun]
@@ -106,19 +154,27 @@ class Content:
 
 
 def content_of(collection: Collection) -> Content:
-    """Work a collection out into tables, verdicts, figures and facts."""
+    """Work a collection out into an answer, tables, figures and facts."""
     transfers = [run for run in collection.runs if run.stage == "transfer"]
     pretrainings = [run for run in collection.runs if run.stage == "pretrain"]
     drawn = {run.name: run for run in (*pretrainings, *collection.sources)}
     shown, left_out = pictures(list(drawn.values()))
+    stages = {TRANSFERS: transfers, PRETRAININGS: pretrainings}
+    sections = [_section(title, runs) for title, runs in stages.items() if runs]
+    sources = list(drawn.values())
+    groups = sections[0].groups if transfers else []
+    warned = [said for monitor in tables.compared_by(groups) for said in cautions(groups, monitor, sources)]
     return Content(
         title=_title(transfers, pretrainings),
         lead=_lead(collection),
         left_out=_left_out(collection),
-        sections=[
-            *([_section(TRANSFERS, transfers)] if transfers else []),
-            *([_section(PRETRAININGS, pretrainings)] if pretrainings else []),
+        answers=sections[0].answers if sections else [],
+        cautions=list(dict.fromkeys(warned)),
+        examples=examples(transfers, sources) if sections else None,
+        data_notes=_distinct(note for run in (*collection.runs, *sources) for note in _told(run).data.notes)[
+            :MOST_ROWS
         ],
+        sections=sections,
         unfinished=collection.unfinished,
         finished=[*transfers, *drawn.values()],
         pictures=shown,
@@ -126,6 +182,10 @@ def content_of(collection: Collection) -> Content:
         pretraining_cost=_pretraining_cost(collection.sources),
         reproduction=reproduction([*collection.runs, *collection.sources]),
     )
+
+
+def _told(run: CollectedRun) -> Facts:
+    return Facts.model_validate(run.result)
 
 
 def _section(title: str, runs: Sequence[CollectedRun]) -> Section:
@@ -137,6 +197,12 @@ def _section(title: str, runs: Sequence[CollectedRun]) -> Section:
         if any(monitor.metric in run.tested for group in groups for run in group.runs)
     }
     compared = [each for monitor, those in alike.items() for each in compare_all(those, monitor)]
+    pooled = pool(compared, groups)
+    answered = [
+        answer
+        for monitor, those in alike.items()
+        for answer in answers(those, monitor, [each for each in pooled if each.first.monitor == monitor])
+    ]
     arms = {monitor: those for monitor, those in alike.items() if any(group.arm is not None for group in those)}
     (only,) = alike if len(alike) == 1 else (None,)
     drawn = alike or {Monitor(metric, "max"): groups for metric in tables.metrics_of(groups)[:1]}
@@ -146,12 +212,14 @@ def _section(title: str, runs: Sequence[CollectedRun]) -> Section:
         compared=", ".join(f"{monitor.metric}{monitor.remark}" for monitor in alike),
         columns=columns,
         groups=groups,
-        results=tables.results(groups, columns),
+        answers=answered,
+        each=compared,
+        results=tables.results(groups, columns, [answer.best for answer in answered]),
         spread=SPREAD_OF_FOLDS if any(run.folds for run in runs) else SPREAD,
         comparisons=tables.comparisons(compared, columns) if compared else None,
-        overall=tables.overall(groups, only) if only else None,
+        overall=tables.overall(pooled),
         savings=tables.savings(groups, columns) if alike else None,
-        promises=promises(groups, only) if only in arms else None,
+        transferability=rank_correlations(groups, only) if only in arms else None,
         costs=tables.costs(groups, columns),
         plots=[plot for number, each in enumerate(plots) for plot in each.called(number)],
         notes=[*_notes(groups, compared=len(compared)), *(line for each in plots for line in each.left_out)],
@@ -175,7 +243,7 @@ def _notes(groups: Sequence[Group], compared: int) -> list[str]:
             "Some groups have several runs of one seed, which differ in something that this report does not compare, "
             "such as pretrain.seed: their mean counts as one seed."
         )
-    facts = [Facts.model_validate(run.result) for group in groups for run in group.runs]
+    facts = [_told(run) for group in groups for run in group.runs]
     notes += _groups_behind(groups)
     if own := sum(run.data.validation == "own" for run in facts):
         notes.append(
@@ -203,7 +271,7 @@ def _groups_behind(groups: Sequence[Group]) -> list[str]:
     """Say how many groups, such as subjects, stand behind the numbers of each data set that has some."""
     by_data: dict[str, list[tuple[CollectedRun, Groups]]] = {}
     for run in (run for group in groups for run in group.runs):
-        if (of := Facts.model_validate(run.result).data.groups) is not None:
+        if (of := _told(run).data.groups) is not None:
             by_data.setdefault(str(run.config.get("data.name")), []).append((run, of))
     notes = []
     for data, found in by_data.items():

@@ -1,32 +1,44 @@
 """The report's tables, as text: the same cells go to the terminal, into summary.md and onto the page."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from statistics import fmean
 
 from aetransfer.models.facts import Monitor, Part
-from aetransfer.report.comparison import Comparison, epochs_to_match, label_savings
+from aetransfer.report.comparison import OF_AN_ARM, Comparison, Pooled, epochs_to_match, label_savings
 from aetransfer.report.grouping import Group, noun_of_groups
-from aetransfer.report.statistics import NOTHING, Summary, decimals, duration, interval, spread, summarise
+from aetransfer.report.statistics import NOTHING, Paired, Summary, decimals, duration, interval, spread, summarise
+
+CI, IQM, BETTER, RATIO = "95 % CI", "IQM", "P(better)", "transfer ratio"
+# Of fewer values the interquartile mean is the mean, and a share of seeds is one of two numbers.
+LEAST = {IQM: 4, BETTER: 3}
 
 
 @dataclass(frozen=True)
 class TextTable:
-    """texts: how many of the columns, from the left, are words rather than numbers."""
+    """texts: how many of the columns, from the left, are words rather than numbers. bold: places of the best rows."""
 
     header: list[str]
     rows: list[list[str]]
     texts: int
+    bold: frozenset[int] = frozenset()
+
+    def without(self, headings: Iterable[str]) -> "TextTable":
+        """Return it without some of its columns, such as those that say nothing."""
+        left_out = {self.header.index(heading) for heading in headings}
+        rows = [[cell for place, cell in enumerate(row) if place not in left_out] for row in (self.header, *self.rows)]
+        return replace(self, header=rows[0], rows=rows[1:], texts=self.texts - sum(at < self.texts for at in left_out))
 
 
 def markdown_of(table: TextTable) -> Iterator[str]:
     """Yield a table's lines."""
     yield f"| {' | '.join(map(_cell, table.header))} |"
     yield f"|{'|'.join('---' if place < table.texts else '---:' for place in range(len(table.header)))}|"
-    for row in table.rows:
-        yield f"| {' | '.join(map(_cell, row))} |"
+    for place, row in enumerate(table.rows):
+        cells = [f"**{_cell(cell)}**" if place in table.bold else _cell(cell) for cell in row]
+        yield f"| {' | '.join(cells)} |"
 
 
 def _cell(text: str) -> str:
@@ -50,8 +62,8 @@ def metrics_of(groups: Sequence[Group]) -> list[str]:
     return sorted(names, key=lambda name: first.index(name) if name in first else len(first))
 
 
-def results(groups: Sequence[Group], columns: Sequence[str]) -> TextTable:
-    """One row a group: its first metric with interval and interquartile mean, the others, and n.
+def results(groups: Sequence[Group], columns: Sequence[str], best: Sequence[Group] = ()) -> TextTable:
+    """One row a group: its first metric with interval and interquartile mean, the others, and n. best: in bold.
 
     Groups that are compared by different metrics share the columns, and each has its own metric's interval.
     """
@@ -67,7 +79,20 @@ def results(groups: Sequence[Group], columns: Sequence[str]) -> TextTable:
         robust = _robust(summaries[first][place], places[first])
         shown = [*(cells[metric] for metric in leading), *robust, *(cells[metric] for metric in others)]
         rows.append([*group.labels(columns), *shown, group.n])
-    return TextTable([*columns, *leading, "95 % CI", "IQM", *others, "n"], rows, len(columns))
+    bold = frozenset(place for place, group in enumerate(groups) if any(group is each for each in best))
+    table = TextTable([*columns, *leading, CI, IQM, *others, "n"], rows, len(columns), bold)
+    return _telling(table, max((len(group.replicates) for group in groups), default=0))
+
+
+def _telling(table: TextTable, n: int) -> TextTable:
+    """Leave out what says nothing: intervals where none has one, and what takes more seeds than there are."""
+    empty = [heading for heading in (CI, IQM, RATIO) if heading in table.header and _is_empty(table, heading)]
+    few = [heading for heading, least in LEAST.items() if heading in table.header and n < least]
+    return table.without(dict.fromkeys([*empty, *few]))
+
+
+def _is_empty(table: TextTable, heading: str) -> bool:
+    return all(row[table.header.index(heading)] == NOTHING for row in table.rows)
 
 
 def _first(group: Group, metrics: Sequence[str]) -> str:
@@ -76,24 +101,35 @@ def _first(group: Group, metrics: Sequence[str]) -> str:
     return compared.metric if compared and compared.metric in metrics else metrics[0]
 
 
-def overall(groups: Sequence[Group], monitor: Monitor) -> TextTable | None:
-    """One row an arm over the settings that all arms have; None for a single setting or arm."""
-    metric = monitor.metric
-    cells: dict[str, dict[str, Group]] = {}
-    for group in groups:
-        setting = repr(sorted((key, str(value)) for key, value in group.setting.items() if key != "transfer"))
-        cells.setdefault(str(group.arm), {})[setting] = group
-    shared = set.intersection(*(set(of_arm) for of_arm in cells.values()))
-    if len(shared) < 2 or len(cells) < 2:
+def overall(pooled: Sequence[Pooled]) -> TextTable | None:
+    """One row an arm and pretext: its effect over the settings, and what it and its control reach there on average."""
+    if not pooled:
         return None
-    summaries = {arm: _pooled([of_arm[key] for key in sorted(shared)], metric) for arm, of_arm in cells.items()}
-    # The spread between settings is not the uncertainty; the interval has it.
-    places = max((_places(summary) for summary in summaries.values()), default=3)
-    rows = [
-        [arm, f"{summary.mean:.{places}f}", *_robust(summary, places), str(len(shared)), str(summary.n)]
-        for arm, summary in summaries.items()
+    told = [key for key in OF_AN_ARM if key != "transfer" and any(key in each.first.group.setting for each in pooled)]
+    metrics = {each.first.monitor.metric for each in pooled}
+    rows = []
+    for each in pooled:
+        first, paired, metric = each.first, each.paired, each.first.monitor.metric
+        summary = _pooled([comparison.group for comparison in each.arms], metric)
+        places = _places(summary)
+        names = [*first.group.labels(told), *([metric] if len(metrics) > 1 else [])]
+        effect = [NOTHING, NOTHING] if paired is None else _effect(paired)
+        reached = [f"{summary.mean:.{places}f}", *_robust(summary, places)]
+        wins, p = f"{each.better} of {len(each.arms)}", NOTHING if each.p is None else f"{each.p:.2g}"
+        arm = f"{first.group.arm} – {first.control}"
+        rows.append([*names, arm, each.verdict, *effect, p, wins, *reached, str(paired.n if paired else 0)])
+    header = [
+        *told,
+        *(["metric"] if len(metrics) > 1 else []),
+        *("arm – control", "verdict", "difference", CI, "p (Holm)", "settings ahead"),
+        *(metrics.pop() if len(metrics) == 1 else "mean", "its 95 % CI", "its IQM", "n"),
     ]
-    return TextTable(["transfer", metric, "95 % CI", "IQM", "settings", "n"], rows, 1)
+    table = TextTable(header, rows, header.index("difference"))
+    return table.without([heading for heading in ("its 95 % CI",) if _is_empty(table, heading)])
+
+
+def _effect(paired: Paired) -> list[str]:
+    return [f"{paired.mean:+.4f}", interval(paired.interval, 4, signed=True)]
 
 
 def comparisons(compared: Sequence[Comparison], columns: Sequence[str]) -> TextTable:
@@ -115,20 +151,17 @@ def comparisons(compared: Sequence[Comparison], columns: Sequence[str]) -> TextT
             rows.append([*names, *[NOTHING] * 4, "0"])
             continue
         ratio = NOTHING if comparison.ratio is None else f"{comparison.ratio:.3f}"
-        numbers = [f"{paired.mean:+.4f}", interval(paired.interval, 4, signed=True), f"{paired.better:.2f}", ratio]
+        numbers = [*_effect(paired), f"{paired.better:.2f}", ratio]
         rows.append([*names, *numbers, f"{paired.n}{f' ({paired.folds} folds)' if paired.folds else ''}"])
     header = [
         *settings,
         *(["metric"] if len(metrics) > 1 else []),
         "arm – control",
         "verdict",
-        "difference",
-        "95 % CI",
-        "P(better)",
-        "transfer ratio",
-        "n",
+        *("difference", CI, BETTER, RATIO, "n"),
     ]
-    return TextTable(header, rows, header.index("difference"))
+    most = max((comparison.paired.n for comparison in compared if comparison.paired), default=0)
+    return _telling(TextTable(header, rows, header.index("difference")), most)
 
 
 def savings(groups: Sequence[Group], columns: Sequence[str]) -> TextTable | None:

@@ -1,4 +1,4 @@
-"""Whether what was promised before training is what came of it: transferability scores against the test metric."""
+"""Whether transferability scores, taken before training, rank runs as their test metric does."""
 
 import logging
 import math
@@ -27,7 +27,7 @@ class Written(BaseModel):
     bottleneck: Annotated[dict[str, float | str], Field(max_length=20)]
 
 
-def promises(groups: Sequence[Group], monitor: Monitor) -> TextTable | None:
+def rank_correlations(groups: Sequence[Group], monitor: Monitor) -> TextTable | None:
     """One row an arm and score: rank correlations, over runs, of the score with how good the test metric is.
 
     The scores are those of evaluation/transferability.json. Weighted Kendall counts mistakes among the best for more
@@ -42,17 +42,17 @@ def promises(groups: Sequence[Group], monitor: Monitor) -> TextTable | None:
     rows = []
     for arm, measured in by_arm.items():
         for name in dict.fromkeys(name for scores, _ in measured for name in scores):
-            promised = [scores[name] for scores, _ in measured if name in scores]
+            scored = [scores[name] for scores, _ in measured if name in scores]
             reached = [value for scores, value in measured if name in scores]
-            if len(promised) >= LEAST:
-                rows.append([arm, name, *_correlations(promised, reached), str(len(promised))])
+            if len(scored) >= LEAST:
+                rows.append([arm, name, *_correlations(scored, reached), str(len(scored))])
     return TextTable(["transfer", "score", "Spearman", "weighted Kendall", "n"], rows, 2) if rows else None
 
 
-def _correlations(promised: list[float], reached: list[float]) -> list[str]:
-    if len(set(promised)) == 1 or len(set(reached)) == 1:
+def _correlations(scored: list[float], reached: list[float]) -> list[str]:
+    if len(set(scored)) == 1 or len(set(reached)) == 1:
         return [NOTHING, NOTHING]
-    return [f"{spearmanr(promised, reached).statistic:+.2f}", f"{weightedtau(promised, reached).statistic:+.2f}"]
+    return [f"{spearmanr(scored, reached).statistic:+.2f}", f"{weightedtau(scored, reached).statistic:+.2f}"]
 
 
 def _scores(run: CollectedRun) -> dict[str, float]:
@@ -65,7 +65,7 @@ def _scores(run: CollectedRun) -> dict[str, float]:
             raise ValueError("it is a link")
         written = Written.model_validate(read_json(path)).bottleneck
     except (OSError, ValueError):
-        log.warning("%s is damaged: what it promised is left out.", path)
+        log.warning("%s is damaged: its scores are left out.", path)
         return {}
     numbers = {name: score for name, score in written.items() if isinstance(score, float) and math.isfinite(score)}
     for name in written.keys() - numbers.keys():

@@ -1,0 +1,268 @@
+"""The answer of a sweep in whole sentences: the arm that validation chose, its test value, and scratch beside it.
+
+Two uncertainties are told apart. Seeds vary weights, order and label subset; their variance of a mean over n seeds is
+s^2 / n. The test set is the same for all of them, so that its variance does not fall with n: of a share p of N examples
+it is p (1 - p) / N (Bouthillier et al. 2021, "Accounting for Variance in Machine Learning Benchmarks"). The two are
+added. Predictions are not stored, so that the test part of a difference is the sum of both shares' variances, as for
+independent errors; where both arms err on the same examples it is smaller (McNemar 1947, Dietterich 1998).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, sqrt
+from statistics import fmean
+
+from scipy import stats
+
+from aetransfer.config.commands import again, allowed, command, quoted
+from aetransfer.models.facts import Monitor
+from aetransfer.report.collect import CollectedRun
+from aetransfer.report.comparison import SCRATCH, Pooled, pair
+from aetransfer.report.grouping import Group, label, means, noun_of_groups, replicate
+from aetransfer.report.statistics import LEVEL, POWER, Paired, Summary, decimals, interval, share_variance, sum_interval
+
+# What makes another task of a run. Arms on different tasks are not ranked against each other.
+TASK = "data"
+CHOSEN_OF_DATA = ("data.batch_size", "data.augment", "data.epoch_images")
+MOST_TASKS = 4
+
+
+@dataclass(frozen=True)
+class Answer:
+    """task: which data and labels it is about, empty where a report has one. sentences: what was chosen and measured.
+
+    meaning: what follows for pretraining. command: that uses the model.
+    """
+
+    task: str
+    sentences: list[str]
+    meaning: list[str]
+    command: str
+    best: Group
+
+
+def answers(groups: Sequence[Group], monitor: Monitor, pooled: Sequence[Pooled]) -> list[Answer]:
+    """Return an answer a task; none where no run says how good it was on validation."""
+    by_task: dict[str, list[Group]] = {}
+    for group in groups:
+        by_task.setdefault(task_of(group), []).append(group)
+    return [answer for task, those in by_task.items() if (answer := _answer(task, those, monitor, pooled))]
+
+
+def task_of(group: Group) -> str:
+    """Name the data that a group learns from, as far as they were varied."""
+    keys = [key for key in group.setting if key.partition(".")[0] == TASK and not key.startswith(CHOSEN_OF_DATA)]
+    return _named(group, keys)
+
+
+def validated(run: CollectedRun, monitor: Monitor) -> float | None:
+    """Return what a run had on validation at the epoch that was kept."""
+    return run.result["metrics"].get(monitor.on("val").metric)
+
+
+def best_of(groups: Sequence[Group], monitor: Monitor) -> Group | None:
+    """Return the group that is best on validation, never on test; None where none was validated."""
+    scored = [(score, group) for group in groups if (score := _validation(group, monitor)) is not None]
+    return max(scored, key=lambda each: monitor.sign * each[0])[1] if scored else None
+
+
+def test_examples(groups: Sequence[Group]) -> int:
+    """Return how many test examples stand behind a mean: a fold's are others than the next one's; 0 if not known."""
+    runs = [run for group in groups for run in group.runs]
+    counts = {run.fold: run.result["counts"].get("test", 0) for run in runs}
+    return int(sum(counts.values()) if None not in counts else fmean(counts.values()))
+
+
+def is_share(group: Group, monitor: Monitor) -> bool:
+    """Tell whether a metric is the share of test examples that are right."""
+    cut = any(run.config.get("trainer.limit_test_batches") is not None for run in group.runs)
+    return monitor.metric == "test/acc" and group.runs[0].stored.model.does("classify") and not cut
+
+
+def _answer(task: str, groups: Sequence[Group], monitor: Monitor, pooled: Sequence[Pooled]) -> Answer | None:
+    best = best_of([group for group in groups if group.values(monitor.metric)], monitor)
+    if best is None:
+        return None
+    setting = _named(best, [key for key in best.setting if key != "transfer" and not _is_of_task(key)])
+    name = best.arm or monitor.metric
+    first = (
+        f"Best on validation: {name}{f' with {setting}' if setting else ''}" if best.arm or setting else "Validation"
+    )
+    chosen = _validation(best, monitor)
+    sentences = [f"{first} ({monitor.on('val').metric} {chosen:.3f}).", _value(best, monitor)]
+    beside, meaning = _beside_scratch(best, groups, monitor, pooled) if best.arm is not None else ([], [])
+    return Answer(task, [*sentences, *beside], meaning, _use(best, monitor), best)
+
+
+def _validation(group: Group, monitor: Monitor) -> float | None:
+    found = means((replicate(run), value) for run in group.runs if (value := validated(run, monitor)) is not None)
+    return fmean(found.values()) if found else None
+
+
+def _value(group: Group, monitor: Monitor) -> str:
+    """Say what a group reaches on test, and how sure that is."""
+    values = list(group.by_replicate(monitor.metric).values())
+    summary = group.summary(monitor.metric)
+    assert summary is not None
+    share, count = is_share(group, monitor), test_examples([group])
+    places = 3 if share else decimals([summary])
+    said, n = f"Its {monitor.metric} is {summary.mean:.{places}f}{monitor.remark}", len(values)
+    if group.folds_of(group.by_replicate(monitor.metric)):
+        return f"{said}, 95 % interval {interval(summary.interval, places)} over {group.n} seeds and folds."
+    seeds = [(summary.sd**2 / n, n - 1)] if summary.sd else []
+    test = [(share_variance(summary.mean, count), count - 1)] if share and count > 1 else []
+    of = [
+        f"{n} seeds" if n > 1 else "no spread over seeds (n = 1)",
+        *([f"{count:,} test {_noun(group)}"] if test else []),
+    ]
+    if not seeds and not test:
+        return f"{said} (n = {n})."
+    unknown = "" if test else "; what the size of the test set adds is not known for this metric"
+    low, high = sum_interval(summary.mean, [*seeds, *test])
+    if test:
+        low, high = max(low, 0.0), min(high, 1.0)
+    return f"{said}, 95 % interval {interval((low, high), places)} from {' and '.join(of)}{unknown}."
+
+
+def _beside_scratch(
+    best: Group, groups: Sequence[Group], monitor: Monitor, pooled: Sequence[Pooled]
+) -> tuple[list[str], list[str]]:
+    """Say how the best arm, or the best that carries an encoder, stands to training from scratch, and what it means."""
+    scratch = best_of([group for group in groups if group.arm == SCRATCH], monitor)
+    carrying = best if best.control else best_of([group for group in groups if group.control], monitor)
+    if scratch is None:
+        return [], [f"No run from {SCRATCH} to compare it with: add transfer={SCRATCH}."]
+    if carrying is None:
+        if best is scratch:
+            return [], ["Nothing was carried over in these runs."]
+        carrying = best
+    paired = pair(carrying, [scratch], monitor)
+    if paired is None:
+        return [], [f"No seed of it was also trained from {SCRATCH}, so there is no difference to give."]
+    own = _named(scratch, [key for key in scratch.setting if scratch.setting[key] != carrying.setting.get(key)])
+    own = own.replace(f"transfer={SCRATCH}", "").strip(" ,")
+    said = _difference(carrying, scratch, paired, monitor)
+    subject = "" if carrying is best else f"The best arm that carries an encoder, {_short(carrying)}: "
+    lead = f"{subject}{'a' if subject else 'A'}gainst training from {SCRATCH}{f' at its best ({own})' if own else ''}"
+    over_all = [each for each in pooled if each.first.control == SCRATCH and each.is_of(carrying)]
+    meaning = _over_settings(over_all[0]) if over_all else _meaning(carrying, scratch, paired, monitor)
+    return [f"{lead}: {said}."], meaning
+
+
+def _difference(arm: Group, scratch: Group, paired: Paired, monitor: Monitor) -> str:
+    count = test_examples([arm])
+    if not is_share(arm, monitor) or not count:
+        places = decimals([Summary(paired.n, paired.mean, paired.sd, paired.mean, None)])
+        over = f", 95 % interval {interval(paired.interval, places, signed=True)}" if paired.interval else ""
+        return f"{paired.mean:+.{places}f} in {monitor.metric}{monitor.remark}{over} ({_over(paired)})"
+    said = f"{100 * paired.mean:+.1f} points, which is {abs(paired.mean) * count:.1f} of {count:,} test {_noun(arm)}"
+    intervals = [f"{_points(paired.interval)} over {_over(paired)}"] if paired.interval else []
+    if not paired.folds:
+        whole = _with_test_set(paired, _test_variance(arm, scratch, monitor))
+        intervals.append(f"{_points(whole)} with the size of the test set")
+    return f"{said}; 95 % interval {', '.join(intervals)}" if intervals else said
+
+
+def _meaning(arm: Group, scratch: Group, paired: Paired, monitor: Monitor) -> list[str]:
+    """Say what to do."""
+    if paired.n == 1:
+        return ["One seed shows nothing about pretraining: add seeds, such as seed=0,1,2."]
+    noun, count = _noun(arm), test_examples([arm])
+    carried = "Pretraining" if arm.control else f"The arm {arm.arm}"
+    variance = _test_variance(arm, scratch, monitor) if is_share(arm, monitor) and count and not paired.folds else None
+    if paired.shown:
+        helps = paired.sign * paired.mean > 0
+        said = [f"{carried} {'helps' if helps else 'hurts: train from scratch'}, relative to {SCRATCH}."]
+        whole = _with_test_set(paired, variance) if variance else None
+        if whole and whole[0] <= 0 <= whole[1]:
+            said.append(f"That is shown on these {count:,} test {noun}; {count:,} others could say otherwise.")
+        return said
+    said = [
+        f"{carried} is not shown to help. Training from {SCRATCH} is simpler, and as good as far as these runs tell."
+    ]
+    quantile = float(stats.norm.ppf((1 + LEVEL) / 2))
+    if variance and paired.mean and abs(paired.mean) < quantile * sqrt(variance):
+        wanted = ceil(variance * count * ((quantile + float(stats.norm.ppf(POWER))) / paired.mean) ** 2)
+        said.append(
+            f"The test set is too small for the question: {count:,} {noun} tell {100 * quantile * sqrt(variance):.1f} "
+            f"points from chance, and more seeds are tested on the same {noun}. A difference of this size would take "
+            f"about {_rounded(wanted):,}, fewer where both err on the same {noun}."
+        )
+    return said
+
+
+def _over_settings(pooled: Pooled) -> list[str]:
+    """Say what an arm is worth over all settings, which shows more than the best of them."""
+    first, paired = pooled.first, pooled.paired
+    said = f"Over all {len(pooled.arms)} settings {first.group.arm} is ahead of {first.control} in {pooled.better}"
+    if paired is None or paired.interval is None:
+        return [f"{said}, and their seeds allow no interval."]
+    share = is_share(first.group, first.monitor)
+    effect = f"{100 * paired.mean:+.1f} points" if share else f"{paired.mean:+.4g} in {first.monitor.metric}"
+    bounds = _points(paired.interval) if share else interval(paired.interval, 4, signed=True)
+    corrected = "" if pooled.p is None else f", p = {pooled.p:.2g}"
+    said = f"{said}, by {effect} on average; 95 % interval {bounds} over {_over(paired)}{corrected}."
+    if not (paired.shown and pooled.p is not None and pooled.p < 1 - LEVEL):
+        return [f"Pretraining is not shown to help. Training from {SCRATCH} is simpler.", said]
+    count = test_examples([first.group])
+    same = f" All were tested on the same {count:,} {_noun(first.group)}." if count and not paired.folds else ""
+    helps = "helps" if paired.sign * paired.mean > 0 else "hurts"
+    return [f"Pretraining {helps} relative to {SCRATCH}.", f"{said}{same}"]
+
+
+def _test_variance(arm: Group, scratch: Group, monitor: Monitor) -> float:
+    count = test_examples([arm])
+    return sum(share_variance(fmean(group.values(monitor.metric)), count) for group in (arm, scratch))
+
+
+def _with_test_set(paired: Paired, variance: float) -> tuple[float, float]:
+    seeds = [(paired.sd**2 / paired.n, paired.n - 1)] if paired.sd else []
+    return sum_interval(paired.mean, [*seeds, (variance, 10**6)])
+
+
+def _use(group: Group, monitor: Monitor) -> str:
+    """Return the command that applies the run of a group that is best on validation; how to make it if it is gone."""
+    run = max(
+        group.runs, key=lambda run: monitor.sign * value if (value := validated(run, monitor)) is not None else -1e300
+    )
+    directory = run.directory
+    if not directory.path.is_dir():
+        return again(run.result)
+    words = [f"run={quoted(str(directory.path))}", *allowed(run.result)]
+    if run.stage == "pretrain":
+        return command("embed", [*words, "images=FOLDER", "out=codes.npz"])
+    inputs = "images=FOLDER" if _noun(group) == "images" else "inputs=FILE.npy"
+    return command("predict", [*words, inputs, "out=predictions.csv"])
+
+
+def _is_of_task(key: str) -> bool:
+    return key.partition(".")[0] == TASK and not key.startswith(CHOSEN_OF_DATA)
+
+
+def _named(group: Group, keys: Sequence[str]) -> str:
+    return ", ".join(f"{key}={label(key, group.setting)}" for key in keys)
+
+
+def _short(group: Group) -> str:
+    return _named(group, [key for key in group.setting if not _is_of_task(key)]).replace("transfer=", "")
+
+
+def _noun(group: Group) -> str:
+    return noun_of_groups([group])
+
+
+def _over(paired: Paired) -> str:
+    if paired.folds:
+        return f"{paired.folds} folds"
+    return f"{paired.n} {'seed' if paired.n == 1 else 'seeds'}"
+
+
+def _points(bounds: tuple[float, float] | None) -> str:
+    assert bounds is not None
+    return f"{100 * bounds[0]:+.1f} to {100 * bounds[1]:+.1f}"
+
+
+def _rounded(count: int) -> int:
+    """Round up to two digits: no more is known of it."""
+    step = 10 ** max(len(str(count)) - 2, 0)
+    return ceil(count / step) * step

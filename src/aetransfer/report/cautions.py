@@ -1,0 +1,193 @@
+"""What may explain a sweep's numbers better than its arms do, in its data, its test set and its pretrainings.
+
+All of it is read from what runs wrote; the thresholds are rules of thumb, and each sentence gives its numbers.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+from typing import Annotated, TypeVar
+
+from pydantic import BaseModel, Field
+
+from aetransfer.files import read_json
+from aetransfer.models.facts import Monitor
+from aetransfer.report.answer import is_share, validated
+from aetransfer.report.collect import CollectedRun, Facts
+from aetransfer.report.grouping import Group, group_runs
+from aetransfer.report.statistics import share_variance
+from aetransfer.report.tables import TextTable
+
+# Of the larger of a curve's last value and its whole way, in its last fifth.
+FALLING = 0.03
+FEWEST_EPOCHS = 5
+# The share of the inputs' variance that a reconstruction must keep: below it is a blur, or the same for every input.
+BLURRED, DEAD = 0.8, 0.1
+# Standard errors, and points, between validation and test.
+FAR, FAR_POINTS = 3.0, 0.05
+
+
+Content = TypeVar("Content", bound=BaseModel)
+
+
+class Channels(BaseModel):
+    deviation: Annotated[list[float], Field(max_length=4096)]
+
+
+class Taken(BaseModel):
+    range: list[float] | None = None
+
+
+class Card(BaseModel):
+    """What is read of encoder.json. range: of pixels; inputs in units of their own have none."""
+
+    normalisation: Channels
+    input: Taken
+
+
+class ByClass(BaseModel):
+    rows: Annotated[list[dict[str, str | int | float | None]], Field(max_length=10_000)]
+
+
+def cautions(groups: Sequence[Group], monitor: Monitor, sources: Sequence[CollectedRun]) -> list[str]:
+    """Return a sentence each."""
+    transfers = [group for group in groups if group.values(monitor.metric)]
+    _, pretrainings = group_runs(list(sources))
+    found = [
+        *(said for group in pretrainings for said in (_still_falling(group), _blurred(group)) if said),
+        *_far_from_validation(transfers, monitor),
+        *_missing_classes(transfers),
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _still_falling(group: Group) -> str:
+    """Say that a pretraining was getting better when it ended."""
+    monitor = group.runs[0].stored.model.compared
+    if monitor is None:
+        return ""
+    shares, epochs = [], 0
+    for run in group.runs:
+        curve = [value for row in run.history if math.isfinite(value := row.get(monitor.metric, math.nan))]
+        if len(curve) < FEWEST_EPOCHS:
+            continue
+        last = max(len(curve) // 5, 1)
+        epochs = len(curve)
+        way = max(abs(curve[-1]), abs(curve[-1] - curve[0]))
+        shares.append(monitor.sign * (curve[-1] - curve[-1 - last]) / way if way else 0.0)
+    if not shares or fmean(shares) < FALLING:
+        return ""
+    return (
+        f"{_pretraining(group)} had not converged: {monitor.metric} still improved by {fmean(shares):.0%} in the last "
+        f"{max(epochs // 5, 1)} of {epochs} epochs. Raise pretrain.trainer.max_epochs before you conclude that its "
+        "encoder is worth little."
+    )
+
+
+def _blurred(group: Group) -> str:
+    """Say that a pretraining's reconstructions keep little of its images.
+
+    1 - MSE / variance, with the variance about each channel's mean, as the encoder normalises by it.
+    """
+    kept = []
+    for run in group.runs:
+        card, error = _read(run.directory.encoder_card, Card), run.tested.get("test/mse")
+        if card and card.input.range and error is not None and run.stored.model.does("reconstruct"):
+            variance = fmean(deviation**2 for deviation in card.normalisation.deviation)
+            kept.append(1 - error / variance if variance else 1.0)
+    if not kept or fmean(kept) >= BLURRED:
+        return ""
+    share = f"{max(fmean(kept), 0):.0%} of the images' variance"
+    if fmean(kept) < DEAD:
+        return f"{_pretraining(group)} reconstructs next to nothing ({share}): its decoder may be dead."
+    return f"{_pretraining(group)} reconstructs blurs: they keep {share}. Look at the pictures below."
+
+
+def _far_from_validation(groups: Sequence[Group], monitor: Monitor) -> list[str]:
+    said = []
+    for group in groups:
+        both = [
+            (value, run)
+            for run in group.runs
+            if (value := validated(run, monitor)) is not None and monitor.metric in run.tested
+        ]
+        if not both or not is_share(group, monitor):
+            continue
+        val, test = fmean(value for value, _ in both), fmean(run.tested[monitor.metric] for _, run in both)
+        counts = [fmean(run.result["counts"].get(part, 0) for _, run in both) for part in ("val", "test")]
+        if min(counts) < 1:
+            continue
+        error = math.sqrt(sum(share_variance(share, int(n)) for share, n in zip((val, test), counts, strict=True)))
+        if abs(val - test) > max(FAR * error, FAR_POINTS):
+            said.append((abs(val - test), group, val, test))
+    if not said:
+        return []
+    _, group, val, test = max(said, key=lambda each: each[0])
+    return [
+        f"Validation is far from test in {len(said)} of {len(groups)} groups, most in {group.arm}: {val:.3f} against "
+        f"{test:.3f}. The test data are of another kind, or examples of validation are too like those of training."
+    ]
+
+
+def _missing_classes(groups: Sequence[Group]) -> list[str]:
+    """Name classes without a test example, of runs that were reported class by class."""
+    for run in (run for group in groups for run in group.runs):
+        found = _read(run.directory.evaluation / "classifier.json", ByClass)
+        counts = [
+            (row.get("class"), count)
+            for row in (found.rows if found else [])
+            for key, count in row.items()
+            if isinstance(count, int) and key != "class"
+        ]
+        if missing := [str(name) for name, count in counts if count == 0]:
+            return [f"No test example is of class {', '.join(missing[:5])}: nothing is known about it."]
+    return []
+
+
+def _pretraining(group: Group) -> str:
+    run = group.runs[0]
+    return f"The pretraining {run.config.get('model.name')} on {run.config.get('data.name')}"
+
+
+def _data(group: Group) -> str:
+    return str(group.runs[0].config.get("data.name"))
+
+
+def _read(path: Path, kind: type[Content]) -> Content | None:
+    """Return a file's checked content, None where it is not there, is a link or holds something else."""
+    try:
+        return None if path.is_symlink() or not path.is_file() else kind.model_validate(read_json(path))
+    except (OSError, ValueError):
+        return None
+
+
+def examples(transfers: Sequence[CollectedRun], sources: Sequence[CollectedRun]) -> TextTable:
+    """Count examples, a row for each data set and amount of labels: of transfers, then of pretrainings."""
+    counted: dict[tuple[str, ...], list[Facts]] = {}
+    for what, run in [*(("transfer", run) for run in transfers), *(("pretraining", run) for run in sources)]:
+        told = Facts.model_validate(run.result)
+        labels, fraction = run.config.get("data.labels_per_class"), run.config.get("data.train_fraction")
+        used = (
+            f"{labels} a class" if labels else f"{fraction:.0%}" if fraction else "all" if told.data.classes else "none"
+        )
+        counted.setdefault((str(run.config.get("data.name")), what, used), []).append(told)
+    rows = [
+        [*key, *(_range([cell(told) for told in all_told]) for cell in CELLS.values())]
+        for key, all_told in counted.items()
+    ]
+    table = TextTable(["data", "of", "labels used", *CELLS], rows, 3)
+    return table.without([heading for place, heading in enumerate(CELLS, 3) if not any(row[place] for row in rows)])
+
+
+CELLS: dict[str, Callable[[Facts], float | None]] = {
+    **{part: partial(lambda part, told: told.counts.get(part), part) for part in ("train", "val", "test")},
+    "classes": lambda told: told.data.classes if told.data.used and told.data.classes else None,
+    "test groups": lambda told: told.data.groups.test if told.data.groups else None,
+}
+
+
+def _range(values: Sequence[float | None]) -> str:
+    known = sorted({int(value) for value in values if value is not None})
+    return "" if not known else f"{known[0]:,}" if len(known) == 1 else f"{known[0]:,}–{known[-1]:,}"
