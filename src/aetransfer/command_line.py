@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -29,6 +30,7 @@ from aetransfer.sweeps.jobs import note_lost, note_planned, read_jobs
 from aetransfer.sweeps.queue import as_submitted, check_submittable, print_queued, read_queued
 from aetransfer.sweeps.status import note_process
 from aetransfer.sweeps.task import SweepTask, led
+from aetransfer.sweeps.watch import shown
 from aetransfer.training import logs
 from aetransfer.training.launched import Launched, launched
 
@@ -180,11 +182,12 @@ def run_sweep(command: Command, asked: Asked, checked: Sequence[Checked], submit
     note_planned(directory, [[word for word in job if not word.startswith(("hydra.", "hydra/"))] for job in jobs])
     note_process(directory)
     try:
-        _launch(
-            command.config_name,
-            [*asked.words.flags, *asked.overrides, f"hydra.sweep.dir={quoted(str(directory))}"],
-            SweepTask(command.config_name, task, directory, sys.argv[:], detached=submit, searches=searches),
-        )
+        with nullcontext() if submit else shown(directory, searches=searches):
+            _launch(
+                command.config_name,
+                [*asked.words.flags, *asked.overrides, f"hydra.sweep.dir={quoted(str(directory))}"],
+                SweepTask(command.config_name, task, directory, sys.argv[:], detached=submit, searches=searches),
+            )
     except (UserError, *COMPLAINTS):
         # The launcher or the sweeper as a whole. What jobs have noted by then stays.
         if not (directory / "jobs").is_dir():

@@ -7,12 +7,20 @@ standing in a URL before the @, or as the value of an environment variable with 
 
 import os
 import re
+import shutil
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 WIDTH = 200  # characters
+WIDE = 120
+
+
+def is_wide() -> bool:
+    """Tell whether a table has room for what one asks about second. In a terminal of 80 columns it has not."""
+    return not sys.stdout.isatty() or shutil.get_terminal_size().columns >= WIDE
 
 
 def console() -> "Console":

@@ -71,13 +71,13 @@ def _output_dir(words: list[str]) -> tuple[Path, list[str]]:
 
 
 def _status(output_dir: Path, words: list[str], _: argparse.Namespace) -> int:
-    from aetransfer.sweeps.status import newest_sweep, status_of
-    from aetransfer.sweeps.status_page import print_status
+    from aetransfer.sweeps.status import newest_sweep, print_status
 
-    if len(words) > 1:
-        raise UserError("status takes one sweep's directory, or none for the newest.")
-    sweep = at_home(words[0]) if words else newest_sweep(output_dir)
-    print_status(sweep, status_of(sweep))
+    filters = [word for word in words if "=" in word and not Path(word).is_dir()]
+    sweeps = [word for word in words if word not in filters]
+    if len(sweeps) > 1:
+        raise UserError("status takes one sweep's directory, or none for the newest, and filters.")
+    print_status(at_home(sweeps[0]) if sweeps else newest_sweep(output_dir), filters)
     return 0
 
 

@@ -105,4 +105,7 @@ def _measure(job: Job, done: Run) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    # Another process must find the functions that it is sent.
+    from aetransfer import train
+
+    train.main()

@@ -51,7 +51,7 @@ def test_an_installed_wheel_finds_its_configs_away_from_the_checkout(tmp_path):
     found = subprocess.run(plugins, cwd=tmp_path, env=environment, capture_output=True, text=True)
 
     assert {"SearchSweeper", "ParallelLocalLauncher", "SlurmLauncher"} <= set(found.stdout.split())
-    assert (site / "hydra_plugins" / "aetransfer_optuna" / "__init__.py").is_file()
+    assert (site / "hydra_plugins" / "aetransfer_sweepers.py").is_file()
     assert shown.returncode == 0, shown.stderr
     assert "likelihood: bernoulli" in shown.stdout
     assert directory.stdout.strip() == str(site / "aetransfer" / "configs")

@@ -77,8 +77,8 @@ def test_list_has_a_row_for_each_run(run_runs, store):
 
     assert names(done) == ["aaaa", "bbbb", "cccc", "dddd"]
     (row,) = (line for line in done.out.splitlines() if "bbbb" in line)
-    assert [cell.strip() for cell in row.split("│")[2:5]] == ["finished", "7", "acc 0.8125"]
-    assert row.split("│")[6].strip() == "0:01:05"
+    assert [cell.strip() for cell in row.split("│")[2:5]] == ["finished", "7", "acc .812"]
+    assert row.split("│")[5].strip() == "0:01:05"
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,10 @@ def test_choices_that_only_together_do_not_fit_are_a_failed_job_and_the_others_a
     assert done.code == 0, done.err
     assert "queued: 3 of 4 jobs, the others have ended" in done.out
     shown = command(runs.main, "status").out
-    assert "job 3 failed: data takes labels_per_class or train_fraction, not both." in shown
+    assert (
+        "failed: labels_per_class=5 train_fraction=0.5: data takes labels_per_class or train_fraction, not both."
+        in shown
+    )
 
 
 def test_a_folder_of_configs_named_in_the_environment_counts_like_config_dir(run_train, tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """-m: choices and seeds in one command, and the table it ends in."""
 
+import re
 import shutil
 
 import pytest
@@ -28,7 +29,7 @@ def test_a_sweep_and_its_config_files_may_lie_in_folders_of_any_name(run_train, 
     assert done.code == 0, done.err
     (sweep,) = (store / "outputs" / "sweeps").iterdir()
     assert (sweep / "report" / "index.html").is_file()
-    assert [path.name for path in (sweep / "jobs").iterdir()] == ["00000.json"]
+    assert sorted(path.name for path in (sweep / "jobs").iterdir()) == ["00000.json", "00000.log"]
 
 
 def test_one_seed_has_no_spread(run_train):
@@ -45,16 +46,21 @@ def test_transfers_of_a_sweep_share_the_pretrainings_of_their_seeds_and_sizes(ru
     assert len([name for name in runs if name.startswith("transfer")]) == 8
 
 
-def test_a_failing_job_does_not_stop_the_others_and_the_last_lines_name_it(run_train):
+def test_a_failing_job_does_not_stop_the_others_and_the_last_lines_name_it(run_train, tmp_path):
     done = run_train("-m", *TINY, "transfer=scratch", "data.labels_per_class=5,9999,6")
 
     assert done.code == 1
-    assert done.out.count("run: ") == 2
+    assert "failed: data.labels_per_class=9999, but" in done.out
+    assert re.search(r"^3/3  labels_per_class=6  acc \.\d{3}  \d+ s$", done.out, re.MULTILINE)
     *_, report, failed, sweep = done.out.splitlines()
     assert report.startswith("report: ")
     assert "data.labels_per_class=9999" in failed
     assert sweep.startswith("sweep: ")
-    assert "has 128 training images" in done.err
+    assert not done.err
+    (sweep,) = (tmp_path / "outputs" / "sweeps").iterdir()
+    logs = [path.read_text() for path in sorted((sweep / "jobs").glob("*.log"))]
+    assert ["run: " in log for log in logs] == [True, False, True]
+    assert "has 128 training images" in logs[1]
 
 
 @pytest.mark.slow
@@ -63,5 +69,4 @@ def test_pretraining_models_are_swept_as_well(run_train):
                      "trainer.limit_train_batches=2", "logger=none")  # fmt: skip
 
     assert done.code == 0
-    assert "pretrain-digits-ae" in done.out
-    assert "pretrain-digits-vae" in done.out
+    assert "2/2  model=vae" in done.out

@@ -11,7 +11,7 @@ from sklearn.metrics import average_precision_score, mean_absolute_error, r2_sco
 from aetransfer import predict
 from aetransfer.config.nodes import ModelNode
 from aetransfer.store.identity import config_digest
-from hydra_plugins.aetransfer_optuna import _monitor_for
+from hydra_plugins.aetransfer_sweepers import _monitor_for
 from tests import targets
 from tests.integration.conftest import TINY, assert_refused, job_of
 

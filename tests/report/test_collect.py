@@ -65,7 +65,7 @@ def test_who_reads_a_sweeps_notes_while_they_are_written_finds_them_whole(tmp_pa
 
         assert json.load(planned) == {"0": ["seed=0"]}
         assert json.load(job)["run"] is None
-    assert read_planned(tmp_path) == {"0": ["seed=0"], "1": ["seed=1"]}
+    assert read_planned(tmp_path) == {0: ["seed=0"], 1: ["seed=1"]}
     assert [noted.run for noted in read_jobs(tmp_path)] == ["runs/a"]
 
 

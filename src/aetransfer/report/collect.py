@@ -195,7 +195,7 @@ def collect_sweep(sweep: Path, filters: Sequence[str] = ()) -> Collection:
     store = store_of(sweep)
     found: dict[str, StoredRun] = {}
     unfinished = []
-    jobs = {str(job.number): job for job in read_jobs(sweep)}
+    jobs = {job.number: job for job in read_jobs(sweep)}
     for job in jobs.values():
         words = " ".join(job.overrides)
         if job.run is None:

@@ -2,19 +2,17 @@
 
 import csv
 import json
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from io import StringIO
+from os.path import commonprefix
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from rich.table import Table
-from rich.text import Text
 
 from aetransfer.config.nodes import at_home
 from aetransfer.errors import UserError
 from aetransfer.files import replacing
-from aetransfer.printable import console, printable
-from aetransfer.store.finished import UNTESTED, is_untested
+from aetransfer.printable import console, is_wide, printable
 from aetransfer.store.query import StoredRun, chosen, default_output_dir, flat, runs_in, setting
 
 # How stored runs are shown: the table of `list`, the page of `show`, the files of `export`.
@@ -46,22 +44,43 @@ ESSENTIAL = (
 
 
 def print_list(runs: list[StoredRun], output_dir: Path) -> None:
-    """Print a table with a row for each run, the earliest first."""
-    table = Table()
-    table.add_column("name", no_wrap=True)
-    table.add_column("status")
-    for heading in ("epochs", "test", "started", "duration"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for run in sorted(runs, key=_started):
-        status = Text(printable(run.status), COLOURS.get(run.status, ""))
-        table.add_row(Text(printable(run.name)), status, *(Text(printable(cell)) for cell in _cells(run)))
-    page = console()
-    if runs:
-        page.print(table)
-    page.print(f"{len(runs)} run(s) in {output_dir / 'runs'}", markup=False, highlight=False, soft_wrap=True)
-    for run in runs:
-        if run.damage:
-            page.print(printable(f"damaged: {run.name}: {run.damage}"), markup=False, highlight=False, soft_wrap=True)
+    """Print a table with a row for each run, the earliest first; when each began where there is room for it."""
+    whole = is_wide()
+    prefix = "" if whole else _prefix([run.name for run in runs])
+    header = ("name", "status", "epochs", "test", "duration", *(["started"] if whole else []))
+    rows = [
+        (run.name.removeprefix(prefix), run.status, *_cells(run)[: len(header) - 2])
+        for run in sorted(runs, key=_started)
+    ]
+    print_table(header, rows)
+    named = f", of names that begin with {prefix}" if prefix else ""
+    say(f"{len(runs)} run(s) in {output_dir / 'runs'}{named}")
+    say(*(f"damaged: {run.name}: {run.damage}" for run in runs if run.damage))
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table, with the words of a status in colours; nothing without rows."""
+    if not rows:
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*header)
+    for row in rows:
+        # Text, so that brackets in a name are no markup.
+        table.add_row(*(Text(printable(cell), COLOURS.get(cell, "")) for cell in row))
+    console().print(table)
+
+
+def _prefix(names: Sequence[str]) -> str:
+    """Return the words, parted by -, with which all names begin."""
+    head, dash, _ = commonprefix(list(names)).rpartition("-")  # noqa: RUF071  # names are no paths
+    return head + dash if len(names) > 1 else ""
+
+
+def say(*lines: str) -> None:
+    for line in lines:
+        print(printable(line))
 
 
 def print_run(run: StoredRun, children: list[StoredRun]) -> None:
@@ -118,7 +137,6 @@ def _started(run: StoredRun) -> str:
 
 
 def _cells(run: StoredRun) -> tuple[str, str, str, str]:
-    metric = _number(_part(run, "metrics").get(run.main_metric)) if run.config else None
     seconds = _number(_part(run, "timing").get("seconds"))
     try:
         started = datetime.fromisoformat(_started(run)).astimezone().strftime("%Y-%m-%d %H:%M")
@@ -126,14 +144,10 @@ def _cells(run: StoredRun) -> tuple[str, str, str, str]:
         started = ""
     return (
         str(_part(run, "counts").get("epochs", "")),
-        _without_test(run) if metric is None else f"{run.main_metric.removeprefix('test/')} {metric:.4g}",
-        started,
+        run.measured(),
         "" if seconds is None else str(timedelta(seconds=round(seconds))),
+        started,
     )
-
-
-def _without_test(run: StoredRun) -> str:
-    return UNTESTED if is_untested(run.result) else ""
 
 
 def _number(value: Any) -> float | None:

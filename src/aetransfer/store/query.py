@@ -17,10 +17,14 @@ import yaml
 from aetransfer.config.nodes import at_home
 from aetransfer.errors import UserError
 from aetransfer.files import read_json, read_yaml
-from aetransfer.models.facts import ModelFacts, facts_of
+from aetransfer.models.facts import ModelFacts, Part, facts_of
 from aetransfer.store.directory import RunDirectory
 from aetransfer.store.earlier import todays_config
+from aetransfer.store.finished import UNTESTED, is_untested
 from aetransfer.store.lock import RunLock
+
+# A table has no room for more, and a result.json may say anything.
+LARGEST = 1e12
 
 # What is in the store: the directories under `<output_dir>/runs`, read as they lie there, whole or damaged.
 #
@@ -65,6 +69,18 @@ class StoredRun:
     def main_metric(self) -> str:
         """Return the test metric that runs of its model are compared by; empty where nobody knows."""
         return self.model.compared.on("test").metric if self.model.compared else ""
+
+    def measured(self, part: Part = "test") -> str:
+        """Return the best epoch's value of what runs of its model are compared by, `acc .756`; nothing without one."""
+        if part == "test" and is_untested(self.result):
+            return UNTESTED
+        compared, metrics = self.model.compared if self.config else None, self.result.get("metrics")
+        if compared is None or not isinstance(metrics, dict):
+            return ""
+        value, name = metrics.get(compared.on(part).metric), compared.metric.partition("/")[2]
+        if not isinstance(value, int | float) or abs(value) > LARGEST:
+            return ""
+        return f"{name} {f'{value:.3f}'.replace('0.', '.', 1) if 0.001 <= abs(value) < 0.9995 else f'{value:.4g}'}"
 
     @property
     def source(self) -> str | None:
@@ -193,7 +209,9 @@ def chosen(runs: list[StoredRun], words: list[str]) -> list[StoredRun]:
 
 
 def setting(config: dict[str, Any], key: str) -> Any:
-    """Return what a dotted key of a config is set to, None where it is not there."""
+    """Return what a dotted key of a config, nested or flat, is set to, None where it is not there."""
+    if key in config:
+        return config[key]
     node: Any = config
     for part in key.split("."):
         if not isinstance(node, dict):

@@ -4,7 +4,9 @@ The files are replaced as a whole: `runs status` and `report` read them while th
 """
 
 import json
+import time
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,30 +18,45 @@ from aetransfer.files import read_json, replace_file
 from aetransfer.printable import without_secrets
 
 LOST = "It was killed or never began: the same command goes on where it stopped."
+# Of the jobs that failed for one reason.
+MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
 class SweepJob:
-    """overrides: as Hydra gave them. run: the run's directory, None where the job failed; error: why, in a sentence."""
+    """overrides: as Hydra gave them. run: the run's directory, None where the job failed; error: why, in a sentence.
+
+    seconds: how long it took, None for a run that was finished before, and in notes of earlier versions.
+    """
 
     number: int
     overrides: list[str]
     run: str | None
     error: str | None
+    seconds: float | None = None
 
     @property
     def choices(self) -> dict[str, str]:
         """Return what the overrides set, by key."""
-        return dict(override.lstrip("+").partition("=")[::2] for override in self.overrides)
+        return choices_in(self.overrides)
+
+
+def choices_in(overrides: Iterable[str]) -> dict[str, str]:
+    return dict(override.lstrip("+").partition("=")[::2] for override in overrides)
 
 
 _Job = TypeAdapter(SweepJob)
 _Planned = TypeAdapter(dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], list[str]])
 
 
+def log_of(sweep: Path, number: int) -> Path:
+    """Return where a job prints."""
+    return sweep / "jobs" / f"{number:05}.log"
+
+
 def note_planned(sweep: Path, jobs: list[list[str]], first: int = 0) -> None:
     """Note the overrides of jobs that will be started, numbered from `first`."""
-    planned = read_planned(sweep) | {str(number): overrides for number, overrides in enumerate(jobs, first)}
+    planned = read_planned(sweep) | dict(enumerate(jobs, first))
     sweep.mkdir(parents=True, exist_ok=True)
     replace_file(sweep / "planned.json", json.dumps(without_secrets(planned), indent=2) + "\n")
 
@@ -48,8 +65,8 @@ def note_lost(sweep: Path) -> None:
     """Note as failed each planned job of which there is no word: its process was killed, or it never began."""
     noted = {job.number for job in read_jobs(sweep)}
     for number, overrides in read_planned(sweep).items():
-        if int(number) not in noted:
-            note_job(sweep, SweepJob(int(number), overrides, None, LOST))
+        if number not in noted:
+            note_job(sweep, SweepJob(number, overrides, None, LOST))
 
 
 def note_job(sweep: Path, job: SweepJob) -> None:
@@ -65,13 +82,37 @@ def is_sweep(directory: Path) -> bool:
 
 def read_jobs(sweep: Path) -> list[SweepJob]:
     """Return the jobs of which there is word. Raises UserError for a file that does not say what a job was."""
-    return [_checked(_Job, path) for path in sorted((sweep / "jobs").glob("*.json"))]
+    return [read_job(path) for path in sorted((sweep / "jobs").glob("*.json"))]
 
 
-def read_planned(sweep: Path) -> dict[str, list[str]]:
+def read_job(path: Path) -> SweepJob:
+    job: SweepJob = _checked(_Job, path)
+    return job
+
+
+def read_planned(sweep: Path) -> dict[int, list[str]]:
     """Return the overrides of the jobs that were to be, by number. Empty for a sweep that noted none."""
     path = sweep / "planned.json"
-    return _checked(_Planned, path) if path.is_file() else {}
+    found = _checked(_Planned, path) if path.is_file() else {}
+    return {int(number): overrides for number, overrides in found.items()}
+
+
+def _checked(shape: TypeAdapter[Any], path: Path) -> Any:
+    try:
+        return shape.validate_python(read_json(path))
+    except (OSError, ValueError) as error:
+        reason = "its keys or values are not those of a job" if isinstance(error, ValidationError) else error
+        raise UserError(f"{path} is damaged ({reason}): launch the sweep again.") from error
+
+
+# What jobs are called, and why they failed, where a person reads of many of them.
+
+
+def labels(planned: Mapping[int, list[str]]) -> dict[int, str]:
+    """Return what tells each job from the others: `finetune lr=1e-3 seed=0` of transfer=, optimizer.lr= and seed=."""
+    shared = set.intersection(*map(set, planned.values())) if planned else set()
+    own = {number: [_short(word) for word in words if word not in shared] for number, words in planned.items()}
+    return {number: " ".join(words) or f"job {number}" for number, words in own.items()}
 
 
 def names_of_runs(sweep: Path) -> dict[str, str]:
@@ -103,9 +144,36 @@ def _short(word: str) -> str:
     return value if is_choice else f"{key.rpartition('.')[2]}={value}"
 
 
-def _checked(shape: TypeAdapter[Any], path: Path) -> Any:
-    try:
-        return shape.validate_python(read_json(path))
-    except (OSError, ValueError) as error:
-        reason = "its keys or values are not those of a job" if isinstance(error, ValidationError) else error
-        raise UserError(f"{path} is damaged ({reason}): launch the sweep again.") from error
+def causes(failures: Iterable[tuple[str, str]]) -> list[str]:
+    """Say why each of many failed, those of one cause in one entry. failures: a job's label, and why, in a sentence."""
+    found: dict[str, list[str]] = {}
+    for label, why in failures:
+        found.setdefault(why, []).append(label)
+    return [
+        f"{len(which)} x {why.rstrip('.')}: {_in_common(which)}" if len(which) > 1 else f"{which[0]}: {why}"
+        for why, which in found.items()
+    ]
+
+
+def _in_common(which: Sequence[str]) -> str:
+    """Say which jobs are meant by the words that all of them have, else by naming the first."""
+    first, *others = (label.split(" ") for label in which)
+    common = [word for word in first if all(word in other for other in others)]
+    return " ".join(common) or "; ".join(which[:MOST_NAMED]) + ("; ..." if len(which) > MOST_NAMED else "")
+
+
+def duration(seconds: float) -> str:
+    """Write seconds as 4 s, 2 min 5 s or 1 h 20 min."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def seconds_left(jobs: list[SweepJob], planned: int, since: float) -> float | None:
+    """Return how long the rest of a sweep takes if it goes on like this; None before the first job is done.
+
+    since: the time at which it began. Jobs that were finished before took no time, and say nothing of the others.
+    """
+    worked = sum(job.seconds is not None for job in jobs)
+    return (time.time() - since) / worked * (planned - len(jobs)) if worked else None

@@ -97,7 +97,7 @@ def _ended(ids: list[str]) -> dict[str, Standing]:
 
 # How a command line becomes one whose jobs are queued, and what is said once they are.
 
-LAUNCHER = "hydra_plugins.aetransfer_slurm.SlurmLauncher"
+LAUNCHER = "hydra_plugins.aetransfer_launchers.SlurmLauncher"
 
 
 def as_submitted(words: Sequence[str]) -> list[str]:

@@ -3,19 +3,34 @@ one from what Slurm says of those that have noted nothing yet.
 """
 
 import json
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from aetransfer.config.shapes import noun_of, shape_in
 from aetransfer.errors import UserError
 from aetransfer.files import last_lines, replace_file
 from aetransfer.report.collect import moved, store_of
 from aetransfer.store.directory import RunDirectory
-from aetransfer.store.finished import UNTESTED, is_untested
+from aetransfer.store.listing import print_table, say
 from aetransfer.store.lock import Claim
-from aetransfer.store.query import StoredRun, read
-from aetransfer.sweeps.jobs import SweepJob, read_jobs, read_planned
+from aetransfer.store.query import StoredRun, chosen, read
+from aetransfer.sweeps.jobs import (
+    SweepJob,
+    causes,
+    choices_in,
+    duration,
+    labels,
+    log_of,
+    read_jobs,
+    read_planned,
+    seconds_left,
+)
 from aetransfer.sweeps.queue import Standing, read_queued, standings
 
 LOG_LINES = 5
@@ -36,10 +51,18 @@ class JobStatus:
     output: Path | None = None
 
     @property
+    def log(self) -> Path | None:
+        """Return the run's log, or what the job printed where it came to no run."""
+        return RunDirectory(self.run.path).log if self.run else self.output
+
+    @property
     def log_tail(self) -> list[str]:
-        """Return the last lines of the run's log, or of what the job printed where it came to no run."""
-        log = RunDirectory(self.run.path).log if self.run else self.output
-        return [] if log is None else last_lines(log, LOG_LINES)
+        return [] if self.log is None else last_lines(self.log, LOG_LINES)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return what the overrides set, by dotted key."""
+        return {key: yaml.safe_load(value) for key, value in choices_in(self.overrides).items()}
 
 
 def note_process(sweep: Path) -> None:
@@ -67,9 +90,9 @@ def status_of(sweep: Path) -> list[JobStatus]:
     begun = _begun_runs(store_of(sweep), {tuple(overrides) for overrides in planned.values()})
     alive = _starts_jobs(sweep)
     statuses = []
-    for key, overrides in planned.items():
-        number, run, slurm = int(key), begun.get(tuple(overrides)), ids.get(key)
-        output = _output(sweep, slurm)
+    for number, overrides in planned.items():
+        run, slurm = begun.get(tuple(overrides)), ids.get(str(number))
+        output = _output(sweep, number, slurm)
         if number in noted:
             statuses.append(_ended(noted[number], run, output, store_of(sweep)))
         elif slurm in told:
@@ -111,7 +134,7 @@ def _ended(job: SweepJob, begun: StoredRun | None, output: Path | None, store: P
     if job.error is not None or job.run is None:
         return JobStatus(job.number, job.overrides, "failed", job.error or "", begun, output)
     run = read(moved(job.run, store))
-    detail = run.damage or f"{_measured(run)}{_took(run)}"
+    detail = run.damage or f"{run.measured()}{_took(run)}"
     return JobStatus(job.number, job.overrides, run.status, detail, run, output)
 
 
@@ -147,22 +170,60 @@ def _progress(run: StoredRun, brief: bool = False) -> str:
     return f"{epoch}, {speed}, {_clock(progress['seconds_left'])} left"
 
 
-def _measured(run: StoredRun) -> str:
-    value = run.result.get("metrics", {}).get(run.main_metric)
-    if is_untested(run.result):
-        return UNTESTED
-    return "" if value is None else f"{run.main_metric.removeprefix('test/')} {value:.4g}"
-
-
 def _took(run: StoredRun) -> str:
     seconds = run.result.get("timing", {}).get("seconds")
-    return "" if seconds is None else f" in {_clock(seconds)}"
+    return "" if seconds is None else f" in {duration(seconds)}"
 
 
 def _clock(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
 
 
-def _output(sweep: Path, slurm: str | None) -> Path | None:
-    """Return where submitit puts what a job prints to standard error."""
-    return None if slurm is None else sweep / ".submitit" / slurm / f"{slurm}_0_log.err"
+def _output(sweep: Path, number: int, slurm: str | None) -> Path:
+    """Return what a job printed; where it never came to that, what submitit has of it."""
+    log = log_of(sweep, number)
+    return log if slurm is None or log.is_file() else sweep / ".submitit" / slurm / f"{slurm}_0_log.err"
+
+
+def chosen_jobs(jobs: Sequence[JobStatus], words: Sequence[str]) -> list[JobStatus]:
+    """Return the jobs for which all filters hold. Raises UserError for a key that none of them has.
+
+    A job that has not begun is known by its overrides alone.
+    """
+    asked = [word for word in words if word.startswith("status=")]
+    runs = [job.run or StoredRun(Path(str(job.number)), job.settings, {"status": job.status}) for job in jobs]
+    found = {id(run) for run in chosen(runs, [word for word in words if word not in asked])}
+    of_status = [set(word.partition("=")[2].split(",")) for word in asked]
+    return [
+        job
+        for job, run in zip(jobs, runs, strict=True)
+        if id(run) in found and all(job.status in statuses for statuses in of_status)
+    ]
+
+
+def print_status(sweep: Path, words: Sequence[str] = ()) -> None:
+    """Print the counts and the time left, a table of the jobs for which the filters hold, and why those failed."""
+    jobs = status_of(sweep)
+    shown = chosen_jobs(jobs, words)
+    counts = Counter(job.status for job in jobs)
+    counted = ", ".join(f"{count} {status}" for status, count in counts.most_common())
+    say(f"{len(jobs)} job(s): {counted}{_left(sweep, jobs)}")
+    said = labels({job.number: job.overrides for job in jobs})
+    rows = [
+        (str(job.number), job.status, "" if job.status == "failed" else job.detail, said[job.number]) for job in shown
+    ]
+    print_table(("job", "status", "", "of"), rows)
+    failed = {said[job.number]: job for job in shown if job.status == "failed"}
+    for entry in causes((label, job.detail) for label, job in failed.items()):
+        say(f"failed: {entry}")
+    # The log of one job tells of the others that fail alike.
+    for job in {job.detail: job for job in reversed(failed.values())}.values():
+        say(*(f"  {line}" for line in job.log_tail), f"  ({job.log})")
+    say(f"sweep: {sweep}")
+
+
+def _left(sweep: Path, jobs: Sequence[JobStatus]) -> str:
+    if not any(job.status in ("running", "queued") for job in jobs):
+        return ""
+    left = seconds_left(read_jobs(sweep), len(jobs), (sweep / "planned.json").stat().st_mtime)
+    return "" if left is None else f", {duration(left)} left"

@@ -1,10 +1,11 @@
 """One job of a sweep, as a launcher is given it: something that can be sent to another process, and never raises."""
 
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -12,17 +13,18 @@ from omegaconf import DictConfig
 
 from aetransfer.config.sentences import COMPLAINTS, said
 from aetransfer.errors import UserError
-from aetransfer.sweeps.jobs import SweepJob, note_job
+from aetransfer.store.lock import Claim
+from aetransfer.sweeps.jobs import SweepJob, log_of, note_job
 from aetransfer.training import logs
 from aetransfer.training.launched import launched
 
 
 @dataclass(frozen=True)
 class SweepTask:
-    """Runs `task` on a job's config and notes in the sweep's directory how it ended.
+    """One job, as a launcher is given it: it can be sent to another process, notes how it ended, and never raises.
 
-    command: what the user typed. detached: a launcher that can queue jobs shall not wait for them. searches: its jobs
-    are the trials of a search.
+    What the job prints goes to its own log. command: what the user typed. detached: a launcher that can queue jobs
+    shall not wait for them. searches: its jobs are the trials of a search. parent: the process that launches them.
     """
 
     config_name: str
@@ -31,13 +33,15 @@ class SweepTask:
     command: list[str]
     detached: bool = False
     searches: bool = False
+    parent: Claim = field(default_factory=Claim.mine)
 
     def __call__(self, config: DictConfig) -> SweepJob:
         # A launcher that gives a job several processes calls this in each of them.
         with led(config.trainer.num_nodes, list(config.allow)) as followed:
             if followed is not None:
                 return SweepJob(HydraConfig.get().job.num, list(HydraConfig.get().overrides.task), None, None)
-            return self._do(config)
+            with logs.printed_to(log_of(self.sweep, HydraConfig.get().job.num), for_good=self.parent != Claim.mine()):
+                return self._do(config)
 
     def _do(self, config: DictConfig) -> SweepJob:
         # A worker process has words of its own there, of which a run's record must know nothing.
@@ -45,7 +49,7 @@ class SweepTask:
         logs.to_terminal()
         settings = HydraConfig.get()
         overrides = list(settings.overrides.task)
-        run, error = None, None
+        run, error, began, seconds = None, None, time.time(), None
         try:
             run = self.task(config, overrides)
         except Exception as raised:
@@ -54,7 +58,9 @@ class SweepTask:
             print(f"error: {error}", file=sys.stderr)
             if not mendable:
                 traceback.print_exception(raised)
-        noted = SweepJob(settings.job.num, overrides, str(run) if run else None, error)
+        if run is None or (run / "result.json").stat().st_mtime >= began:
+            seconds = round(time.time() - began, 1)
+        noted = SweepJob(settings.job.num, overrides, str(run) if run else None, error, seconds)
         note_job(self.sweep, noted)
         return noted
 

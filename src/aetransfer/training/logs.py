@@ -1,11 +1,13 @@
 """Where log lines go: the terminal, a run's own file, and nowhere for what says nothing."""
 
 import logging
+import os
 import sys
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import TextIOWrapper
 from pathlib import Path
 
 from aetransfer.files import WriteError
@@ -28,6 +30,27 @@ def to_terminal() -> None:
     """Print what this program has to say, and the warnings of others, to standard output."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout, force=True)
     logging.getLogger("aetransfer").setLevel(logging.INFO)
+
+
+@contextmanager
+def printed_to(path: Path, *, for_good: bool) -> Iterator[None]:
+    """Append what is printed and logged meanwhile to a file.
+
+    for_good: this process prints nothing elsewhere any more, nor do those that it starts, or the libraries in C.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", buffering=1, encoding="utf-8", errors="backslashreplace") as file:
+        if for_good:
+            for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
+                stream.flush()
+                os.dup2(file.fileno(), number)
+                if isinstance(stream, TextIOWrapper):
+                    stream.reconfigure(line_buffering=True)
+            yield
+            return
+        with redirect_stdout(file), redirect_stderr(file):
+            yield
+    to_terminal()
 
 
 def quiet_lightning() -> None:

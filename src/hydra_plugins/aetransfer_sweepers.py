@@ -1,4 +1,4 @@
-"""The sweeper behind sweep=tune: asks an Optuna study for each arm's next trial, lets the launcher run it, tells.
+"""The sweepers: Hydra's basic one, which composes no job twice, and the search behind sweep=tune.
 
 Found by Hydra through the namespace package; Optuna is imported when a search begins.
 """
@@ -6,6 +6,7 @@ Found by Hydra through the namespace package; Optuna is imported when a search b
 import json
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,8 +34,13 @@ if TYPE_CHECKING:
 
 ConfigStore.instance().store(
     group="hydra/sweeper",
+    name="aetransfer_basic",
+    node={"_target_": "hydra_plugins.aetransfer_sweepers.CheckedSweeper", "max_batch_size": None, "params": None},
+)
+ConfigStore.instance().store(
+    group="hydra/sweeper",
     name="aetransfer_optuna",
-    node={"_target_": "hydra_plugins.aetransfer_optuna.SearchSweeper", "params": None},
+    node={"_target_": "hydra_plugins.aetransfer_sweepers.SearchSweeper", "params": None},
 )
 
 
@@ -46,6 +52,22 @@ def _monitor_for(job: Job) -> Monitor:
     if compared is None:
         raise UserError(f"model={job.model.name} declares no metric by which trials could be compared.")
     return compared
+
+
+class CheckedSweeper(BasicSweeper):
+    """Takes a batch's jobs as they are: the front door has seen every value before the sweep begins.
+
+    Hydra's own composes each job of a sweep once to see that it can be, and again to run it. A sweep whose runs are all
+    finished spends most of its time on that.
+    """
+
+    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
+        """Check nothing, see above; take away the copy of the command line that Hydra has just written, keys and all.
+
+        The sweep's own notes have the jobs, without their secrets.
+        """
+        assert self.config is not None
+        (Path(self.config.hydra.sweep.dir) / "multirun.yaml").unlink(missing_ok=True)
 
 
 class SearchSweeper(Sweeper):

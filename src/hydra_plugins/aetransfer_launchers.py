@@ -1,15 +1,21 @@
-"""The launcher `slurm`: a sweep's jobs as one job array, through submitit.
+"""The launchers `local` (so many processes at a time on this machine) and `slurm` (a sweep as one job array).
 
-A job's config is composed when it is queued, so that a file edited meanwhile changes no job that waits, and what is
-finished is not queued. Found by Hydra through the namespace package; submitit is imported when the launcher is used.
+A job's config is composed when it is launched, so that a file edited meanwhile changes no job that waits. Found by
+Hydra through the namespace package; submitit is imported when a cluster is used.
 """
 
+import pickle
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
-from dataclasses import dataclass
+from contextlib import contextmanager, redirect_stderr, suppress
+from dataclasses import dataclass, replace
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
+from hydra import version
 from hydra.core.config_store import ConfigStore
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
@@ -17,6 +23,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 
+from aetransfer import signals
 from aetransfer.config.compose import checked
 from aetransfer.config.schema import Job
 from aetransfer.errors import UserError
@@ -29,6 +36,11 @@ from aetransfer.transfer.resolve import resolve
 
 if TYPE_CHECKING:
     import submitit
+
+POLL = 0.1  # seconds
+# What a job's process has to save its state in, once it was asked to stop.
+LEAVING = 60.0
+RUN_SENT = "from hydra_plugins.aetransfer_launchers import run_sent; run_sent()"
 
 # What submitit calls the same for every kind of cluster; all else is Slurm's.
 OF_ANY_CLUSTER = ("name", "timeout_min", "mem_gb", "nodes", "cpus_per_task", "gpus_per_node", "tasks_per_node")
@@ -60,13 +72,95 @@ class SlurmQueue:
     additional_parameters: dict[str, str | int | float | bool | None] = MISSING
     report: dict[str, str | int | float | bool | None] = MISSING
     submitit_folder: str = MISSING
-    _target_: str = "hydra_plugins.aetransfer_slurm.SlurmLauncher"
+    _target_: str = "hydra_plugins.aetransfer_launchers.SlurmLauncher"
 
 
 ConfigStore.instance().store(group="hydra/launcher", name="aetransfer_slurm", node=SlurmQueue)
+ConfigStore.instance().store(
+    group="hydra/launcher",
+    name="aetransfer_local",
+    node={"_target_": "hydra_plugins.aetransfer_launchers.LocalLauncher", "parallel_jobs": 2},
+)
 
 
-class SlurmLauncher(Launcher):
+class _Launcher(Launcher):
+    """What both launchers share: they compose a job here, and another process runs it."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        assert isinstance(task_function, SweepTask)
+        self._context, self._task, self._config = hydra_context, task_function, config
+
+    def _job(self, overrides: list[str], number: int) -> "LaunchedJob":
+        config = self._context.config_loader.load_sweep_config(self._config, overrides)
+        with open_dict(config):
+            config.hydra.job.id = str(number)
+            config.hydra.job.num = number
+        # What the environment says now counts, wherever and whenever the job begins.
+        OmegaConf.resolve(config)
+        return LaunchedJob(self._context, self._task, config, overrides, Singleton.get_state())
+
+
+class LocalLauncher(_Launcher):
+    """Starts a process for each job, so many at a time. One that is killed takes no other with it."""
+
+    def __init__(self, parallel_jobs: int) -> None:
+        self._parallel_jobs = parallel_jobs
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        running: list[subprocess.Popen[bytes]] = []
+        try:
+            for number, overrides in enumerate(job_overrides, initial_job_idx):
+                job = self._job(list(overrides), number)
+                while len(running) >= self._parallel_jobs:
+                    time.sleep(POLL)
+                    running = [process for process in running if process.poll() is None]
+                running.append(_started(job))
+            for process in running:
+                process.wait()
+        except BaseException:
+            _stop(running)
+            raise
+        # What became of a job is in its note; a process that was killed has left none.
+        return [JobReturn(overrides=list(overrides), status=JobStatus.COMPLETED) for overrides in job_overrides]
+
+
+def _started(job: "LaunchedJob") -> subprocess.Popen[bytes]:
+    # Ctrl-C reaches all processes of a terminal. This one alone answers it, and asks the others to stop.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process = subprocess.Popen([sys.executable, "-c", RUN_SENT], stdin=subprocess.PIPE)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    assert process.stdin is not None
+    with suppress(BrokenPipeError), process.stdin as sent:  # one that was killed at once
+        sent.write(pickle.dumps(sys.path) + pickle.dumps(replace(job, singletons=None)))
+    return process
+
+
+def run_sent() -> None:
+    """Run the job that another process sends to this one, which does nothing else."""
+    sys.path[:] = pickle.load(sys.stdin.buffer)
+    job: LaunchedJob = pickle.load(sys.stdin.buffer)
+    setup_globals()
+    version.setbase("1.3")
+    try:
+        with signals.heeded(None):
+            job.run()
+    except KeyboardInterrupt:
+        sys.exit(signals.INTERRUPTED)
+
+
+def _stop(running: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Let the jobs save where they are and end."""
+    for process in running:
+        process.terminate()
+    for process in running:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(LEAVING)
+        process.kill()
+
+
+class SlurmLauncher(_Launcher):
     """Queues what is not finished, and waits for it unless the sweep is to go on by itself."""
 
     def __init__(self, submitit_folder: str, report: dict[str, Any], **settings: Any) -> None:
@@ -74,8 +168,7 @@ class SlurmLauncher(Launcher):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         check_slurm()
-        assert isinstance(task_function, SweepTask)
-        self._context, self._task, self._config = hydra_context, task_function, config
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         jobs = [self._job(list(overrides), number) for number, overrides in enumerate(job_overrides, initial_job_idx)]
@@ -91,16 +184,7 @@ class SlurmLauncher(Launcher):
                 _wait(queued)
         return [JobReturn(overrides=job.overrides, status=JobStatus.COMPLETED) for job in jobs]
 
-    def _job(self, overrides: list[str], number: int) -> "QueuedJob":
-        config = self._context.config_loader.load_sweep_config(self._config, overrides)
-        with open_dict(config):
-            config.hydra.job.id = str(number)
-            config.hydra.job.num = number
-        # What the environment says now counts, wherever and whenever the job begins.
-        OmegaConf.resolve(config)
-        return QueuedJob(self._context, self._task, config, overrides, Singleton.get_state())
-
-    def _queue(self, jobs: list["QueuedJob"]) -> list["submitit.Job[None]"]:
+    def _queue(self, jobs: list["LaunchedJob"]) -> list["submitit.Job[None]"]:
         executor = _executor(self._folder, self._settings)
         queued: list[submitit.Job[None]] = []
         try:
@@ -127,16 +211,17 @@ class SlurmLauncher(Launcher):
 
 
 @dataclass(frozen=True)
-class QueuedJob:
-    """One job of a sweep, as submitit takes it to a node and, when it was preempted, there again."""
+class LaunchedJob:
+    """One job of a sweep, as it is taken to another process; to a node of a cluster again when it was preempted."""
 
     context: HydraContext
     task: SweepTask
     config: DictConfig
     overrides: list[str]
-    singletons: dict[Any, Any]
+    singletons: dict[Any, Any] | None
 
     def __call__(self) -> None:
+        assert self.singletons is not None
         Singleton.set_state(self.singletons)
         setup_globals()
         error = self.run()
