@@ -1,5 +1,6 @@
 """What docs/ tells a user to type works as printed, and stays short."""
 
+import ast
 import os
 import re
 import shlex
@@ -9,14 +10,17 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torchvision.models import resnet18
 
-from aetransfer import embed, export, predict, runs, submit
+from aetransfer import embed, export, predict, runs, submit, train
+from aetransfer.config.compose import composed
 from aetransfer.config.instantiate import BASES, OWN
 from aetransfer.config.plugins import choices_of, groups_of
 from tests.integration.conftest import TINY
+from tests.integration.test_install import SCRIPTS
 from tests.made import write_class_folder
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -93,13 +97,95 @@ def test_a_sweep_that_is_shown_with_a_labs_profile_means_runs(command, words, tm
     assert done.out.count("run: ") == 12
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("words", commands("docs/sweep.md", "train"), ids=" ".join)
-def test_a_sweep_that_is_shown_means_runs(run_train, words):
-    done = run_train(*words, "--identity")
+# Tests run the commands of these pages.
+RUN_ELSEWHERE = re.compile(r"add_.*|plugin|use_a_backbone")
+PAGES = [DOCS.parent / "README.md", *(page for page in sorted(DOCS.glob("*.md")) if not RUN_ELSEWHERE.match(page.stem))]
 
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_training_that_is_shown_means_runs(run_train, page, finished_pretraining, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path, text in written_files(page.read_text()).items():
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(text)
+
+    for words in commands(page, "train"):
+        if "--cfg" in words or "allow=[my_lab]" in words:
+            continue
+        words = [word.replace("outputs/runs/NAME", str(finished_pretraining)) for word in words]
+        done = run_train(*words, "--identity")
+        assert done.code == 0, done.err
+        assert done.out.startswith(("run: ", "pretraining: "))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_command_on_a_run_is_one_that_it_takes(page):
+    for name in ("evaluate", "predict", "embed", "export"):
+        for words in commands(page, name):
+            composed(name, words)
+
+
+def test_the_commands_that_are_listed_are_all_there_are():
+    listed = [(row[0], row[1]) for row in rows_of((DOCS / "commands.md").read_text()) if len(row) == 3]
+    scripts = {name.removeprefix("aetransfer-"): name for name in SCRIPTS}
+    mains = {path.stem for path in (DOCS.parent / "src/aetransfer").glob("*.py") if "def main() ->" in path.read_text()}
+
+    assert {name: script for name, script in listed if script.startswith("aetransfer-")} == scripts
+    assert {name for name, script in listed if script.startswith("aetransfer-") or not script} >= mains - {
+        "command_line"
+    }
+
+
+def test_what_troubleshooting_quotes_is_what_the_program_says():
+    quoted = [row[0] for row in rows_of((DOCS / "troubleshooting.md").read_text())]
+    texts = [
+        node.value
+        for path in (DOCS.parent / "src").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+
+    assert len(quoted) > 8
+    assert [said for said in quoted if not any(said in text for text in texts)] == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_two_folders_of_images_become_a_model_in_the_three_commands_that_are_shown(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_class_folder(tmp_path / "photos" / "train", {"cat": 12, "dog": 12}, size=32)
+    write_class_folder(tmp_path / "unlabelled", {"a/b": 20, "c": 12}, size=32)
+    write_class_folder(tmp_path / "new", {"": 3}, size=40)
+    small = ["encoder.widths=[4,8,8,8]", "encoder.latent_dim=8", "logger=none", "callbacks=none"]
+    small += ["trainer.max_epochs=1", "pretrain.trainer.max_epochs=1"]
+    page = "docs/your_images.md"
+    (train_words,), (predict_words,), (export_words,) = (
+        commands(page, name) for name in ("train", "predict", "export")
+    )
+
+    done = command(train.main, *train_words, *small)
     assert done.code == 0, done.err
-    assert done.out.startswith("run: ")
+    (report,) = Path("outputs/sweeps").glob("*/report/index.html")
+    assert "finetune – scratch" in report.read_text()
+    (filters,) = (words[1:] for words in commands(page, "runs"))
+    listed = command(runs.main, "list", *filters)
+    chosen = re.search(r"transfer-image_folder-finetune\S*-s1-\S+", listed.out)
+    assert chosen, listed.out
+
+    for module, words in ((predict, predict_words), (export, export_words)):
+        words = [word.replace("NAME", chosen[0]).replace("FOLDER", "new") for word in words]
+        done = command(module.main, *words)
+        assert done.code == 0, done.err
+    predicted = pd.read_csv("predictions.csv")
+    assert set(predicted["predicted"]) <= {"cat", "dog"} and len(predicted) == 3
+    assert (Path("outputs/runs") / chosen[0] / "encoder.onnx").is_file()
+    # Each word of the first command stands in the page's table.
+    explained = " ".join(
+        re.findall(r"`([^`]+)`", (DOCS / "your_images.md").read_text().partition("```bash")[2])
+    ).split()
+    assert [word for word in train_words if word not in explained] == []
 
 
 def test_the_identities_that_are_shown_are_those_of_the_command(run_train):
