@@ -187,7 +187,7 @@ def test_an_encrypted_member_is_named(tmp_path):
     ("make", "sentence"),
     [
         (lambda path: path.mkdir(), "holds no image: none of its 0 files is one by its name"),
-        (lambda path: path.write_text("no zip"), "is neither a folder nor a whole .zip"),
+        (lambda path: path.write_text("no zip"), "is no folder, no image by its name and no whole .zip"),
         (lambda path: None, "does not exist"),
     ],
 )

@@ -71,7 +71,7 @@ FILTERS = {
     "images": "view/reconstructions/val|traversals|mistakes",
 }
 TABS = {
-    "timeseries": ["Pinned", "test", "train", "val/acc"],
+    "timeseries": ["Pinned", "best", "test", "train", "watch"],
     "scalars": ["val/acc", "train/nll", "val/mse", "watch/optimizer/gradient_norm", "watch/system/images_per_second"],
     "custom_scalars": ["training and validation", "acc", "neg_elbo"],
     "images": ["view/reconstructions/val", "view/latents/traversals", "view/mistakes"],

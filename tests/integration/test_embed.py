@@ -166,12 +166,12 @@ def test_where_no_image_can_be_read_nothing_is_written(run_embed, finished, tmp_
 
 
 BAD_WORDS = [
-    ("run=R out=f.csv", "Give one of images=FOLDER (or a .zip), inputs=FILE (.npy or .npz) and data=NAME."),
-    ("run=R images=. data=digits out=f.csv", "Give one of images=FOLDER (or a .zip), inputs=FILE (.npy or .npz) and data=NAME."),
+    ("run=R out=f.csv", "Give one of images=FOLDER (or a .zip, or an image), inputs=FILE (.npy or .npz) and data=NAME."),
+    ("run=R images=. data=digits out=f.csv", "Give one of images=FOLDER (or a .zip, or an image), inputs=FILE (.npy or .npz) and data=NAME."),
     ("run=R images=. ", "out must be given: add out=... to the command."),
     ("run=R images=. out=f.txt", "out=f.txt should end in .csv, .npz or .parquet."),
     ("run=R images=. out=there/f.csv", "out=there/f.csv can't be written: there is no folder there."),
-    ("run=R images=nowhere out=f.csv", "images=nowhere does not exist: give a folder or a .zip."),
+    ("run=R images=nowhere out=f.csv", "images=nowhere does not exist: give a folder, a .zip or an image."),
     ("run=nowhere images=. out=f.csv", "nowhere does not exist: give a run directory, an encoder.safetensors or a checkpoint."),
     ("run=R image=. out=f.csv", "image is no config key or group (did you mean images)."),
     ("run=R images=. out=f.csv layer=mu", "layer=mu should be 'bottleneck' or 'features'."),

@@ -142,7 +142,7 @@ def test_an_encoder_of_other_inputs_than_images_is_loaded_and_embeds_arrays_alon
 
 
 def snippet(card):
-    return re.search(r"```python\n(.*?)```", card, flags=re.S)[1]
+    return re.findall(r"```python\n(.*?)```", card, flags=re.S)[-1]
 
 
 def test_the_card_loads_the_encoder_as_printed(finished, finished_pretraining, monkeypatch):

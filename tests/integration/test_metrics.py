@@ -9,10 +9,9 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score, top_k_accura
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC
 
-from aetransfer.inference.apply import Predictions
+import aetransfer
 from aetransfer.models.classifier import Classifier
 from aetransfer.models.split_metrics import CheckedMetric
-from aetransfer.store.directory import RunDirectory
 from aetransfer.training.build import make_data
 from tests.integration.conftest import TINY, assert_is_one_sentence, assert_refused, job_of
 from tests.made import write_class_folder
@@ -51,7 +50,7 @@ def outputs(run, words, part):
         data.setup("test")
     ((images, labels),) = data.in_order(part, data.count(part), torch.device("cpu"))
     with torch.no_grad():
-        return Predictions.of(RunDirectory(run), data.targets, [])(images).double().numpy(), labels.numpy()
+        return aetransfer.load_classifier(run)(images).double().numpy(), labels.numpy()
 
 
 def test_they_are_what_scikit_learn_computes_and_stand_beside_the_classifiers_own(run_train):

@@ -11,11 +11,6 @@ from io import StringIO
 from pathlib import Path, PurePath
 from typing import Any
 
-from hydra._internal.utils import get_args_parser
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Quote, QuotedString
-from hydra.errors import HydraException
-
 from aetransfer.config.instantiate import sets_allow
 
 # How several jobs were started, which is nothing of a single one; and what would do a finished run again.
@@ -99,6 +94,9 @@ def _config_dir_of(result: Mapping[str, Any]) -> str | None:
 
 def _parsed(words: Sequence[str]) -> dict[str, Any]:
     """Read a command line as Hydra does; nothing of one that it does not take, such as that of a test runner."""
+    # Not imported by a program that loads a model, here and below.
+    from hydra._internal.utils import get_args_parser
+
     with suppress(SystemExit), redirect_stderr(StringIO()):
         return vars(get_args_parser().parse_intermixed_args(list(words)))
     return {}
@@ -114,6 +112,9 @@ def as_read(value: str) -> Any:
 
     Spaces, parentheses, = and letters beyond ASCII mean something to it.
     """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
     try:
         return OverridesParser.create().parse_override(f"key={value}").value()
     except (HydraException, ValueError):
@@ -122,4 +123,6 @@ def as_read(value: str) -> Any:
 
 def quoted(text: str) -> str:
     """Write a text as a value that Hydra reads as just that text: in quotes where it needs them."""
+    from hydra.core.override_parser.types import Quote, QuotedString
+
     return text if as_read(text) == text else QuotedString(text, Quote.single).with_quotes()

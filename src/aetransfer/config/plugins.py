@@ -11,7 +11,7 @@ from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
-from omegaconf import OmegaConf
+from aetransfer.files import read_yaml
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def config_directory() -> Path:
 
 def groups_of(config_name: str) -> list[str]:
     """List the groups that a command's config is composed from."""
-    defaults = OmegaConf.load(config_directory() / f"{config_name}.yaml").defaults
+    defaults = read_yaml(config_directory() / f"{config_name}.yaml")["defaults"]
     groups = [group for entry in defaults if entry != "_self_" for group in entry if not group.startswith("override ")]
     return [*groups, *(CHOSEN_BY_MODEL if "model" in groups else ()), *(CHOSEN_BY_DATA if "data" in groups else ())]
 

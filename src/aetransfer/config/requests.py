@@ -44,7 +44,9 @@ class InputsRequest(Node):
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if sum(given is not None for given in (self.images, self.inputs, self.data)) != 1:
-            raise ValueError("Give one of images=FOLDER (or a .zip), inputs=FILE (.npy or .npz) and data=NAME")
+            raise ValueError(
+                "Give one of images=FOLDER (or a .zip, or an image), inputs=FILE (.npy or .npz) and data=NAME"
+            )
         if self.images is not None:
             return self
         for key in HOW_IMAGES_ARE_READ:
@@ -75,7 +77,10 @@ def _as_list(value: Any) -> Any:
 
 
 class ExportRequest(Node):
+    """part: null for the whole model of a transfer, and the encoder of anything else."""
+
     run: str
+    part: Literal["model", "encoder"] | None = None
     formats: Annotated[list[Format], BeforeValidator(_as_list), Field(min_length=1)]
     paths: Paths
     allow: list[str] = Field(default_factory=list)

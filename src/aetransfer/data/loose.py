@@ -9,7 +9,7 @@ import os
 import warnings
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -59,15 +59,19 @@ class Decoded:
 
 
 class LooseImages:
-    """What is visible in `path`, a folder or .zip, in the order of its names.
+    """What is visible in `path`, a folder or .zip, in the order of its names; or the one image file that it is.
 
     images: what is an image by its name's ending, or has no ending; others: the names of the rest. Raises UserError for
-    a path that is neither, a damaged zip, or where there is no image.
+    a path that is none of these, a damaged zip, or where there is no image.
     """
 
     def __init__(self, path: Path) -> None:
-        self._archive = None if path.is_dir() else _opened(path)
-        found = _in_folder(path) if self._archive is None else _in_zip(self._archive)
+        is_image = path.is_file() and bool(path.suffix) and may_be_image(path.name)
+        self._archive = None if path.is_dir() or is_image else _opened(path)
+        if is_image:
+            found: Iterable[Loose] = [Loose(in_utf8(path.name), path)]
+        else:
+            found = _in_folder(path) if self._archive is None else _in_zip(self._archive)
         self.images: list[Loose] = []
         self.others: list[str] = []
         for image in sorted(found, key=lambda image: image.name):
@@ -125,7 +129,7 @@ def _opened(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise UserError(f"images={path} is neither a folder nor a whole .zip ({error}).") from error
+        raise UserError(f"images={path} is no folder, no image by its name and no whole .zip ({error}).") from error
 
 
 def _in_zip(archive: zipfile.ZipFile) -> Iterator[Loose]:

@@ -6,7 +6,7 @@ from typing import Any
 from pytorch_lightning import seed_everything
 
 from aetransfer.config.nodes import Target
-from aetransfer.config.schema import Data, EvaluationRequest, Head, HeadNode, Job
+from aetransfer.config.schema import Data, EvaluationRequest, Job
 from aetransfer.config.shapes import of_shape
 from aetransfer.data.module import DataModule
 from aetransfer.data.reading import other_range
@@ -26,6 +26,7 @@ from aetransfer.training.callbacks.progress import Throughput
 from aetransfer.training.stages import check_classes, metrics_of
 from aetransfer.transfer.card import read_targets
 from aetransfer.transfer.exported import load_weights, read_checkpoint
+from aetransfer.transfer.loading import outputs_of_head
 from aetransfer.transfer.preprocessing import preprocessing_beside
 
 log = logging.getLogger(__name__)
@@ -227,20 +228,3 @@ def _of_the_runs_shape(data: Data, job: Job, request: EvaluationRequest) -> Data
             "data.pad or data.image_size to fit."
         )
     return data
-
-
-def outputs_of_head(head: HeadNode, content: dict[str, Any]) -> int:
-    """Return how many numbers a run's head gives. Raises UserError for a head that is not of its config.
-
-    content: of a checkpoint. Those of earlier versions don't say it, but are of our own heads, whose weights do.
-    """
-    said, state = content["hyper_parameters"].get("outputs"), content["state_dict"]
-    if isinstance(head, Head):
-        biases = [len(tensor) for name, tensor in state.items() if name.startswith("head.") and tensor.ndim == 1]
-        if biases[:-1] != head.hidden or not biases or said not in (None, biases[-1]):
-            raise UserError(f"The run's head is not the one of its config, head.hidden={head.hidden}: it is damaged.")
-        return biases[-1]
-    # Somebody else's checkpoint may ask for more numbers than memory holds; it has none to make them of.
-    if not isinstance(said, int) or not 0 < said <= sum(tensor.numel() for tensor in state.values()):
-        raise UserError(f"The run's checkpoint says that its head gives {said!r} numbers: it is damaged.")
-    return said

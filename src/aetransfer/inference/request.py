@@ -29,7 +29,7 @@ def checked_request(config: DictConfig, overrides: list[str], schema: type[Reque
     images, out = request.images and request.images.expanduser(), request.out.expanduser()
     inputs = request.inputs and request.inputs.expanduser()
     if images is not None and not images.exists():
-        raise UserError(f"images={request.images} does not exist: give a folder or a .zip.")
+        raise UserError(f"images={request.images} does not exist: give a folder, a .zip or an image.")
     if inputs is not None and (inputs.suffix not in ARRAYS or not inputs.is_file()):
         why = "does not exist" if inputs.suffix in ARRAYS else "is no array"
         raise UserError(f"inputs={request.inputs} {why}: give a .npy, or a .npz with one array or one called inputs.")

@@ -11,7 +11,6 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
-from torch import nn
 
 from aetransfer.config.instantiate import Role, bind, build, class_of_model
 from aetransfer.config.nodes import Target
@@ -38,7 +37,7 @@ from aetransfer.training.sharded import Sharded
 from aetransfer.transfer.arms import Arm
 from aetransfer.transfer.carry import make_arm
 from aetransfer.transfer.exported import FLOATS
-from aetransfer.transfer.loading import build_encoder
+from aetransfer.transfer.loading import build_encoder, make_head
 
 # What a data set's reader gets where its node passes it on, and nobody else.
 OF_THE_READER = {
@@ -94,25 +93,6 @@ def outputs_of(job: Job, targets: Targets) -> int:
     """Return how many numbers the job's head gives, 0 where it has none. Raises UserError for data it can't learn."""
     kind = class_of_model(job.model.target, job.allow)
     return kind.outputs_for(targets, job.data.name) if issubclass(kind, Task) else 0
-
-
-def make_head(job: Job, in_features: int, outputs: int) -> nn.Module:
-    """Build the job's head. Raises UserError where it does not map codes (N, in_features) to (N, outputs)."""
-    if job.head is None:
-        raise UserError(f"model={job.model.name} needs the transfer and head groups, and the config lacks one.")
-    head = build(job.head, "head", job.allow, in_features=in_features, outputs=outputs)
-    if not isinstance(head, nn.Module):
-        raise UserError(f"_target_: {job.head.target} is no torch.nn.Module: subclass it.")
-    codes = torch.zeros(2, in_features)
-    try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            given = head.eval()(codes)
-    except (RuntimeError, TypeError, ValueError) as error:
-        raise UserError(f"{job.head.target} can't read codes of (2, {in_features}) ({_in_a_line(error)}).") from error
-    if not isinstance(given, torch.Tensor) or given.shape != (2, outputs):
-        what = f"a tensor of {tuple(given.shape)}" if isinstance(given, torch.Tensor) else type(given).__qualname__
-        raise UserError(f"{job.head.target} gives {what} for 2 codes: give (2, {outputs}), as outputs={outputs} asks.")
-    return head.train()
 
 
 def make_model(

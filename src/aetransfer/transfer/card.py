@@ -17,12 +17,20 @@ from aetransfer.errors import UserError
 from aetransfer.files import read_json, replace_file
 from aetransfer.models.facts import ModelFacts
 from aetransfer.store.directory import RunDirectory
-from aetransfer.store.finished import UNTESTED, code_version, own_code
+from aetransfer.store.finished import UNTESTED, code_version, is_finished, own_code
 from aetransfer.store.identity import identity
 from aetransfer.transfer.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from aetransfer.networks.encoder import Encoder
+
+
+# By the kind of its targets: what a model can do that predicts them, and what it then gives.
+PREDICTED: dict[Kind, tuple[str, str]] = {
+    "classes": ("classify", "probabilities of the classes, each row a softmax that sums to 1"),
+    "values": ("regress", "values, in the units of the training targets"),
+    "labels": ("label", "the probability of each label, a sigmoid"),
+}
 
 
 def write_cards(
@@ -77,6 +85,9 @@ def write_cards(
     replace_file(directory.encoder_card, json.dumps(description, indent=2) + "\n")
     words = {"noun": noun, "floats": not encoder.takes_pixels, "pad": preprocessing.pad}
     side = encoder.input_shape[-1]
+    does, words["gives"] = PREDICTED.get(targets.kind, ("", ""))
+    words |= {"predicts": bool(does) and model.does(does), "names": targets.names}
+    words["allowed"] = f" 'allow=[{','.join(job.allow)}]'" if job.allow else ""
     words["reads_files"] = encoder.takes_pixels and encoder.input_shape in ((1, side, side), (3, side, side))
     replace_file(directory.model_card, _page(description | words, model, job.allow))
 
@@ -106,6 +117,21 @@ def read_targets(folder: Path) -> Targets | None:
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise UserError(f"{path} is damaged ({type(error).__name__}: {error}): remove it.") from error
     return Targets(kind, tuple(str(name) for name in names))
+
+
+def targets_predicted(directory: RunDirectory) -> Targets:
+    """Return what a finished transfer predicts. Raises UserError for a run that can predict nothing."""
+    run = directory.path
+    if directory.read_config().stage != "transfer":
+        raise UserError(f"{run} is a pretraining, which tells no classes apart: embed gives its features.")
+    if not is_finished(directory):
+        raise UserError(f"{run} has not finished: the command that began it goes on where it stopped.")
+    if not directory.best.is_file():
+        raise UserError(f"{directory.best} does not exist: nothing can be predicted without the run's weights.")
+    targets = read_targets(run)
+    if targets is None or not targets.names:
+        raise UserError(f"{directory.encoder_card} does not exist: the run's classes have no names without it.")
+    return targets
 
 
 def _source(job: Job) -> str | None:

@@ -1,12 +1,14 @@
-"""An encoder in anybody's program: loaded by path, with neither Hydra nor Lightning imported."""
+"""An encoder in anybody's program: loaded by path, with neither Hydra nor Lightning imported; and heads."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from aetransfer.config.instantiate import build
+from aetransfer.config.schema import Head, HeadNode, Job
 from aetransfer.data.loose import Preprocess
 from aetransfer.errors import UserError
 from aetransfer.networks.encoder import Encoder
@@ -71,3 +73,41 @@ def load_encoder(path: str | Path, *, allow: Sequence[str] = ()) -> Encoder:
             assumed=described.preprocessing is None,
         )
     return encoder.eval()
+
+
+def make_head(job: Job, in_features: int, outputs: int) -> nn.Module:
+    """Build the job's head. Raises UserError where it does not map codes (N, in_features) to (N, outputs)."""
+    if job.head is None:
+        raise UserError(f"model={job.model.name} needs the transfer and head groups, and the config lacks one.")
+    head = build(job.head, "head", job.allow, in_features=in_features, outputs=outputs)
+    if not isinstance(head, nn.Module):
+        raise UserError(f"_target_: {job.head.target} is no torch.nn.Module: subclass it.")
+    codes = torch.zeros(2, in_features)
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            given = head.eval()(codes)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{job.head.target} can't read codes of (2, {in_features}) ({' '.join(str(error).split()).rstrip('.')})."
+        ) from error
+    if not isinstance(given, torch.Tensor) or given.shape != (2, outputs):
+        what = f"a tensor of {tuple(given.shape)}" if isinstance(given, torch.Tensor) else type(given).__qualname__
+        raise UserError(f"{job.head.target} gives {what} for 2 codes: give (2, {outputs}), as outputs={outputs} asks.")
+    return head.train()
+
+
+def outputs_of_head(head: HeadNode, content: dict[str, Any]) -> int:
+    """Return how many numbers a run's head gives. Raises UserError for a head that is not of its config.
+
+    content: of a checkpoint. Those of earlier versions don't say it, but are of our own heads, whose weights do.
+    """
+    said, state = content["hyper_parameters"].get("outputs"), content["state_dict"]
+    if isinstance(head, Head):
+        biases = [len(tensor) for name, tensor in state.items() if name.startswith("head.") and tensor.ndim == 1]
+        if biases[:-1] != head.hidden or not biases or said not in (None, biases[-1]):
+            raise UserError(f"The run's head is not the one of its config, head.hidden={head.hidden}: it is damaged.")
+        return biases[-1]
+    # Somebody else's checkpoint may ask for more numbers than memory holds; it has none to make them of.
+    if not isinstance(said, int) or not 0 < said <= sum(tensor.numel() for tensor in state.values()):
+        raise UserError(f"The run's checkpoint says that its head gives {said!r} numbers: it is damaged.")
+    return said
