@@ -289,11 +289,12 @@ def test_encoders_are_exported_as_shown(at_a_finished_run, command):
     assert Path("outputs/runs/NAME/encoder.onnx").is_file()
 
 
-def test_an_encoder_is_loaded_as_shown(at_a_finished_run):
-    page = (DOCS / "use_an_encoder.md").read_text()
+def test_a_model_and_an_encoder_are_loaded_as_shown(at_a_finished_run):
     made = {}
-    exec(re.search(r"```python\n(.*?)```", page, flags=re.S)[1], made)
+    for block in re.findall(r"```python\n(.*?)```", (DOCS / "use_an_encoder.md").read_text(), flags=re.S):
+        exec(block, made)
 
+    assert made["probabilities"].shape == (1, len(made["model"].names))
     assert made["codes"].shape == (1, 8)
     assert made["features"].shape == (1, 32)
 

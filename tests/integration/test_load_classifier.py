@@ -12,7 +12,6 @@ import sys
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 import aetransfer
 from aetransfer import export, predict
