@@ -182,9 +182,7 @@ def test_two_folders_of_images_become_a_model_in_the_three_commands_that_are_sho
     assert set(predicted["predicted"]) <= {"cat", "dog"} and len(predicted) == 3
     assert (Path("outputs/runs") / chosen[0] / "encoder.onnx").is_file()
     # Each word of the first command stands in the page's table.
-    explained = " ".join(
-        re.findall(r"`([^`]+)`", (DOCS / "your_images.md").read_text().partition("```bash")[2])
-    ).split()
+    explained = " ".join(row[0] for row in rows_of((DOCS / "your_images.md").read_text())).split()
     assert [word for word in train_words if word not in explained] == []
 
 

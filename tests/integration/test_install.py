@@ -12,7 +12,8 @@ from pkgutil import resolve_name
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+SCRIPTS = PROJECT["scripts"]
 
 
 @pytest.mark.parametrize("name", sorted(SCRIPTS))
@@ -34,9 +35,11 @@ def test_a_console_script_answers_like_its_command(tmp_path):
 
 
 @pytest.mark.slow
-def test_an_installed_wheel_finds_its_configs_away_from_the_checkout(tmp_path):
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
+def test_a_wheel_of_the_source_distribution_finds_its_configs_away_from_the_checkout(tmp_path):
+    # The source distribution, and the wheel out of it.
+    build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
     subprocess.run(build, check=True, capture_output=True)
+    assert [path.name for path in tmp_path.glob("*.tar.gz")] == [f"aetransfer-{PROJECT['version']}.tar.gz"]
     (wheel,) = tmp_path.glob("*.whl")
     site = tmp_path / "site"
     # A wheel is a zip of what goes into site-packages; unpacking it is what installing does, without dependencies.
