@@ -480,7 +480,7 @@ class Paths(Node):
 
 
 class Job(Node):
-    """One run: a pretraining (its model is a pretext) or a transfer (a task), once it is settled.
+    """One run: a pretraining (its model is a pretext) or a transfer (a task), once it is resolved.
 
     test: left out of a search's trials; alone, where a trial has trained the run already. No config has the key.
     """
@@ -508,7 +508,7 @@ class Job(Node):
 
     @property
     def stage(self) -> Stage:
-        """Tell which stage a settled job is: a pretraining follows no arm."""
+        """Tell which stage a resolved job is: a pretraining follows no arm."""
         return "pretrain" if self.transfer is None else "transfer"
 
 
