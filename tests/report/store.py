@@ -43,14 +43,15 @@ def make_run(
     seed: int = 0,
     pretrain_seed: int | None = None,
     acc: float | None = None,
+    val: float | None = None,
     history: bool = True,
     metrics: dict | None = None,
     model: dict | None = None,
 ) -> Path:
     """Write a finished transfer, with its pretraining where it carries one, and return its directory.
 
-    acc: its test accuracy; by default one that depends on the arm, the labels, the latent size and the seed. metrics: in
-    place of a classifier's. model: what it says of its model, as newer runs do.
+    acc: its test accuracy; by default one that depends on the arm, the labels, the latent size and the seed. val: its
+    validation accuracy, by default the same. metrics: in place of a classifier's. model: what it says of its model, as newer runs do.
     """
     job = resolved(output_dir, *words, seed=seed, pretrain_seed=pretrain_seed)
     source = None
@@ -58,7 +59,13 @@ def make_run(
         source = _write(pretraining_of(job), {"val/mse": 0.0031, "test/mse": 0.003 + seed * 1e-5}, None, words, history)
         Image.fromarray(np.full((40, 300), 40 * seed % 256, dtype=np.uint8)).save(source / "reconstructions.png")
     value = _accuracy(job) if acc is None else acc
-    classified = {"test/acc": value, "test/f1": value - 0.01, "test/nll": -math.log(value), "test/ece": 0.1}
+    classified = {
+        "val/acc": value if val is None else val,
+        "test/acc": value,
+        "test/f1": value - 0.01,
+        "test/nll": -math.log(value),
+        "test/ece": 0.1,
+    }
     run = _write(job, metrics or classified, source, words, history)
     if model is not None:
         change_result(run, model=model)

@@ -14,7 +14,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from aetransfer.report import __main__ as report
 from aetransfer.report.collect import CollectedRun, Collection, collect_store, collect_sweep
-from aetransfer.report.conclude import conclude
+from aetransfer.report.conclude import conclude, print_report
 from aetransfer.report.files import write_report
 from aetransfer.report.sweep import content_of
 from tests.report.store import make_pretraining, make_run, make_sweep
@@ -151,7 +151,8 @@ def test_results_csv_has_every_group_and_metric_in_full_precision(files):
 def test_two_runs_of_one_seed_get_a_page_on_which_no_interval_is_invented(tmp_path):
     sweep = make_sweep(tmp_path, [make_run(tmp_path, BASE, f"transfer={arm}") for arm in ("scratch", "finetune")])
     files = written(sweep, tmp_path / "report")
-    tables = files["summary.md"].decode().partition("## To reproduce")[0]
+    # The box has one of the test set's size, which needs no second seed.
+    tables = files["summary.md"].decode().partition("## Transfers")[2].partition("## To reproduce")[0]
 
     assert "±" not in tables.replace("mean ± standard deviation over n seeds.", "")
     assert not re.search(r"\[[-+\d]", tables)
@@ -177,7 +178,7 @@ def test_one_seed_over_three_pretrainings_is_one_seed_and_the_notes_say_so(tmp_p
     assert float(row["mean"]) == pytest.approx(0.6)
 
 
-def test_two_hundred_runs_and_long_labels_make_a_page_of_sane_size(tmp_path):
+def test_two_hundred_runs_and_long_labels_make_a_page_of_sane_size_and_are_grouped(tmp_path, capsys):
     make_run(tmp_path, BASE, "transfer=scratch")
     make_run(tmp_path, BASE, "transfer=finetune")
     models = collect_store(tmp_path / "runs", ["stage=transfer"]).runs
@@ -206,6 +207,10 @@ def test_two_hundred_runs_and_long_labels_make_a_page_of_sane_size(tmp_path):
     assert "further groups are in results.csv only" in index.read_text()
     assert index.stat().st_size < 1_500_000
     assert Tags(index.read_text()).open == []
+    assert "<summary>40 rows</summary>" in index.read_text()
+    print_report(content)
+    shown = capsys.readouterr().out
+    assert shown.count("finetune – scratch") == 1 and "40 groups: the page and results.csv have each." in shown
 
 
 def test_pretrainings_alone_are_reported_without_verdicts(tmp_path):

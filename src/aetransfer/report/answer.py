@@ -16,7 +16,7 @@ from scipy import stats
 
 from aetransfer.config.commands import again, allowed, command, quoted
 from aetransfer.models.facts import Monitor
-from aetransfer.report.collect import CollectedRun
+from aetransfer.report.collect import CollectedRun, Facts
 from aetransfer.report.comparison import SCRATCH, Pooled, pair
 from aetransfer.report.grouping import Group, label, means, noun_of_groups, replicate
 from aetransfer.report.statistics import LEVEL, POWER, Paired, Summary, decimals, interval, share_variance, sum_interval
@@ -106,22 +106,37 @@ def _value(group: Group, monitor: Monitor) -> str:
     assert summary is not None
     share, count = is_share(group, monitor), test_examples([group])
     places = 3 if share else decimals([summary])
-    said, n = f"Its {monitor.metric} is {summary.mean:.{places}f}{monitor.remark}", len(values)
-    if group.folds_of(group.by_replicate(monitor.metric)):
-        return f"{said}, 95 % interval {interval(summary.interval, places)} over {group.n} seeds and folds."
+    n = len(values)
+    said = f"Its {monitor.metric} is {summary.mean:.{places}f}{monitor.remark}"
+    if folds := group.folds_of(group.by_replicate(monitor.metric)):
+        return f"{said}, 95 % interval {_within(summary.interval, share, places)} over {folds.measured} folds."
     seeds = [(summary.sd**2 / n, n - 1)] if summary.sd else []
     test = [(share_variance(summary.mean, count), count - 1)] if share and count > 1 else []
-    of = [
-        f"{n} seeds" if n > 1 else "no spread over seeds (n = 1)",
-        *([f"{count:,} test {_noun(group)}"] if test else []),
-    ]
     if not seeds and not test:
         return f"{said} (n = {n})."
-    unknown = "" if test else "; what the size of the test set adds is not known for this metric"
-    low, high = sum_interval(summary.mean, [*seeds, *test])
-    if test:
-        low, high = max(low, 0.0), min(high, 1.0)
-    return f"{said}, 95 % interval {interval((low, high), places)} from {' and '.join(of)}{unknown}."
+    of = [*([_over(n)] if n > 1 else []), *([f"{count:,} test {_noun(group)}"] if test else [])]
+    bounds = _within(sum_interval(summary.mean, [*seeds, *test]), share, places)
+    alone = "" if seeds else " alone: one seed has no spread" if n == 1 else " alone: all seeds are equal"
+    return f"{said}, 95 % interval {bounds} from {' and '.join(of)}{alone}{_unknown(group, bool(test))}."
+
+
+def _within(bounds: tuple[float, float] | None, share: bool, places: int) -> str:
+    """Write an interval; that of a share stays between 0 and 1."""
+    if bounds is not None and share:
+        bounds = max(bounds[0], 0.0), min(bounds[1], 1.0)
+    return interval(bounds, places)
+
+
+def _unknown(group: Group, tested: bool) -> str:
+    """Say what an interval leaves out: the binomial formula is for examples that have nothing to do with each other."""
+    if not tested:
+        return "; what the size of the test set adds is not known for this metric"
+    behind = Facts.model_validate(group.runs[0].result).data.groups
+    if behind is None or not behind.test:
+        return ""
+    return (
+        f"; it is wider in truth, for these are of {behind.test:,} groups ({behind.called}), whose examples are alike"
+    )
 
 
 def _beside_scratch(
@@ -154,9 +169,10 @@ def _difference(arm: Group, scratch: Group, paired: Paired, monitor: Monitor) ->
     if not is_share(arm, monitor) or not count:
         places = decimals([Summary(paired.n, paired.mean, paired.sd, paired.mean, None)])
         over = f", 95 % interval {interval(paired.interval, places, signed=True)}" if paired.interval else ""
-        return f"{paired.mean:+.{places}f} in {monitor.metric}{monitor.remark}{over} ({_over(paired)})"
-    said = f"{100 * paired.mean:+.1f} points, which is {abs(paired.mean) * count:.1f} of {count:,} test {_noun(arm)}"
-    intervals = [f"{_points(paired.interval)} over {_over(paired)}"] if paired.interval else []
+        return f"{paired.mean:+.{places}f} in {monitor.metric}{monitor.remark}{over} ({_of(paired)})"
+    of = abs(paired.mean) * count
+    said = f"{100 * paired.mean:+.1f} points, which is {of:,.{0 if of >= 10 else 1}f} of {count:,} test {_noun(arm)}"
+    intervals = [f"{_points(paired.interval)} over {_of(paired)}"] if paired.interval else []
     if not paired.folds:
         whole = _with_test_set(paired, _test_variance(arm, scratch, monitor))
         intervals.append(f"{_points(whole)} with the size of the test set")
@@ -172,7 +188,7 @@ def _meaning(arm: Group, scratch: Group, paired: Paired, monitor: Monitor) -> li
     variance = _test_variance(arm, scratch, monitor) if is_share(arm, monitor) and count and not paired.folds else None
     if paired.shown:
         helps = paired.sign * paired.mean > 0
-        said = [f"{carried} {'helps' if helps else 'hurts: train from scratch'}, relative to {SCRATCH}."]
+        said = [f"{carried} {'helps' if helps else 'hurts'} relative to {SCRATCH}."]
         whole = _with_test_set(paired, variance) if variance else None
         if whole and whole[0] <= 0 <= whole[1]:
             said.append(f"That is shown on these {count:,} test {noun}; {count:,} others could say otherwise.")
@@ -181,27 +197,30 @@ def _meaning(arm: Group, scratch: Group, paired: Paired, monitor: Monitor) -> li
         f"{carried} is not shown to help. Training from {SCRATCH} is simpler, and as good as far as these runs tell."
     ]
     quantile = float(stats.norm.ppf((1 + LEVEL) / 2))
-    if variance and paired.mean and abs(paired.mean) < quantile * sqrt(variance):
+    if variance is None or abs(paired.mean) >= quantile * sqrt(variance):
+        return said
+    least = 100 * quantile * sqrt(variance)
+    few = f"The test set is too small for the question: {count:,} {noun} tell {least:.1f} points from chance, and more "
+    few += f"seeds are tested on the same {noun}."
+    if abs(paired.mean) * count >= 1:
         wanted = ceil(variance * count * ((quantile + float(stats.norm.ppf(POWER))) / paired.mean) ** 2)
-        said.append(
-            f"The test set is too small for the question: {count:,} {noun} tell {100 * quantile * sqrt(variance):.1f} "
-            f"points from chance, and more seeds are tested on the same {noun}. A difference of this size would take "
-            f"about {_rounded(wanted):,}, fewer where both err on the same {noun}."
+        few += (
+            f" A difference of this size would take about {_rounded(wanted):,}, fewer where both err on the same ones."
         )
-    return said
+    return [*said, few]
 
 
 def _over_settings(pooled: Pooled) -> list[str]:
     """Say what an arm is worth over all settings, which shows more than the best of them."""
     first, paired = pooled.first, pooled.paired
-    said = f"Over all {len(pooled.arms)} settings {first.group.arm} is ahead of {first.control} in {pooled.better}"
+    said = f"Over {len(pooled.arms)} settings {first.group.arm} is ahead of {first.control} in {pooled.better}"
     if paired is None or paired.interval is None:
         return [f"{said}, and their seeds allow no interval."]
     share = is_share(first.group, first.monitor)
     effect = f"{100 * paired.mean:+.1f} points" if share else f"{paired.mean:+.4g} in {first.monitor.metric}"
     bounds = _points(paired.interval) if share else interval(paired.interval, 4, signed=True)
     corrected = "" if pooled.p is None else f", p = {pooled.p:.2g}"
-    said = f"{said}, by {effect} on average; 95 % interval {bounds} over {_over(paired)}{corrected}."
+    said = f"{said}, by {effect} on average; 95 % interval {bounds} over {_of(paired)}{corrected}."
     if not (paired.shown and pooled.p is not None and pooled.p < 1 - LEVEL):
         return [f"Pretraining is not shown to help. Training from {SCRATCH} is simpler.", said]
     count = test_examples([first.group])
@@ -251,10 +270,12 @@ def _noun(group: Group) -> str:
     return noun_of_groups([group])
 
 
-def _over(paired: Paired) -> str:
-    if paired.folds:
-        return f"{paired.folds} folds"
-    return f"{paired.n} {'seed' if paired.n == 1 else 'seeds'}"
+def _of(paired: Paired) -> str:
+    return f"{paired.folds} folds" if paired.folds else _over(paired.n)
+
+
+def _over(seeds: int) -> str:
+    return f"{seeds} {'seed' if seeds == 1 else 'seeds'}"
 
 
 def _points(bounds: tuple[float, float] | None) -> str:

@@ -170,6 +170,10 @@ class Unfinished:
     def name(self) -> str:
         return self.path.name if self.path else ""
 
+    @property
+    def cause(self) -> str:
+        return self.status + (f": {self.why}" if self.why else "")
+
     def __str__(self) -> str:
         return f"{self.status}: {self.what}" + (f": {self.why}" if self.why else "")
 

@@ -37,7 +37,7 @@ def print_report(content: Content) -> None:
     for caution in content.cautions:
         say(f"Note: {caution}")
     for section in content.sections:
-        if section.overall and len(section.results.rows) > MOST_ROWS:
+        if section.overall and section.pools_all and len(section.results.rows) > MOST_ROWS:
             shown = section.overall
             fits = shown.without([each for each in shown.header[shown.texts :] if each not in ("difference", CI, "n")])
             out.print(_table(shown if out.width >= WIDE else fits))

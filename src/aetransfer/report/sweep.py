@@ -10,7 +10,7 @@ from aetransfer.report import tables
 from aetransfer.report.answer import Answer, answers
 from aetransfer.report.cautions import cautions, examples
 from aetransfer.report.collect import CollectedRun, Collection, Facts, Groups, Unfinished
-from aetransfer.report.comparison import Comparison, compare_all, pool
+from aetransfer.report.comparison import OF_AN_ARM, Comparison, compare_all, pool
 from aetransfer.report.figures import Plot, choose
 from aetransfer.report.grouping import Group, group_runs, settings_of
 from aetransfer.report.html import Picture
@@ -109,13 +109,19 @@ class Section:
     notes: list[str] = field(default_factory=list)
 
     @property
+    def pools_all(self) -> bool:
+        """Tell whether every arm that was compared is in the table over all settings."""
+        arms = {tuple(each.group.labels(OF_AN_ARM)) for each in self.each if each.paired}
+        return self.overall is not None and len(arms) == len(self.overall.rows)
+
+    @property
     def first(self) -> list[Block]:
         """Return the tables that stand before the figures."""
         helps = f"Does it help? Each arm less its control, in {self.compared}"
         each = helps if self.overall is None else "Setting by setting"
         bold = " Bold: best on validation." if self.answers else ""
         return [
-            *([Block(f"{helps}, over all settings", self.overall, verdicts=True)] if self.overall else []),
+            *([Block(f"{helps}, over the settings", self.overall, verdicts=True)] if self.overall else []),
             *([Block(each, self.comparisons, verdicts=True)] if self.comparisons else []),
             Block("Test metrics", self.results, f"{self.spread}.{bold}"),
         ]
@@ -218,7 +224,7 @@ def _section(title: str, runs: Sequence[CollectedRun]) -> Section:
         spread=SPREAD_OF_FOLDS if any(run.folds for run in runs) else SPREAD,
         comparisons=tables.comparisons(compared, columns) if compared else None,
         overall=tables.overall(pooled),
-        savings=tables.savings(groups, columns) if alike else None,
+        savings=tables.savings(groups, columns) if compared else None,
         transferability=rank_correlations(groups, only) if only in arms else None,
         costs=tables.costs(groups, columns),
         plots=[plot for number, each in enumerate(plots) for plot in each.called(number)],
