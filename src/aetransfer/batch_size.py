@@ -1,6 +1,14 @@
-"""The largest batch that fits in memory: python -m aetransfer.batch_size [the overrides of aetransfer.train].
+"""Find the largest batch that fits in memory. It takes what train takes.
 
-It only says so. A batch size that a machine chose by itself would make the same command another experiment there.
+Usage: python -m aetransfer.batch_size [KEY=VALUE ...]
+
+Examples:
+  python -m aetransfer.batch_size experiment=quickstart
+  python -m aetransfer.batch_size model=vae data=mnist
+  python -m aetransfer.batch_size trainer=gpu encoder.latent_dim=512
+
+It only prints the size. A batch size that a machine chose by itself would make
+the same command another experiment there.
 """
 
 import sys
@@ -13,6 +21,7 @@ from aetransfer import command_line
 from aetransfer.config.compose import checked
 from aetransfer.config.schema import Job
 from aetransfer.errors import UserError
+from aetransfer.training import logs
 from aetransfer.transfer.resolve import resolve
 
 LARGEST = 8192
@@ -21,7 +30,7 @@ LARGEST = 8192
 def main() -> None:
     if {"-m", "--multirun"} & set(sys.argv):
         sys.exit("error: batch_size takes one job, not a sweep (-m).")
-    command_line.main(command_line.Command("train", check=_job, task=_find, goes_on=False))
+    command_line.main(command_line.Command("train", __doc__, check=_job, task=_find, goes_on=False))
 
 
 def _job(config: DictConfig, overrides: list[str]) -> Job:
@@ -40,12 +49,12 @@ def _largest_batch(job: Job, most: int) -> int:
     examples are many.
     """
     # torch takes seconds to import, and a config error must not.
+    logs.say_torch()
     from pytorch_lightning import seed_everything
     from pytorch_lightning.tuner.tuning import Tuner
 
     from aetransfer.data.own_batches import OwnDataModule
     from aetransfer.store.directory import RunDirectory
-    from aetransfer.training import logs
     from aetransfer.training.build import make_data, make_encoder, make_model, make_trainer, outputs_of
     from aetransfer.training.callbacks.progress import Throughput
 

@@ -20,6 +20,7 @@ from aetransfer import signals
 from aetransfer.config.commands import config_dir, quoted
 from aetransfer.config.compose import composed
 from aetransfer.config.environment import check_names, load_environment
+from aetransfer.config.help import help_of
 from aetransfer.config.nodes import at_home
 from aetransfer.config.overrides import Asked, Checked, read, read_words, source_chosen
 from aetransfer.config.plugins import config_directory
@@ -43,14 +44,15 @@ BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 class Command:
     """One of the program's commands: what it does with a config, from the command line or from Python.
 
-    check: raises for a config that can't run; it sees every choice of a sweep before the first job starts. task: gets
-    the config and the overrides that made it, and returns the run's directory. trial: takes its place in a search.
-    describe: takes it, for every job of a sweep, where --identity is given. prepare: does once, before a sweep's jobs
-    begin, what they share; it gets what `check` returned of each choice. goes_on: whether the command goes on where it
-    was cut off when it is given again; else it starts over.
+    doc: what --help begins with. check: raises for a config that can't run; it sees every choice of a sweep before the
+    first job starts. task: gets the config and the overrides that made it, and returns the run's directory. trial:
+    takes its place in a search. describe: takes it, for every job of a sweep, where --identity is given. prepare: does
+    once, before a sweep's jobs begin, what they share; it gets what `check` returned of each choice. goes_on: whether
+    the command goes on where it was cut off when it is given again; else it starts over.
     """
 
     config_name: str
+    doc: str
     check: Callable[[DictConfig, list[str]], Any]
     task: Callable[[DictConfig, list[str]], Path | None]
     trial: Callable[[DictConfig, list[str]], Path | None] | None = None
@@ -93,6 +95,9 @@ def _answer(command: Command, line: list[str], submit: bool) -> None:
     if words.folder is not None and config_dir() is None:
         # A command that is printed names it: others may paste it, whose environment does not.
         sys.argv[1:1] = ["--config-dir", words.folder]
+    if words.asks_help:
+        print(help_of(command.doc, command.config_name, words.options_of))
+        return
     if words.informs:
         # Hydra's own parser wants the overrides side by side.
         _launch(command.config_name, [*words.flags, *source_chosen(words, words.overrides)], lambda config: None)
@@ -102,6 +107,8 @@ def _answer(command: Command, line: list[str], submit: bool) -> None:
         for overrides in asked.jobs:
             described(composed(command.config_name, overrides, words.folder), overrides)
         return
+    if words.multirun:
+        print("composing a search" if asked.bounds else f"composing {len(asked.jobs)} jobs", flush=True)
     checked = asked.checked(command.check)
     last = checked[-1]
     if submit:
@@ -182,7 +189,8 @@ def run_sweep(command: Command, asked: Asked, checked: Sequence[Checked], submit
     note_planned(directory, [[word for word in job if not word.startswith(("hydra.", "hydra/"))] for job in jobs])
     note_process(directory)
     try:
-        with nullcontext() if submit else shown(directory, searches=searches):
+        # A search shows its jobs itself, before it says what it came to.
+        with nullcontext() if submit or searches else shown(directory):
             _launch(
                 command.config_name,
                 [*asked.words.flags, *asked.overrides, f"hydra.sweep.dir={quoted(str(directory))}"],

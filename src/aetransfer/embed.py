@@ -1,7 +1,14 @@
-"""Images, or other inputs, to features: python -m aetransfer.embed run=DIR images=FOLDER out=features.parquet.
+"""Write the features of images or arrays into a table.
 
-Or inputs=FILE (.npy, .npz), or data=NAME split=test. Exits with 0, with 1 where nothing was written, with 2 where some
-could not be read and the others were written.
+Usage: python -m aetransfer.embed run=DIR images=FOLDER out=FILE [KEY=VALUE ...]
+
+Examples:
+  python -m aetransfer.embed run=outputs/runs/NAME images=photos out=features.csv
+  python -m aetransfer.embed run=outputs/runs/NAME inputs=signals.npy out=f.npz
+  python -m aetransfer.embed run=encoder.safetensors data=cifar10 out=f.parquet
+
+Exit codes: 0; 1 where nothing was written; 2 where some inputs could not be read
+and the others were written.
 """
 
 import logging
@@ -11,12 +18,13 @@ from omegaconf import DictConfig
 from aetransfer import command_line
 from aetransfer.config.requests import EmbedRequest
 from aetransfer.inference.request import check_size, checked_request, described_at
+from aetransfer.training import logs
 
 log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    command_line.main(command_line.Command("embed", check=_request, task=_embed, goes_on=False))
+    command_line.main(command_line.Command("embed", __doc__, check=_request, task=_embed, goes_on=False))
 
 
 def _request(config: DictConfig, overrides: list[str]) -> EmbedRequest:
@@ -28,6 +36,7 @@ def _request(config: DictConfig, overrides: list[str]) -> EmbedRequest:
 def _embed(config: DictConfig, overrides: list[str]) -> None:
     request = _request(config, overrides)
     # torch takes seconds to import, and a config error must not.
+    logs.say_torch()
     from aetransfer.inference.apply import apply, finish, memory_for, to_device
     from aetransfer.inference.table import Table
     from aetransfer.transfer.loading import load_encoder

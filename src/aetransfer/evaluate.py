@@ -1,8 +1,13 @@
-"""Measure a finished run again: python -m aetransfer.evaluate run=DIR [split=val|test] [data=NAME] [evaluation=NAME].
+"""Measure a finished run again.
 
-Another data set's classes are the run's of the same name; `classes={dim: dark}` says which they are where names differ.
+Usage: python -m aetransfer.evaluate run=DIR [KEY=VALUE ...]
 
-Without `evaluation` its own metrics, digit for digit; with it what configs/evaluation/NAME.yaml stands for.
+Examples:
+  python -m aetransfer.evaluate run=outputs/runs/NAME
+  python -m aetransfer.evaluate run=outputs/runs/NAME evaluation=representation
+  python -m aetransfer.evaluate run=outputs/runs/NAME data=cifar10 split=val
+
+Without evaluation= it prints the run's own metrics, digit for digit.
 """
 
 from omegaconf import DictConfig
@@ -17,11 +22,12 @@ from aetransfer.errors import UserError
 from aetransfer.models.facts import ModelFacts
 from aetransfer.store.directory import RunDirectory
 from aetransfer.store.query import read
+from aetransfer.training import logs
 from aetransfer.transfer.card import read_targets
 
 
 def main() -> None:
-    command_line.main(command_line.Command("evaluate", check=_request, task=_evaluate, goes_on=False))
+    command_line.main(command_line.Command("evaluate", __doc__, check=_request, task=_evaluate, goes_on=False))
 
 
 def _request(config: DictConfig, overrides: list[str]) -> EvaluationRequest:
@@ -59,6 +65,7 @@ def _check_classes(request: EvaluationRequest, classes: dict[str, str], run: Run
 
 def _evaluate(config: DictConfig, overrides: list[str]) -> None:
     # torch takes seconds to import, and a config error must not.
+    logs.say_torch()
     from aetransfer.evaluation.evaluate import evaluate, measure
 
     request = _request(config, overrides)

@@ -1,7 +1,14 @@
-"""A finished run without this program: python -m aetransfer.export run=DIR formats=onnx, or torch_export, or both.
+"""Write a finished run in a form that needs no class of this program.
+
+Usage: python -m aetransfer.export run=DIR formats=FORMAT [KEY=VALUE ...]
+
+Examples:
+  python -m aetransfer.export run=outputs/runs/NAME formats=onnx
+  python -m aetransfer.export run=outputs/runs/NAME formats=torch_export part=encoder
+  python -m aetransfer.export run=encoder.safetensors formats=[onnx,torch_export]
 
 Writes model.onnx or model.pt2 of a transfer (encoder and head) into the run's directory, encoder.onnx or encoder.pt2 of
-a pretraining or with part=encoder. Each is kept once it was found to give the same outputs for the run's own inputs.
+a pretraining or with part=encoder. Each is kept only if it gives the same outputs for the run's own inputs.
 """
 
 import logging
@@ -19,6 +26,7 @@ from aetransfer.errors import UserError
 from aetransfer.inference.request import described_at
 from aetransfer.origin import pip_install
 from aetransfer.store.directory import RunDirectory
+from aetransfer.training import logs
 from aetransfer.transfer.card import PREDICTED, targets_predicted
 from aetransfer.transfer.exported import read_description
 
@@ -32,7 +40,7 @@ ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
 def main() -> None:
-    command_line.main(command_line.Command("export", check=_request, task=_export, goes_on=False))
+    command_line.main(command_line.Command("export", __doc__, check=_request, task=_export, goes_on=False))
 
 
 def _request(config: DictConfig, overrides: list[str]) -> ExportRequest:
@@ -56,6 +64,7 @@ def _request(config: DictConfig, overrides: list[str]) -> ExportRequest:
 def _export(config: DictConfig, overrides: list[str]) -> None:
     request = _request(config, overrides)
     # torch takes seconds to import, and a config error must not.
+    logs.say_torch()
     from aetransfer.inference.predictor import METHODS, Predictor, load_classifier
     from aetransfer.transfer.loading import load_encoder
     from aetransfer.transfer.portable import ENDINGS, made_inputs, write_portable

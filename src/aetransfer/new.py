@@ -1,7 +1,15 @@
-"""Begin a project of your own: python -m aetransfer.new my_lab writes the folder my_lab, or PATH/my_lab.
+"""Begin a project of your own, as a package that plugs into aetransfer.
 
-It is a package that plugs into aetransfer: a data set, an encoder, a pretext, a task, an experiment of all four, and
-their tests. `make quickstart` and `make test` work in it at once. Its README says how to go on.
+Usage: python -m aetransfer.new NAME
+
+Examples:
+  python -m aetransfer.new my_lab
+  python -m aetransfer.new ~/projects/my_lab
+  python -m aetransfer.new my_lab && cd my_lab && make quickstart
+
+NAME is the folder, and the package in it: small letters, digits and _. It begins
+with a data set, an encoder, a pretext, a task, an experiment of all four, and their
+tests. Its README says how to go on.
 """
 
 import re

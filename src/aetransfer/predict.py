@@ -1,7 +1,14 @@
-"""What a transfer predicts: python -m aetransfer.predict run=DIR images=FOLDER out=predictions.csv.
+"""Write what a finished transfer predicts for images or arrays into a table.
 
-Or inputs=FILE (.npy, .npz), or data=NAME split=test. Exits with 0, with 1 where nothing was written, with 2 where some
-could not be read and the others were written.
+Usage: python -m aetransfer.predict run=DIR images=FOLDER out=FILE [KEY=VALUE ...]
+
+Examples:
+  python -m aetransfer.predict run=outputs/runs/NAME images=photos out=classes.csv
+  python -m aetransfer.predict run=outputs/runs/NAME inputs=signals.npy out=p.npz
+  python -m aetransfer.predict run=outputs/runs/NAME data=cifar10 out=p.parquet
+
+Exit codes: 0; 1 where nothing was written; 2 where some inputs could not be read
+and the others were written.
 """
 
 import logging
@@ -13,13 +20,14 @@ from aetransfer.config.requests import PredictRequest
 from aetransfer.data.targets import listed
 from aetransfer.inference.request import check_size, checked_request, described_at
 from aetransfer.store.directory import RunDirectory
+from aetransfer.training import logs
 from aetransfer.transfer.card import targets_predicted
 
 log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    command_line.main(command_line.Command("predict", check=_request, task=_predict, goes_on=False))
+    command_line.main(command_line.Command("predict", __doc__, check=_request, task=_predict, goes_on=False))
 
 
 def _request(config: DictConfig, overrides: list[str]) -> PredictRequest:
@@ -43,6 +51,7 @@ def _say_where_names_differ(data: str, labels: set[str], classes: list[str]) -> 
 def _predict(config: DictConfig, overrides: list[str]) -> None:
     request = _request(config, overrides)
     # torch takes seconds to import, and a config error must not.
+    logs.say_torch()
     import numpy as np
 
     from aetransfer.inference.apply import apply, finish, memory_for, to_device

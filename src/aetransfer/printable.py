@@ -74,3 +74,10 @@ def printable(text: str) -> str:
 def in_utf8(name: str) -> str:
     """Return a file's name as text that can be written anywhere: a byte that is no UTF-8 becomes its escape, \\xe9."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def duration(seconds: float) -> str:
+    """Write seconds as 4 s, 2.5 min or 1.2 h."""
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.3g} min" if seconds < 3600 else f"{seconds / 3600:.3g} h"

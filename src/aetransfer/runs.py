@@ -1,64 +1,59 @@
-"""What is in the store of runs: python -m aetransfer.runs status|list|show|rm|export [FILTER ...].
+"""List, show, remove or export the runs of a store, or say how far a sweep is.
 
-status                        how far the newest sweep is, or status outputs/sweeps/TIME
-list stage=transfer data=cifar10 status=failed
-show transfer-cifar10-frozen
-rm status=failed,interrupted --yes
-export out=runs.csv arm=scratch,finetune
+Usage: python -m aetransfer.runs status|list|show|rm|export [FILTER ...]
+
+Examples:
+  python -m aetransfer.runs status status=failed
+  python -m aetransfer.runs list stage=transfer data=cifar10
+  python -m aetransfer.runs export out=runs.csv transfer=scratch,finetune
+
+Commands:
+  status [SWEEP] [FILTER]   the newest sweep, or SWEEP: its jobs and the time left
+  list [FILTER]             a row for each run
+  show NAME                 one run: its name, a part of it, or a path
+  rm FILTER|NAME            say which runs would go; --yes removes them, --force
+                            also those that are running
+  export out=FILE [FILTER]  a table of the runs, in a .csv or .json file
+
+Filters, all of which must hold:
+  KEY=VALUE,VALUE   stage, model, data, arm, transfer, status, seed, fold, name
+                    (with * and ?), or any dotted key of a run's config
+
+Keys:
+  paths.output_dir=DIR   another store than AETRANSFER_OUTPUT_DIR, else outputs
 """
 
-import argparse
 import shutil
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 from aetransfer.config.environment import load_environment
 from aetransfer.config.nodes import at_home
 from aetransfer.errors import UserError
 from aetransfer.printable import printable
 from aetransfer.store.listing import export, print_list, print_run, size
-from aetransfer.store.query import SHORT, StoredRun, chosen, default_output_dir, run_called, runs_in, started_from
+from aetransfer.store.query import StoredRun, chosen, default_output_dir, run_called, runs_in, started_from
 
 
 def main() -> None:
+    """Do what the first word says. Exits with 1 after one sentence for what the user can mend."""
+    words = sys.argv[1:]
+    if {"-h", "--help"} & {*words}:
+        print(__doc__)
+        return
     try:
         load_environment()
-        arguments = _parser().parse_args()
-        output_dir, words = _output_dir(arguments.words)
-        sys.exit(arguments.do(output_dir, words, arguments))
+        name, *words = [word for word in words if not word.startswith("--")] or [""]
+        if name not in COMMANDS:
+            offered = f"there are {', '.join(COMMANDS)} (see python -m aetransfer.runs --help)"
+            raise UserError(f"{name} is no command: {offered}." if name else f"Say what to do: {offered}.")
+        flags = [word for word in sys.argv[1:] if word.startswith("--")]
+        if unknown := [flag for flag in flags if name != "rm" or flag not in ("--yes", "--force")]:
+            raise UserError(f"{name} takes no {unknown[0]} (see python -m aetransfer.runs --help).")
+        output_dir, words = _output_dir(words)
+        sys.exit(COMMANDS[name](output_dir, words, flags))
     except UserError as error:
         sys.exit(f"error: {printable(str(error))}")
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message} (see python -m aetransfer.runs --help).")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="python -m aetransfer.runs",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=f"Filters: key=value,value with a key of {', '.join(SHORT)}, or a dotted one of the config "
-        "(encoder.latent_dim=64). name= takes * and ?. paths.output_dir=DIR: another store than AETRANSFER_OUTPUT_DIR.",
-    )
-    commands = parser.add_subparsers(required=True, metavar="status|list|show|rm|export", parser_class=_Parser)
-    for name, do, takes, summary in (
-        ("status", _status, "SWEEP", "a row for each job of a sweep, the newest unless one is named"),
-        ("list", _list, "FILTER", "a row for each run"),
-        ("show", _show, "NAME", "one run: its name, a unique part of it, or a path"),
-        ("rm", _remove, "FILTER|NAME", "remove runs from the store; says which, and does it with --yes"),
-        ("export", _export, "out=FILE FILTER", "write a table to a .csv or .json file"),
-    ):
-        command = commands.add_parser(name, help=summary, description=summary)
-        command.add_argument("words", nargs="*", metavar=takes)
-        command.set_defaults(do=do)
-        if name == "rm":
-            command.add_argument("--yes", action="store_true", help="remove them")
-            command.add_argument("--force", action="store_true", help="also those that are running")
-    return parser
 
 
 def _output_dir(words: list[str]) -> tuple[Path, list[str]]:
@@ -70,7 +65,7 @@ def _output_dir(words: list[str]) -> tuple[Path, list[str]]:
     return directory, [word for word in words if not word.startswith("paths.output_dir=")]
 
 
-def _status(output_dir: Path, words: list[str], _: argparse.Namespace) -> int:
+def _status(output_dir: Path, words: list[str], _: list[str]) -> int:
     from aetransfer.sweeps.status import newest_sweep, print_status
 
     filters = [word for word in words if "=" in word and not Path(word).is_dir()]
@@ -81,12 +76,12 @@ def _status(output_dir: Path, words: list[str], _: argparse.Namespace) -> int:
     return 0
 
 
-def _list(output_dir: Path, words: list[str], _: argparse.Namespace) -> int:
+def _list(output_dir: Path, words: list[str], _: list[str]) -> int:
     print_list(chosen(runs_in(output_dir), words), output_dir)
     return 0
 
 
-def _show(output_dir: Path, words: list[str], _: argparse.Namespace) -> int:
+def _show(output_dir: Path, words: list[str], _: list[str]) -> int:
     if len(words) != 1:
         raise UserError("show takes one run: its name, a unique part of it, or a path.")
     runs = runs_in(output_dir)
@@ -95,23 +90,23 @@ def _show(output_dir: Path, words: list[str], _: argparse.Namespace) -> int:
     return 0
 
 
-def _remove(output_dir: Path, words: list[str], arguments: argparse.Namespace) -> int:
+def _remove(output_dir: Path, words: list[str], flags: list[str]) -> int:
     if not words:
         raise UserError("rm takes filters or names: status=failed, say.")
     runs = runs_in(output_dir)
     wanted = _wanted(runs, words)
-    kept = [run for run in wanted if run.status == "running" and not arguments.force]
+    kept = [run for run in wanted if run.status == "running" and "--force" not in flags]
     for run in kept:
         print(printable(f"kept: {run.name} is running; --force removes it as well"))
     removed = [run for run in wanted if run not in kept]
     for run in removed:
         orphans = [child for child in started_from(run, runs) if child not in removed]
-        what = "remove" if arguments.yes else "would remove"
+        what = "remove" if "--yes" in flags else "would remove"
         print(printable(f"{what}: {run.name} ({run.status}, {size(run.bytes)})"))
         if orphans:
             names = ", ".join(child.name for child in orphans)
             print(printable(f"warning: {len(orphans)} kept run(s) started from it: {names}"))
-    if removed and not arguments.yes:
+    if removed and "--yes" not in flags:
         raise UserError(f"Nothing was removed: add --yes to remove the {len(removed)} run(s) above.")
     for run in removed:
         shutil.rmtree(run.path)
@@ -131,7 +126,7 @@ def _wanted(runs: list[StoredRun], words: list[str]) -> list[StoredRun]:
     return wanted
 
 
-def _export(output_dir: Path, words: list[str], _: argparse.Namespace) -> int:
+def _export(output_dir: Path, words: list[str], _: list[str]) -> int:
     files = [word.removeprefix("out=") for word in words if word.startswith("out=")]
     if len(files) != 1 or Path(files[0]).suffix not in (".csv", ".json"):
         raise UserError("export takes one out=FILE.csv or out=FILE.json.")
@@ -140,6 +135,8 @@ def _export(output_dir: Path, words: list[str], _: argparse.Namespace) -> int:
     print(f"{len(runs)} run(s): {files[0]}")
     return 0
 
+
+COMMANDS = {"status": _status, "list": _list, "show": _show, "rm": _remove, "export": _export}
 
 if __name__ == "__main__":
     main()

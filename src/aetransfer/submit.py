@@ -1,13 +1,20 @@
-"""Queue a sweep on a Slurm cluster and return at once: python -m aetransfer.submit [overrides].
+"""Queue a sweep on a Slurm cluster, and return at once. It takes what train -m takes.
 
-Takes what python -m aetransfer.train -m takes, with launcher=slurm unless a profile built on it is chosen.
+Usage: python -m aetransfer.submit [KEY=VALUE ...]
+
+Examples:
+  python -m aetransfer.submit experiment=quickstart seed=0,1,2
+  python -m aetransfer.submit transfer=scratch,finetune hydra.launcher.partition=gpu
+  python -m aetransfer.submit --config-dir lab experiment=mine launcher=lab
+
+launcher=slurm is chosen, unless another profile built on it is.
 """
 
-from aetransfer import train
+from aetransfer import command_line, train
 
 
 def main() -> None:
-    train.main(submit=True)
+    command_line.main(train.command(__doc__), submit=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,27 @@
-"""Train one job, a pretraining or a transfer: python -m aetransfer.train [overrides], -m for a sweep."""
+"""Train one run, a pretraining or a transfer; with -m one for each combination of values.
+
+Usage: python -m aetransfer.train [-m] [KEY=VALUE ...]
+
+Examples:
+  python -m aetransfer.train experiment=quickstart transfer=finetune
+  python -m aetransfer.train experiment=quickstart optimizer.lr=3e-4 seed=1
+  python -m aetransfer.train -m experiment=quickstart transfer=scratch,finetune
+      seed=0,1,2 launcher=joblib
+
+Often set:
+  data.labels_per_class=10   train on so many labelled examples of each class
+  data.batch_size=64         examples in a step
+  encoder.latent_dim=64      size of the code
+  optimizer.lr=1e-3          learning rate; of the pretraining
+                             pretrain.optimizer.lr, as for every key below it
+  trainer.max_epochs=50      length of training, or trainer.max_steps=1000
+  trainer.devices=2          processes, one a device
+  paths.output_dir=DIR       where runs and sweeps go
+
+Options:
+  -m           a sweep: commas in a value mean one run for each
+  --identity   print each run's identity, status and directory, and run nothing
+"""
 
 import sys
 from contextlib import suppress
@@ -15,16 +38,17 @@ from aetransfer.store.directory import RunDirectory
 from aetransfer.store.finished import Run, finished_run
 from aetransfer.store.identity import config_digest, identified, identity, run_name
 from aetransfer.store.query import read
+from aetransfer.training import logs
 from aetransfer.transfer.resolve import check_found, pretraining_of, resolve
 
 
-def main(submit: bool = False) -> None:
-    command_line.main(command(), submit)
+def main() -> None:
+    command_line.main(command())
 
 
-def command() -> command_line.Command:
+def command(doc: str = __doc__) -> command_line.Command:
     return command_line.Command(
-        "train", check=resolved, task=_train, trial=_trial, describe=_describe, prepare=_look_at_data
+        "train", doc, check=resolved, task=_train, trial=_trial, describe=_describe, prepare=_look_at_data
     )
 
 
@@ -78,6 +102,7 @@ def _done(job: Job, overrides: list[str]) -> Path:
     done = finished_run(job)
     if done is None:
         # torch takes seconds to import, and neither a config error nor a finished run must.
+        logs.say_torch()
         from aetransfer.training.stages import run
 
         done = run(job, overrides)
@@ -88,6 +113,8 @@ def _done(job: Job, overrides: list[str]) -> Path:
             print(f"{name:<{width}}{value:.6g}")
     if chosen(job.evaluation) and job.test != "left_out":
         _measure(job, done)
+    if done.directory.page.is_file():
+        print(f"page: {done.directory.page}")
     print(f"run: {done.directory.path}")
     return done.directory.path
 

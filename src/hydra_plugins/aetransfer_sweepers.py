@@ -27,6 +27,7 @@ from aetransfer.models.facts import Monitor
 from aetransfer.origin import pip_install
 from aetransfer.store.identity import identified
 from aetransfer.sweeps.jobs import note_lost, note_planned, read_jobs
+from aetransfer.sweeps.watch import shown
 from aetransfer.transfer.resolve import resolve
 
 if TYPE_CHECKING:
@@ -93,8 +94,13 @@ class SearchSweeper(Sweeper):
         if any(chosen(job.evaluation) for _, job in jobs):
             print("A search tests nothing, so evaluation= waits for the commands that it ends with.")
         arms = open_arms(jobs, _monitor_for, file, arguments, at_home(self._config.paths.output_dir))
+        with shown(self._directory, searches=True):
+            self._search(arms, file.batch)
+        print_search(arms, self._directory)
+
+    def _search(self, arms: list["Arm"], batch: int) -> None:
         number = 0
-        while asked := [(arm, trial) for arm in arms for _ in range(file.batch) if (trial := arm.study.ask())]:
+        while asked := [(arm, trial) for arm in arms for _ in range(batch) if (trial := arm.study.ask())]:
             try:
                 self._launch([[*arm.overrides, *trial.overrides] for arm, trial in asked], number)
             except BaseException:
@@ -104,7 +110,6 @@ class SearchSweeper(Sweeper):
             for place, (arm, trial) in enumerate(asked, number):
                 arm.study.tell(trial, self._measured(place, arm))
             number += len(asked)
-        print_search(arms, self._directory)
 
     def _jobs(self, arguments: list[str]) -> list[tuple[list[str], Job]]:
         """Return each combination of what is swept, as overrides and as the job they mean."""

@@ -68,6 +68,7 @@ class Words:
     overrides: list[str]
     folder: str | None
     multirun: bool
+    asks_help: bool
     informs: bool
 
     def options_of(self, group: str) -> list[str]:

@@ -151,9 +151,34 @@ INSTEAD = {
 }
 
 
+# What things are called in other projects, with Hydra, Lightning or neither.
+CALLED_ELSEWHERE = {
+    **dict.fromkeys(("datamodule", "dataset"), "data"),
+    **dict.fromkeys(("net", "network", "backbone", "model.net", "model.backbone", "model.encoder"), "encoder"),
+    "optim": "optimizer",
+    **dict.fromkeys(("lr_scheduler", "model.scheduler"), "scheduler"),
+    **dict.fromkeys(("learning_rate", "model.lr", "optimizer.learning_rate"), "optimizer.lr"),
+    **dict.fromkeys(("epochs", "num_epochs", "trainer.epochs", "trainer.num_epochs"), "trainer.max_epochs"),
+    **dict.fromkeys(("device", "accelerator", "trainer.device"), "trainer.accelerator"),
+    **dict.fromkeys(("gpus", "devices"), "trainer.devices"),
+    **dict.fromkeys(("num_workers", "data.num_workers"), "data.workers"),
+}
+CHOSEN = ("optimizer", "scheduler", "encoder", "head", "callbacks", "logger")
+
+
 def what_instead(key: str) -> str | None:
-    """Say of a dotted key that is a setting of Lightning's Trainer what to use here; None for any other key."""
-    found = re.fullmatch(r"(pretrain\.)?trainer\.(\w+)(\..*)?", key)
-    if found is None or found[2] not in INSTEAD:
+    """Say of a dotted key that belongs to Lightning's Trainer or to other projects what to use; None for any other."""
+    stage = "pretrain." if key.startswith("pretrain.") else ""
+    name = key.removeprefix(stage)
+    if name in CALLED_ELSEWHERE:
+        here = f"{stage}{CALLED_ELSEWHERE[name]}"
+        return f"{key} is called {here} here: write {here}={'VALUE' if '.' in CALLED_ELSEWHERE[name] else 'NAME'}"
+    if name.removesuffix(".name") in CHOSEN:
+        group = name.removesuffix(".name")
+        return f"{key} is no config key: {group}=NAME chooses one, {group}._target_ a class of any package"
+    if name in ("train", "test", "ckpt_path"):
+        return f"{key} is no config key: {INSTEAD['ckpt_path']}, and each run is tested once, when it is trained"
+    found = re.fullmatch(r"trainer\.(\w+)(\..*)?", name)
+    if found is None or found[1] not in INSTEAD:
         return None
-    return f"{key} is Lightning's, and no key here: {INSTEAD[found[2]]}"
+    return f"{key} is Lightning's, and no key here: {INSTEAD[found[1]]}"

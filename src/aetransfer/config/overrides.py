@@ -99,8 +99,9 @@ def read_words(config_name: str, words: list[str]) -> Words:
             raise UserError(f"{CONFIG_DIR}={named} is no folder.")
         words = ["--config-dir", folder, *words]
     flags = [word for word in words if word not in arguments.overrides]
-    informs = arguments.help or arguments.hydra_help or arguments.info or arguments.cfg or arguments.shell_completion
-    return Words(config_name, flags, arguments.overrides, folder, arguments.multirun, bool(informs))
+    informs = arguments.hydra_help or arguments.info or arguments.cfg or arguments.shell_completion
+    asks = bool(arguments.help), bool(informs)
+    return Words(config_name, flags, arguments.overrides, folder, arguments.multirun, *asks)
 
 
 def read(words: Words) -> Asked:

@@ -1,9 +1,23 @@
-"""Report on runs: python -m aetransfer.report DIR, or filters such as stage=transfer data=cifar10, or run=DIR.
+"""Write the report of a sweep or of any runs, or the page of one run.
 
-DIR is a sweep's directory, an output directory or its runs/. A filter is KEY=VALUE or KEY=VALUE,VALUE, where KEY is
-stage, status, data, model, transfer, seed or any dotted key of a run's config; all of them must hold. Filters without
-DIR read paths.output_dir (AETRANSFER_OUTPUT_DIR, else outputs). out=FOLDER: where the report goes. run=DIR writes a
-single run's own page, DIR/report.html, again; it stands alone.
+Usage: python -m aetransfer.report DIR [FILTER ...] [KEY=VALUE ...]
+
+Examples:
+  python -m aetransfer.report outputs/sweeps/TIME
+  python -m aetransfer.report stage=transfer data=cifar10,mnist
+  python -m aetransfer.report run=outputs/runs/NAME
+
+DIR is a sweep's directory, an output directory or its runs/. Without DIR, all runs
+of paths.output_dir are read.
+
+Filters, all of which must hold:
+  KEY=VALUE,VALUE   stage, status, data, model, transfer, seed, fold, or any dotted
+                    key of a run's config
+
+Keys:
+  out=FOLDER             where the report goes
+  run=DIR                write this run's own page, report.html, again
+  paths.output_dir=DIR   the runs' place (else AETRANSFER_OUTPUT_DIR, else outputs)
 """
 
 import re
@@ -77,14 +91,13 @@ def report(request: Request) -> Path:
 
     from datetime import date
 
-    from aetransfer.report.conclude import print_report
+    from aetransfer.report.conclude import print_report, say_unfinished
     from aetransfer.report.files import write_report
     from aetransfer.report.sweep import content_of
 
     content = content_of(collection)
     print_report(content)
-    for run in content.unfinished:
-        print(printable(str(run)))
+    say_unfinished(content.unfinished)
     return write_report(content, request.out or folder, date.today())
 
 

@@ -1,20 +1,23 @@
 """How a multirun ends: its table, its report, its runs in TensorBoard, and what failed."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from types import MappingProxyType
 
 from rich.table import Table
 from rich.text import Text
 
 from aetransfer.printable import console, printable
-from aetransfer.report.collect import collect_sweep
+from aetransfer.report.collect import Unfinished, collect_sweep
 from aetransfer.report.files import write_report
 from aetransfer.report.grouping import label
 from aetransfer.report.hparams import write_hparams
 from aetransfer.report.statistics import NOTHING
 from aetransfer.report.sweep import Content, Section, content_of
 from aetransfer.report.tables import CI, TextTable
+from aetransfer.sweeps.jobs import causes, labels, read_planned
 
 # A report on the terminal: its answer, and the page's tables as far as they fit.
 
@@ -90,6 +93,13 @@ def conclude(sweep: Path) -> None:
     print_report(content)
     write_hparams(collection.runs, sweep)
     print(f"report: {write_report(content, sweep / 'report', date.today())}")
-    for run in content.unfinished:
-        print(run)
+    planned = read_planned(sweep)
+    say_unfinished(content.unfinished, {" ".join(planned[number]): said for number, said in labels(planned).items()})
     print(f"sweep: {sweep}")
+
+
+def say_unfinished(unfinished: Sequence[Unfinished], labels: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Print what did not finish, and why, those of one cause in one line. labels: what stands for a job's overrides."""
+    for status in dict.fromkeys(run.status for run in unfinished):
+        for entry in causes((labels.get(run.what, run.what), run.why) for run in unfinished if run.status == status):
+            print(printable(f"{status}: {entry}"))

@@ -9,7 +9,7 @@ from aetransfer.config.schema import ARM
 from aetransfer.config.shapes import noun_of
 from aetransfer.errors import UserError
 from aetransfer.files import last_lines, read_bytes
-from aetransfer.printable import without_secrets
+from aetransfer.printable import duration, without_secrets
 from aetransfer.report.html import Picture
 from aetransfer.report.pictures import pictures_of
 from aetransfer.report.run_facts import (
@@ -23,7 +23,6 @@ from aetransfer.report.run_facts import (
     source_of,
 )
 from aetransfer.report.run_measures import Chart, Measure, charts, measures_of
-from aetransfer.report.statistics import duration
 from aetransfer.report.sweep import reproduction
 from aetransfer.report.tables import TextTable
 from aetransfer.transfer.card import caveats

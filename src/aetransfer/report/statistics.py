@@ -245,13 +245,6 @@ def interval(bounds: tuple[float, float] | None, places: int, signed: bool = Fal
     return NOTHING if bounds is None else f"[{bounds[0]:{sign}.{places}f}, {bounds[1]:{sign}.{places}f}]"
 
 
-def duration(seconds: float) -> str:
-    """Write seconds as 4 s, 2.5 min or 1.2 h."""
-    if seconds < 60:
-        return f"{seconds:.3g} s"
-    return f"{seconds / 60:.3g} min" if seconds < 3600 else f"{seconds / 3600:.3g} h"
-
-
 def ranges(numbers: Iterable[int]) -> str:
     """Write 0, 1, 2, 5 as 0–2, 5."""
     parts: list[list[int]] = []

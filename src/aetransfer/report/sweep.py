@@ -6,6 +6,7 @@ from typing import Any
 
 from aetransfer.config.commands import launched
 from aetransfer.models.facts import Monitor
+from aetransfer.printable import duration
 from aetransfer.report import tables
 from aetransfer.report.answer import Answer, answers
 from aetransfer.report.cautions import cautions, examples
@@ -15,7 +16,7 @@ from aetransfer.report.figures import Plot, choose
 from aetransfer.report.grouping import Group, group_runs, settings_of
 from aetransfer.report.html import Picture
 from aetransfer.report.pictures import pictures
-from aetransfer.report.statistics import duration, ranges
+from aetransfer.report.statistics import ranges
 from aetransfer.report.tables import TextTable
 from aetransfer.report.transferability import rank_correlations
 

@@ -7,9 +7,10 @@ from html import escape
 from statistics import fmean
 
 from aetransfer.models.facts import Monitor, Part
+from aetransfer.printable import duration
 from aetransfer.report.comparison import OF_AN_ARM, Comparison, Pooled, epochs_to_match, label_savings
 from aetransfer.report.grouping import Group, noun_of_groups
-from aetransfer.report.statistics import NOTHING, Paired, Summary, decimals, duration, interval, spread, summarise
+from aetransfer.report.statistics import NOTHING, Paired, Summary, decimals, interval, spread, summarise
 
 CI, IQM, BETTER, RATIO = "95 % CI", "IQM", "P(better)", "transfer ratio"
 # Of fewer values the interquartile mean is the mean, and a share of seeds is one of two numbers.

@@ -149,10 +149,13 @@ def causes(failures: Iterable[tuple[str, str]]) -> list[str]:
     found: dict[str, list[str]] = {}
     for label, why in failures:
         found.setdefault(why, []).append(label)
-    return [
-        f"{len(which)} x {why.rstrip('.')}: {_in_common(which)}" if len(which) > 1 else f"{which[0]}: {why}"
-        for why, which in found.items()
-    ]
+    entries = []
+    for why, which in found.items():
+        if len(which) == 1:
+            entries.append(": ".join(filter(None, (which[0], why))))
+        else:
+            entries.append(f"{len(which)} x {': '.join(filter(None, (why.rstrip('.'), _in_common(which))))}")
+    return entries
 
 
 def _in_common(which: Sequence[str]) -> str:
@@ -160,14 +163,6 @@ def _in_common(which: Sequence[str]) -> str:
     first, *others = (label.split(" ") for label in which)
     common = [word for word in first if all(word in other for other in others)]
     return " ".join(common) or "; ".join(which[:MOST_NAMED]) + ("; ..." if len(which) > MOST_NAMED else "")
-
-
-def duration(seconds: float) -> str:
-    """Write seconds as 4 s, 2 min 5 s or 1 h 20 min."""
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes >= 60:
-        return f"{minutes // 60} h {minutes % 60} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def seconds_left(jobs: list[SweepJob], planned: int, since: float) -> float | None:

@@ -14,17 +14,16 @@ from optuna.samplers import TPESampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
-from rich.table import Table
 
 from aetransfer.config.choices import Space, SweepFile, override_of, searched
 from aetransfer.config.commands import command, config_dir
 from aetransfer.config.nodes import at_home
 from aetransfer.config.schema import Job
 from aetransfer.models.facts import Monitor
-from aetransfer.printable import console
 from aetransfer.store.identity import run_name
+from aetransfer.store.listing import print_table, say
 from aetransfer.store.lock import Claim
-from aetransfer.sweeps.jobs import read_jobs
+from aetransfer.sweeps.jobs import causes, labels, read_jobs, read_planned
 
 # One arm's Optuna study, in a storage that several processes may share.
 #
@@ -189,29 +188,17 @@ def open_arms(
 
 def print_search(arms: Sequence[Arm], sweep: Path) -> None:
     """Print a row for each arm, why trials failed, and the command that runs each arm's best setting on other seeds."""
-    out = console()
-    out.print(_table(arms))
-    for job in read_jobs(sweep):
-        if job.error is not None:
-            out.print(f"failed: {' '.join(job.overrides)}: {job.error}", markup=False, soft_wrap=True)
-    for arm in arms:
-        if arm.study.best() is not None:
-            out.print(f"best: {_command(arm)}", markup=False, highlight=False, soft_wrap=True)
-    out.print(f"sweep: {sweep}", markup=False, soft_wrap=True)
-
-
-def _table(arms: Sequence[Arm]) -> Table:
-    table = Table()
-    for heading in ("arm", "best", "setting"):
-        table.add_column(heading)
-    for heading in ("finished", "failed", "running"):
-        table.add_column(heading, justify="right")
-    everywhere = set.intersection(*(set(arm.overrides) for arm in arms))
-    for arm in arms:
-        swept = " ".join(word for word in arm.overrides if word not in everywhere) or "all"
-        states = (TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING)
-        table.add_row(swept, *_best(arm), *(str(len(arm.study.counted(state))) for state in states))
-    return table
+    said = labels({number: arm.overrides for number, arm in enumerate(arms)})
+    states = (TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING)
+    counts = [[str(len(arm.study.counted(state))) for state in states] for arm in arms]
+    named = ["all"] if len(arms) == 1 else [said[number] for number in range(len(arms))]
+    rows = [(name, *_best(arm), *count) for name, arm, count in zip(named, arms, counts, strict=True)]
+    print_table(("arm", "best", "setting", "finished", "failed", "running"), rows)
+    trials = labels(read_planned(sweep))
+    failed = [(trials[job.number], job.error) for job in read_jobs(sweep) if job.error]
+    say(*(f"failed: {entry}" for entry in causes(failed)))
+    say(*(f"best: {_command(arm)}" for arm in arms if arm.study.best() is not None))
+    say(f"sweep: {sweep}")
 
 
 def _best(arm: Arm) -> tuple[str, str]:

@@ -15,6 +15,7 @@ import yaml
 from aetransfer.config.shapes import noun_of, shape_in
 from aetransfer.errors import UserError
 from aetransfer.files import last_lines, replace_file
+from aetransfer.printable import duration
 from aetransfer.report.collect import moved, store_of
 from aetransfer.store.directory import RunDirectory
 from aetransfer.store.listing import print_table, say
@@ -24,7 +25,6 @@ from aetransfer.sweeps.jobs import (
     SweepJob,
     causes,
     choices_in,
-    duration,
     labels,
     log_of,
     read_jobs,

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from aetransfer.printable import printable
+from aetransfer.printable import duration, printable
 from aetransfer.report.collect import moved, store_of
 from aetransfer.store.query import read
-from aetransfer.sweeps.jobs import SweepJob, duration, labels, read_job, read_planned, seconds_left
+from aetransfer.sweeps.jobs import SweepJob, labels, read_job, read_planned, seconds_left
 
 POLL = 0.25  # seconds
 

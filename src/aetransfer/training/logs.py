@@ -32,6 +32,12 @@ def to_terminal() -> None:
     logging.getLogger("aetransfer").setLevel(logging.INFO)
 
 
+def say_torch() -> None:
+    """Say what takes the next seconds, in which there is nothing else to say."""
+    if "torch" not in sys.modules:
+        print("importing torch", flush=True)
+
+
 @contextmanager
 def printed_to(path: Path, *, for_good: bool) -> Iterator[None]:
     """Append what is printed and logged meanwhile to a file.

@@ -93,6 +93,10 @@ class ProgressBar(RichProgressBar):
         super().__init__(leave=False, refresh_rate=10)
         self.throughput = throughput
 
+    def _get_train_description(self, current_epoch: int) -> str:
+        # Lightning counts from 0 to one less than there are.
+        return f"epoch {current_epoch + 1}/{self.trainer.max_epochs}"
+
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         shown = {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}
         monitored = str(pl_module.monitor)
