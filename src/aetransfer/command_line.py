@@ -107,7 +107,7 @@ def _answer(command: Command, line: list[str], submit: bool) -> None:
         for overrides in asked.jobs:
             described(composed(command.config_name, overrides, words.folder), overrides)
         return
-    if words.multirun:
+    if words.multirun and sys.stdout.isatty():
         print("composing a search" if asked.bounds else f"composing {len(asked.jobs)} jobs", flush=True)
     checked = asked.checked(command.check)
     last = checked[-1]

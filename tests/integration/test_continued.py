@@ -119,7 +119,7 @@ def test_a_sweep_continues_one_run_with_several_seeds_and_reports_it_beside_othe
 
     shown = command(report.main, str(tmp_path / "runs"))
     assert shown.code == 0
-    rows = [line for line in shown.out.splitlines() if vae.name in line]
+    rows = [line for line in shown.out.splitlines() if vae.name in line and line.startswith("│")]
     assert len(rows) == 2
     assert all(row.rstrip(" │").endswith(" 2") for row in rows)  # seeds
     # A terminal cuts long paths.

@@ -113,7 +113,7 @@ def test_they_are_planned_as_they_are_run(run_train, write_config, tmp_path):
 
     (sweep,) = (tmp_path / "outputs" / "sweeps").iterdir()
     planned = json.loads((sweep / "planned.json").read_text())
-    noted = [json.loads(path.read_text()) for path in sorted((sweep / "jobs").iterdir())]
+    noted = [json.loads(path.read_text()) for path in sorted((sweep / "jobs").glob("*.json"))]
     assert {str(job["number"]): job["overrides"] for job in noted} == planned
     assert [json.loads((tmp_path / job["run"] / "result.json").read_text())["seed"] for job in noted] == [0, 1]
 

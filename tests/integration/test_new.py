@@ -173,7 +173,7 @@ def test_its_tests_and_its_quickstart_pass_at_once(made):
     assert " passed" in made("make", "test")
     out = made("make", "quickstart")
 
-    assert re.search(r"frozen . random_frozen: \+\S+ \[\S+ \S+\] helps", out), out
+    assert re.search(r"frozen . random_frozen: \+\S+ \[\S+ \S+\] helps relative to random_frozen", out), out
     assert (made.folder / "outputs").is_dir()
 
 

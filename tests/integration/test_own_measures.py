@@ -114,7 +114,7 @@ def test_one_is_taken_at_the_end_of_a_training_and_shown_on_page_and_card(run_tr
     assert re.findall("^### (.*)", card, flags=re.M) == [
         *("reconstruction on digits, val", "spread on digits, test", "spread on digits, val")
     ]
-    assert card.count("## Measured") == 1 and "## Load it" in card
+    assert card.count("## Measured") == 1 and "## Use the encoder" in card
 
 
 def test_one_is_taken_of_a_finished_run_and_belongs_to_no_identity(run_train):

@@ -91,7 +91,13 @@ def test_a_run_on_a_host_whose_clock_is_wrong_is_shown_as_it_is_and_keeps_its_lo
 ):
     """Its pretraining was done on this host, whose clock is right."""
     ahead, seen, entered = [0], {}, threading.Event()
-    monkeypatch.setattr(record, "_now", lambda: (datetime.now(UTC) + timedelta(hours=ahead[0])).isoformat())
+
+    class WrongClock(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.now(tz) + timedelta(hours=ahead[0])
+
+    monkeypatch.setattr(record, "datetime", WrongClock)
     monkeypatch.setattr("aetransfer.store.lock.RunLock.__init__.__defaults__", (0.5, 60.0, 0.01))
     original = Throughput.on_train_batch_end
 

@@ -8,7 +8,7 @@ import signal
 import pytest
 import torch
 
-from aetransfer import signals
+from aetransfer import signals as stopping
 from aetransfer.data.module import DataModule
 from aetransfer.models.autoencoder import AutoEncoder
 from aetransfer.training import stages
@@ -54,7 +54,7 @@ def status(run):
 
 def assert_stopped(done, run):
     assert done.code == 130
-    assert done.err.splitlines()[-1] == signals.GOES_ON
+    assert done.err.splitlines()[-1] == stopping.GOES_ON
     assert status(run) == "interrupted"
 
 
@@ -189,9 +189,9 @@ def test_a_sweep_stops_as_a_whole(run_train, tmp_path, signalled_at):
 
 
 def test_handlers_are_put_back(run_train):
-    before = {each: signal.getsignal(each) for each in signals.SIGNALS}
+    before = {each: signal.getsignal(each) for each in stopping.SIGNALS}
     run_train(*PRETRAINING)
-    assert {each: signal.getsignal(each) for each in signals.SIGNALS} == before
+    assert {each: signal.getsignal(each) for each in stopping.SIGNALS} == before
 
 
 @pytest.mark.slow
@@ -206,7 +206,7 @@ def test_a_real_process_is_stopped_and_goes_on(run_train, faulty, monkeypatch, t
     ended = faulty(Fault([PRETRAINING_STEP], 2, signals), "train", *PRETRAINING)
 
     assert ended.code == 130, ended.err
-    assert ended.err.splitlines()[-1] == signals.GOES_ON
+    assert ended.err.splitlines()[-1] == stopping.GOES_ON
     run = the_run(tmp_path / "outputs")
     assert (run / "checkpoints" / "last.ckpt").exists() == kept
     assert status(run) == ("interrupted" if kept else "running")

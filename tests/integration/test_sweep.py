@@ -51,7 +51,7 @@ def test_a_failing_job_does_not_stop_the_others_and_the_last_lines_name_it(run_t
 
     assert done.code == 1
     assert "failed: data.labels_per_class=9999, but" in done.out
-    assert re.search(r"^3/3  labels_per_class=6  acc \.\d{3}  \d+ s$", done.out, re.MULTILINE)
+    assert re.search(r"^3/3  labels_per_class=6  acc \.\d{3}  [\d.]+ s$", done.out, re.MULTILINE)
     *_, report, failed, sweep = done.out.splitlines()
     assert report.startswith("report: ")
     assert "data.labels_per_class=9999" in failed

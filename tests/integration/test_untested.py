@@ -1,6 +1,7 @@
 """A search does not test: its trials never see the test split, and a later command of the same config tests them."""
 
 import json
+from pathlib import Path
 
 import pytest
 from pytorch_lightning import Trainer
@@ -90,7 +91,8 @@ def test_what_an_earlier_command_has_tested_a_search_does_not_show(run_train, wr
 
     done = run_train("-m", *folder, *words, "sweep=mine")
 
-    assert "is finished: its result is used" in done.out
+    (log,) = Path(done.out.splitlines()[-1].removeprefix("sweep: ")).glob("jobs/*.log")
+    assert "is finished: its result is used" in log.read_text()
     assert "test/" not in done.out
 
 

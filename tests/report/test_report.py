@@ -233,7 +233,7 @@ def test_a_sweep_without_a_finished_run_says_why(tmp_path, capsys):
 
     out = capsys.readouterr().out.splitlines()
     assert out[0] == f"report: {sweep / 'report' / 'index.html'}"
-    assert out[1] == "failed: transfer=scratch seed=0: The disk <is> full."
+    assert out[1] == "failed: 2 x The disk <is> full: transfer=scratch"
     assert out[-1] == f"sweep: {sweep}"
     assert "No finished run" in (sweep / "report" / "index.html").read_text()
 

@@ -11,7 +11,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from aetransfer.config.commands import as_read, quoted
 from aetransfer.errors import UserError
 
 Kind = Literal["none", "classes", "values", "labels"]
@@ -78,6 +77,8 @@ def listed(names: Collection[str], what: str = "classes") -> str:
 def as_word(mapping: Mapping[str, str]) -> str:
     """Write a mapping as a word of a command line, quoted for a shell."""
     plain = f"{{{', '.join(f'{name}: {other}' for name, other in mapping.items())}}}"
+    from aetransfer.config.commands import as_read, quoted  # Hydra, which who loads an encoder need not import
+
     # Hydra's keys can't be quoted, so names with marks or letters beyond ASCII go as YAML in a quoted text.
     value = plain if as_read(plain) == mapping else quoted(json.dumps(mapping, ensure_ascii=False))
     return shlex.quote(f"classes={value}")

@@ -14,7 +14,7 @@ from aetransfer.report.collect import Unfinished, collect_sweep
 from aetransfer.report.files import write_report
 from aetransfer.report.grouping import label
 from aetransfer.report.hparams import write_hparams
-from aetransfer.report.statistics import NOTHING
+from aetransfer.report.statistics import NOTHING, interval
 from aetransfer.report.sweep import Content, Section, content_of
 from aetransfer.report.tables import CI, TextTable
 from aetransfer.sweeps.jobs import causes, labels, read_planned
@@ -53,7 +53,10 @@ def print_report(content: Content) -> None:
                 setting = [
                     label(column, comparison.group.setting) for column in section.columns if column != "transfer"
                 ]
-                say(" ".join([*setting, f"{comparison.group.arm} – {comparison.control}: {comparison.verdict}"]))
+                paired = comparison.paired
+                effect = [f"{paired.mean:+.4f}", interval(paired.interval, 4, signed=True)] if paired else []
+                verdict = " ".join([*(each for each in effect if each != NOTHING), comparison.verdict])
+                say(" ".join([*setting, f"{comparison.group.arm} – {comparison.control}: {verdict}"]))
     if content.left_out:
         say(content.left_out)
 
