@@ -224,7 +224,7 @@ def _near(name: str, known: list[str]) -> str:
     found = (
         difflib.get_close_matches(name, known, n=1, cutoff=0.97)
         or difflib.get_close_matches(name, same, n=1, cutoff=0)
-        or difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+        or difflib.get_close_matches(name, known, n=1, cutoff=0.66)
     )
     return f" (did you mean {found[0]})" if found else ""
 
