@@ -36,6 +36,8 @@ from aetransfer.training import logs
 from aetransfer.training.launched import Launched, launched
 
 IDENTITY = "--identity"
+# So many jobs take seconds to compose.
+MANY = 5
 # The launcher that does a sweep's jobs in this process.
 BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
@@ -107,8 +109,8 @@ def _answer(command: Command, line: list[str], submit: bool) -> None:
         for overrides in asked.jobs:
             described(composed(command.config_name, overrides, words.folder), overrides)
         return
-    if words.multirun and sys.stdout.isatty():
-        print("composing a search" if asked.bounds else f"composing {len(asked.jobs)} jobs", flush=True)
+    if words.multirun and not asked.bounds and len(asked.jobs) >= MANY:
+        print(f"composing {len(asked.jobs)} jobs", flush=True)
     checked = asked.checked(command.check)
     last = checked[-1]
     if submit:

@@ -78,6 +78,6 @@ def in_utf8(name: str) -> str:
 
 def duration(seconds: float) -> str:
     """Write seconds as 4 s, 2.5 min or 1.2 h."""
-    if seconds < 60:
-        return f"{seconds:.3g} s"
-    return f"{seconds / 60:.3g} min" if seconds < 3600 else f"{seconds / 3600:.3g} h"
+    if seconds < 59.5:
+        return f"{seconds:.2g} s"
+    return f"{seconds / 60:.2g} min" if seconds < 3570 else f"{seconds / 3600:.3g} h"

@@ -113,7 +113,7 @@ def test_filters_choose_runs_by_what_they_were(run_runs, store, words, found):
         (["show", "cifar10"], "error: cifar10 is a part of 2 names (transfer-cifar10-frozen-s0-bbbb, "),
         (["show", "nothing"], "error: nothing is no run directory and no part of a run's name: "),
         (["rm"], "error: rm takes filters or names: status=failed, say."),
-        (["remove"], "error: remove is no command: there are status, list, show, rm, export"),
+        (["remove"], "error: remove is no command: there are status, list, show, rm, export (see "),
         (["export", "out=runs.txt"], "error: export takes one out=FILE.csv or out=FILE.json."),
         (
             ["export", "out=nowhere/runs.csv"],

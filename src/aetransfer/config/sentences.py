@@ -169,7 +169,7 @@ def _unknown(key: str, config_name: str, composition: Composition = OURS_ALONE) 
         return f"{key} belongs to {', '.join(owners)}, {which}"
     if taken is not None:
         return _not_taken(key, taken)
-    return f"{key} is no config key or group{_near(key, _known(config_name))}"
+    return f"{key} is no config key or group{_near(key, _known(config_name), alike=0.75)}"
 
 
 @dataclass(frozen=True)
@@ -215,8 +215,11 @@ def _taken_at(key: str, composition: Composition) -> _Taken | None:
     return None
 
 
-def _near(name: str, known: list[str]) -> str:
-    """Suggest the nearest name. One that only lacks its group, or has a wrong one, comes before one of like letters."""
+def _near(name: str, known: list[str], alike: float = 0.6) -> str:
+    """Suggest the nearest name. One that only lacks its group, or has a wrong one, comes before one of like letters.
+
+    alike: the share of letters from which on names are near. Among hundreds of keys some have as many by chance.
+    """
     if name in known:
         return ""
     same = [other for other in known if other.rpartition(".")[2] == name.rpartition(".")[2]]
@@ -224,7 +227,7 @@ def _near(name: str, known: list[str]) -> str:
     found = (
         difflib.get_close_matches(name, known, n=1, cutoff=0.97)
         or difflib.get_close_matches(name, same, n=1, cutoff=0)
-        or difflib.get_close_matches(name, known, n=1, cutoff=0.66)
+        or difflib.get_close_matches(name, known, n=1, cutoff=alike)
     )
     return f" (did you mean {found[0]})" if found else ""
 
