@@ -110,7 +110,7 @@ def _answer(command: Command, line: list[str], submit: bool) -> None:
             described(composed(command.config_name, overrides, words.folder), overrides)
         return
     if words.multirun and not asked.bounds and len(asked.jobs) >= MANY:
-        print(f"composing {len(asked.jobs)} jobs", flush=True)
+        print(f"composing {len(asked.jobs)} jobs, then importing torch", flush=True)
     checked = asked.checked(command.check)
     last = checked[-1]
     if submit:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
 
 from aetransfer.origin import pip_install
 from tests.integration.conftest import TINY, assert_refused
@@ -85,6 +86,7 @@ def test_a_job_whose_process_is_killed_is_reported_as_failed(launcher, tmp_path)
 
 
 def test_a_launcher_that_is_not_installed_is_named_with_its_extra(run_train, monkeypatch):
+    Plugins.instance()  # which finds those that are installed
     monkeypatch.delitem(ConfigStore.instance().repo["hydra"]["launcher"], "joblib.yaml", raising=False)
 
     done = run_train("-m", *TINY, "seed=0,1", "launcher=joblib")

@@ -1,10 +1,8 @@
 """The store of runs as a pandas DataFrame, for notebooks."""
 
-import csv
 import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from io import StringIO
 from os.path import commonprefix
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,16 +108,13 @@ def export(runs: list[StoredRun], path: Path) -> None:
 
     Raises UserError where `path` can't be written.
     """
+    from pandas import DataFrame
+
     rows = [row_of(run) for run in runs]
     if path.suffix == ".json":
         text = json.dumps(rows, indent=2) + "\n"
     else:
-        columns = list(dict.fromkeys(key for row in rows for key in row))
-        written = StringIO()
-        writer = csv.DictWriter(written, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({key: _text(value) for key, value in row.items()} for row in rows)
-        text = written.getvalue()
+        text = DataFrame([{key: _text(value) for key, value in row.items()} for row in rows]).to_csv(index=False)
     try:
         # Not by replace_file, which says what becomes of a run.
         with replacing(path) as partial:

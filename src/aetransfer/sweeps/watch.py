@@ -7,10 +7,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
+from aetransfer.errors import UserError
 from aetransfer.printable import duration, printable
 from aetransfer.report.collect import moved, store_of
 from aetransfer.store.query import read
@@ -54,9 +55,10 @@ class _Lines:
         lines = []
         for path in sorted(fresh, key=lambda path: path.stat().st_mtime):
             self._seen.add(path.name)
-            job = read_job(path)
-            self._jobs.append(job)
-            lines.append(self._line(job, said, len(planned)))
+            # What is damaged is said by who reads the notes in the end.
+            with suppress(UserError):
+                self._jobs.append(job := read_job(path))
+                lines.append(self._line(job, said, len(planned)))
         left = seconds_left(self._jobs, len(planned), self._began)
         return lines, len(self._jobs), len(planned), "" if left is None or self._searches else f"{duration(left)} left"
 
