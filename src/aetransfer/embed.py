@@ -1,14 +1,14 @@
 """Write the features of images or arrays into a table.
 
-Usage: python -m aetransfer.embed run=DIR images=FOLDER out=FILE [KEY=VALUE ...]
+Usage: python -m aetransfer.embed run=DIR images=FOLDER out=FILE [...]
 
 Examples:
-  python -m aetransfer.embed run=outputs/runs/NAME images=photos out=features.csv
-  python -m aetransfer.embed run=outputs/runs/NAME inputs=signals.npy out=f.npz
+  python -m aetransfer.embed run=outputs/runs/NAME images=photos out=f.csv
+  python -m aetransfer.embed run=outputs/runs/NAME inputs=a.npy out=f.npz
   python -m aetransfer.embed run=encoder.safetensors data=cifar10 out=f.parquet
 
-Exit codes: 0; 1 where nothing was written; 2 where some inputs could not be read
-and the others were written.
+Exit codes: 0; 1 where nothing was written; 2 where some inputs could not be
+read and the others were written.
 """
 
 import logging

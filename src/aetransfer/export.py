@@ -4,11 +4,12 @@ Usage: python -m aetransfer.export run=DIR formats=FORMAT [KEY=VALUE ...]
 
 Examples:
   python -m aetransfer.export run=outputs/runs/NAME formats=onnx
-  python -m aetransfer.export run=outputs/runs/NAME formats=torch_export part=encoder
-  python -m aetransfer.export run=encoder.safetensors formats=[onnx,torch_export]
+  python -m aetransfer.export run=outputs/runs/NAME formats=torch_export
+  python -m aetransfer.export run=DIR formats=[onnx,torch_export]
 
-Writes model.onnx or model.pt2 of a transfer (encoder and head) into the run's directory, encoder.onnx or encoder.pt2 of
-a pretraining or with part=encoder. Each is kept only if it gives the same outputs for the run's own inputs.
+A transfer gives model.onnx or model.pt2, encoder and head; a pretraining gives
+encoder.onnx or encoder.pt2, as does part=encoder. Each file is kept only if it
+gives the same outputs as the run, for the run's own inputs.
 """
 
 import logging

@@ -7,9 +7,9 @@ Examples:
   python -m aetransfer.new ~/projects/my_lab
   python -m aetransfer.new my_lab && cd my_lab && make quickstart
 
-NAME is the folder, and the package in it: small letters, digits and _. It begins
-with a data set, an encoder, a pretext, a task, an experiment of all four, and their
-tests. Its README says how to go on.
+NAME is the folder, and the package in it: small letters, digits and _. It has a
+data set, an encoder, a pretext, a task, an experiment of all four, and tests.
+Its README says how to go on.
 """
 
 import re

@@ -1,14 +1,14 @@
 """Write what a finished transfer predicts for images or arrays into a table.
 
-Usage: python -m aetransfer.predict run=DIR images=FOLDER out=FILE [KEY=VALUE ...]
+Usage: python -m aetransfer.predict run=DIR images=FOLDER out=FILE [...]
 
 Examples:
-  python -m aetransfer.predict run=outputs/runs/NAME images=photos out=classes.csv
-  python -m aetransfer.predict run=outputs/runs/NAME inputs=signals.npy out=p.npz
+  python -m aetransfer.predict run=outputs/runs/NAME images=photos out=p.csv
+  python -m aetransfer.predict run=outputs/runs/NAME inputs=a.npy out=p.npz
   python -m aetransfer.predict run=outputs/runs/NAME data=cifar10 out=p.parquet
 
-Exit codes: 0; 1 where nothing was written; 2 where some inputs could not be read
-and the others were written.
+Exit codes: 0; 1 where nothing was written; 2 where some inputs could not be
+read and the others were written.
 """
 
 import logging

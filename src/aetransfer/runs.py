@@ -8,7 +8,7 @@ Examples:
   python -m aetransfer.runs export out=runs.csv transfer=scratch,finetune
 
 Commands:
-  status [SWEEP] [FILTER]   the newest sweep, or SWEEP: its jobs and the time left
+  status [SWEEP] [FILTER]   the newest sweep, or SWEEP: jobs and time left
   list [FILTER]             a row for each run
   show NAME                 one run: its name, a part of it, or a path
   rm FILTER|NAME            say which runs would go; --yes removes them, --force

@@ -1,10 +1,10 @@
-"""Queue a sweep on a Slurm cluster, and return at once. It takes what train -m takes.
+"""Queue a sweep on a Slurm cluster. It takes what train -m takes.
 
 Usage: python -m aetransfer.submit [KEY=VALUE ...]
 
 Examples:
   python -m aetransfer.submit experiment=quickstart seed=0,1,2
-  python -m aetransfer.submit transfer=scratch,finetune hydra.launcher.partition=gpu
+  python -m aetransfer.submit seed=0,1 hydra.launcher.partition=gpu
   python -m aetransfer.submit --config-dir lab experiment=mine launcher=lab
 
 launcher=slurm is chosen, unless another profile built on it is.

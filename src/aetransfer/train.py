@@ -1,4 +1,4 @@
-"""Train one run, a pretraining or a transfer; with -m one for each combination of values.
+"""Train one run, a pretraining or a transfer; with -m several runs.
 
 Usage: python -m aetransfer.train [-m] [KEY=VALUE ...]
 

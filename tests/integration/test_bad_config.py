@@ -34,6 +34,12 @@ UNKNOWN_ON_THE_COMMAND_LINE = [
     ("data.root=images", "data.root belongs to data=arrays, data=image_folder, data=image_table, data=timeseries, of which none is chosen."),
     ("pretrain.path=run", "pretrain.path belongs to pretrain=given, which is not chosen."),
     ("pretrain.encoder.latent_dim=8", "pretrain.encoder.latent_dim is no config key or group (did you mean encoder.latent_dim)."),
+    # What others call it, and what has no near relative.
+    ("lr=1e-3", "lr is no config key or group (did you mean optimizer.lr)."),
+    ("optimizer.name=adam", "optimizer.name is no config key: optimizer=NAME chooses one, optimizer._target_ a class of any package."),
+    ("datamodule.batch_size=4", "datamodule is called data here: write data=NAME."),
+    ("+pretrain.trainer.epochs=4", "pretrain.trainer.epochs is called pretrain.trainer.max_epochs here: write pretrain.trainer.max_epochs=VALUE."),
+    ("task_name=mine", "task_name is no config key or group."),
     # Groups, and their choices.
     ("evaluation.probes.seed=1", "evaluation is not chosen: add evaluation=NAME, of classifier, fid, labels, probes, reconstruction, regression, representation, transferability, vae."),
     ("encodr=conv4", "encodr is no config key or group (did you mean encoder)."),

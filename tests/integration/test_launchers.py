@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -142,3 +144,22 @@ def test_each_rank_of_each_job_trains_that_jobs_configuration(tmp_path):
 
     assert len(results(tmp_path / "swept")) == 2
     assert results(tmp_path / "swept") == results(tmp_path / "outputs")
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_sweep_of_processes_in_one_sentence_and_each_job_saves_where_it_is(tmp_path):
+    words = [sys.executable, "-m", "aetransfer.train", "-m", *TINY, "transfer=scratch", "seed=0,1", "launcher=local"]
+    process = subprocess.Popen(
+        [*words, "trainer.max_epochs=100000"], cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    while len(list(tmp_path.glob("outputs/runs/*/history.csv"))) < 2:
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+
+    assert process.communicate()[1] == "Interrupted: the same command goes on where it stopped.\n"
+    assert process.returncode == 130
+    assert {status for status, _ in results(tmp_path / "outputs").values()} == {"interrupted"}
+    logs = [path.read_text() for path in tmp_path.glob("outputs/sweeps/*/jobs/*.log")]
+    assert len(logs) == 2 and all("which is saved" in log for log in logs)

@@ -146,7 +146,7 @@ def test_a_sweep_whose_process_was_killed_is_interrupted_not_running(command, tm
 
     assert [job.status for job in status_of(sweep_of())] == ["interrupted", "interrupted"]
     reported = command(report.main, str(sweep_of()))
-    assert reported.code == 0 and "missing: 2 x " in reported.out
+    assert reported.code == 0 and "missing: 2 x seed=0; seed=1" in reported.out
 
 
 def test_a_sweep_of_before_this_command_can_be_asked_about(run_train, command, sweep_of):

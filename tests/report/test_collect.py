@@ -3,12 +3,13 @@
 import json
 import math
 import shutil
+from itertools import product
 
 import pytest
 
 from aetransfer.errors import UserError
 from aetransfer.report.collect import collect_store, collect_sweep
-from aetransfer.sweeps.jobs import SweepJob, note_job, note_planned, read_jobs, read_planned
+from aetransfer.sweeps.jobs import SweepJob, causes, labels, note_job, note_planned, read_jobs, read_planned
 from tests.report.store import change_result, make_pretraining, make_run, make_sweep
 
 BASE = "experiment=quickstart"
@@ -127,3 +128,18 @@ def test_a_run_that_was_tested_over_nan_is_named_and_belongs_to_no_mean(tmp_path
     assert [run.name for run in found.runs] == [sound.name]
     (other,) = found.unfinished
     assert other.why == "test/acc is nan, test/nll is inf: the model's outputs for some images are no numbers"
+
+
+def test_jobs_are_called_by_what_tells_them_apart_and_failures_of_one_cause_are_one_entry():
+    planned = {
+        number: [f"transfer={arm}", f"optimizer.lr={lr}", f"seed={seed}", "logger=none"]
+        for number, (arm, lr, seed) in enumerate(product(("scratch", "finetune"), ("1e-3", "1e30"), (0, 1)))
+    }
+    said = labels(planned)
+
+    assert said[0] == "scratch lr=1e-3 seed=0"
+    failed = [(label, "The loss is NaN at step 2.") for label in said.values() if "1e30" in label]
+    assert causes([*failed, (said[0], "No disk.")]) == [
+        "4 x The loss is NaN at step 2: lr=1e30",
+        "scratch lr=1e-3 seed=0: No disk.",
+    ]

@@ -80,7 +80,7 @@ def test_a_job_that_runs_out_of_time_is_queued_again_and_finishes(cluster, undis
 
     assert cluster.end(job, report, seconds=700) == ["COMPLETED"] * 2
     assert int(cluster.field(job, "Restarts")) >= 1
-    assert "this job is timed-out" in (sweep / ".submitit" / job / f"{job}_0_log.err").read_text()
+    assert "this job is timed-out" in (sweep / "jobs" / "00000.log").read_text()
     (run,) = runs_by_name(tmp_path / "outputs").values()
     assert outcome(run) == outcome(expected)
     assert steps_of(run) == ALL_STEPS

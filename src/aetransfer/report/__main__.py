@@ -7,17 +7,17 @@ Examples:
   python -m aetransfer.report stage=transfer data=cifar10,mnist
   python -m aetransfer.report run=outputs/runs/NAME
 
-DIR is a sweep's directory, an output directory or its runs/. Without DIR, all runs
-of paths.output_dir are read.
+DIR is a sweep's directory, an output directory or its runs/. Without DIR, all
+runs of paths.output_dir are read.
 
 Filters, all of which must hold:
-  KEY=VALUE,VALUE   stage, status, data, model, transfer, seed, fold, or any dotted
-                    key of a run's config
+  KEY=VALUE,VALUE   stage, status, data, model, transfer, seed, fold, or any
+                    dotted key of a run's config
 
 Keys:
   out=FOLDER             where the report goes
   run=DIR                write this run's own page, report.html, again
-  paths.output_dir=DIR   the runs' place (else AETRANSFER_OUTPUT_DIR, else outputs)
+  paths.output_dir=DIR   the runs' place, else AETRANSFER_OUTPUT_DIR or outputs
 """
 
 import re
@@ -97,7 +97,7 @@ def report(request: Request) -> Path:
 
     content = content_of(collection)
     print_report(content)
-    say_unfinished(content.unfinished)
+    say_unfinished(content.unfinished, directory if is_sweep(directory) else None)
     return write_report(content, request.out or folder, date.today())
 
 

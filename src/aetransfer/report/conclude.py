@@ -1,10 +1,9 @@
 """How a multirun ends: its table, its report, its runs in TensorBoard, and what failed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from types import MappingProxyType
 
 from rich.table import Table
 from rich.text import Text
@@ -96,13 +95,14 @@ def conclude(sweep: Path) -> None:
     print_report(content)
     write_hparams(collection.runs, sweep)
     print(f"report: {write_report(content, sweep / 'report', date.today())}")
-    planned = read_planned(sweep)
-    say_unfinished(content.unfinished, {" ".join(planned[number]): said for number, said in labels(planned).items()})
+    say_unfinished(content.unfinished, sweep)
     print(f"sweep: {sweep}")
 
 
-def say_unfinished(unfinished: Sequence[Unfinished], labels: Mapping[str, str] = MappingProxyType({})) -> None:
-    """Print what did not finish, and why, those of one cause in one line. labels: what stands for a job's overrides."""
+def say_unfinished(unfinished: Sequence[Unfinished], sweep: Path | None = None) -> None:
+    """Print what did not finish, and why, those of one cause in one line. sweep: that all of them are of."""
+    planned = read_planned(sweep) if sweep else {}
+    said = {" ".join(planned[number]): label for number, label in labels(planned).items()}
     for status in dict.fromkeys(run.status for run in unfinished):
-        for entry in causes((labels.get(run.what, run.what), run.why) for run in unfinished if run.status == status):
+        for entry in causes((said.get(run.what, run.what), run.why) for run in unfinished if run.status == status):
             print(printable(f"{status}: {entry}"))
