@@ -153,7 +153,7 @@ def test_ctrl_c_ends_a_sweep_of_processes_in_one_sentence_and_each_job_saves_whe
         [*words, "trainer.max_epochs=100000"], cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
-    while len(list(tmp_path.glob("outputs/runs/*/history.csv"))) < 2:
+    while sum("epoch 1/" in path.read_text() for path in tmp_path.glob("outputs/sweeps/*/jobs/*.log")) < 2:
         assert process.poll() is None
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
