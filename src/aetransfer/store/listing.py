@@ -1,4 +1,4 @@
-"""The store of runs as a pandas DataFrame, for notebooks."""
+"""How stored runs are shown: the table of `list`, the page of `show`, the files of `export`, a DataFrame."""
 
 import json
 from collections.abc import Sequence
@@ -13,8 +13,6 @@ from aetransfer.files import replacing
 from aetransfer.printable import console, is_wide, printable
 from aetransfer.store.query import StoredRun, chosen, default_output_dir, flat, runs_in, setting
 
-# How stored runs are shown: the table of `list`, the page of `show`, the files of `export`.
-
 COLOURS = {
     "finished": "green",
     "running": "cyan",
@@ -24,21 +22,12 @@ COLOURS = {
     "interrupted": "yellow",
 }
 # What one asks first about a run; the rest is in its config.yaml.
-ESSENTIAL = (
-    *(
-        "seed",
-        "data.name",
-        "data.folds",
-        "data.fold",
-        "data.labels_per_class",
-        "data.epoch_images",
-        "encoder._target_",
-        "encoder.latent_dim",
-    ),
-    *("model.name", "optimizer._target_", "optimizer.lr", "transfer.name", "head._target_", "head.hidden"),
-    *("pretrain.data.name", "pretrain.model.name", "pretrain.path"),
-    *("trainer.max_epochs", "trainer.max_steps", "trainer.accelerator", "trainer.devices", "trainer.precision"),
-)
+ESSENTIAL = """
+    seed data.name data.folds data.fold data.labels_per_class data.epoch_images encoder._target_ encoder.latent_dim
+    model.name optimizer._target_ optimizer.lr transfer.name head._target_ head.hidden
+    pretrain.data.name pretrain.model.name pretrain.path
+    trainer.max_epochs trainer.max_steps trainer.accelerator trainer.devices trainer.precision
+"""
 
 
 def print_list(runs: list[StoredRun], output_dir: Path) -> None:
@@ -88,7 +77,7 @@ def print_run(run: StoredRun, children: list[StoredRun]) -> None:
     lines |= {"source": _text(run.source), "carried by": ", ".join(child.name for child in children)}
     chapters = {
         "": lines,
-        "config": {key: _text(setting(run.config, key)) for key in ESSENTIAL},
+        "config": {key: _text(setting(run.config, key)) for key in ESSENTIAL.split()},
         "metrics": {key: _shown(value, ".6g") for key, value in _part(run, "metrics").items()},
         "counts": {key: _shown(value, ",") for key, value in _part(run, "counts").items()},
         "timing": {key: _text(value) for key, value in _part(run, "timing").items()},

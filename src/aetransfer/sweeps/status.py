@@ -91,15 +91,12 @@ def status_of(sweep: Path) -> list[JobStatus]:
     alive = _starts_jobs(sweep)
     statuses = []
     for number, overrides in planned.items():
-        run, slurm = begun.get(tuple(overrides)), ids.get(str(number))
-        output = _output(sweep, number, slurm)
-        if number in noted:
-            statuses.append(_ended(noted[number], run, output, store_of(sweep)))
-        elif slurm in told:
-            statuses.append(_queued(number, overrides, told[slurm], run, output))
-        else:
-            # Slurm forgets an array's job that was cancelled before it began.
-            statuses.append(_unqueued(number, overrides, run, waits=slurm is None and alive))
+        job, run, slurm = noted.get(number), begun.get(tuple(overrides)), ids.get(str(number))
+        if job is not None and job.run is not None:
+            run = read(moved(job.run, store_of(sweep)))
+        # Slurm forgets an array's job that was cancelled before it began.
+        status, detail = _how_far(job, told.get(slurm or ""), run, waits=slurm is None and alive)
+        statuses.append(JobStatus(number, overrides, status, detail, run, _output(sweep, number, slurm)))
     return statuses
 
 
@@ -130,33 +127,23 @@ def _starts_jobs(sweep: Path) -> bool:
     return path.is_file() and not Claim(**json.loads(path.read_text())).is_gone()
 
 
-def _ended(job: SweepJob, begun: StoredRun | None, output: Path | None, store: Path) -> JobStatus:
-    if job.error is not None or job.run is None:
-        return JobStatus(job.number, job.overrides, "failed", job.error or "", begun, output)
-    run = read(moved(job.run, store))
-    detail = run.damage or f"{run.measured()}{_took(run)}"
-    return JobStatus(job.number, job.overrides, run.status, detail, run, output)
-
-
-def _queued(
-    number: int, overrides: list[str], standing: Standing, run: StoredRun | None, output: Path | None
-) -> JobStatus:
+def _how_far(job: SweepJob | None, standing: Standing | None, run: StoredRun | None, *, waits: bool) -> tuple[str, str]:
+    """Return a job's status, and its detail. job: what it noted at its end. standing: what Slurm says of it."""
+    if job is not None:
+        if job.run is None or run is None:
+            return "failed", job.error or ""
+        return run.status, run.damage or f"{run.measured()}{_took(run)}"
+    works = run is not None and run.status == "running"
+    if standing is None:
+        if run is not None and works:
+            return "running", _progress(run)
+        return ("queued", "") if waits else ("interrupted", "the same command goes on")
     if standing.state in WORKING:
-        works = run is not None and run.status == "running"
-        return JobStatus(number, overrides, "running", _progress(run) if run and works else "starting", run, output)
+        return "running", _progress(run) if run and works else "starting"
     if standing.state in WAITING:
         again = f", goes on at {_progress(run, brief=True)}" if run and run.status != "finished" else ""
-        return JobStatus(number, overrides, "queued", f"{standing.reason or standing.state}{again}", run, output)
-    detail = f"{standing.state.lower()}: the same command goes on"
-    return JobStatus(number, overrides, "interrupted", detail, run, output)
-
-
-def _unqueued(number: int, overrides: list[str], run: StoredRun | None, *, waits: bool) -> JobStatus:
-    if run is not None and run.status == "running":
-        return JobStatus(number, overrides, "running", _progress(run), run)
-    if waits:
-        return JobStatus(number, overrides, "queued", "")
-    return JobStatus(number, overrides, "interrupted", "the same command goes on", run)
+        return "queued", f"{standing.reason or standing.state}{again}"
+    return "interrupted", f"{standing.state.lower()}: the same command goes on"
 
 
 def _progress(run: StoredRun, brief: bool = False) -> str:
