@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from matplotlib.figure import Figure
 
@@ -43,20 +44,51 @@ def choose(groups: Sequence[Group], columns: Sequence[str], monitor: Monitor) ->
     """Draw what the varied keys ask for in a test metric; bars where neither labels nor the latent size was varied."""
     metric, remark = monitor.metric, monitor.remark
     label_keys = [key for key in LABEL_KEYS if key in columns]
-    drawn: list[Plots] = []
-    if label_keys:
-        drawn.append(_for_each_setting("label_efficiency", groups, columns, label_keys, _labels(metric)))
-    if LATENT in columns:
-        drawn.append(_for_each_setting("latent_size", groups, columns, [LATENT], _latent(metric)))
-    if TRANSPLANTED in columns:
-        drawn.append(_for_each_setting("transplants", groups, columns, [TRANSPLANTED], _transplants(groups, metric)))
-    if not drawn:
-        drawn.append(_bars(groups, columns, metric))
+    drawn = [
+        _for_each_setting(name, groups, columns, keys, partial(_against, axis, metric))
+        for name, keys, axis in (
+            ("label_efficiency", label_keys, Axis(labelled, "the number of labels, log axis", 10)),
+            ("latent_size", [LATENT], Axis(_value_of(LATENT), "the latent size, log axis", 2, f"{LATENT} (log axis)")),
+            (
+                "transplants",
+                [TRANSPLANTED],
+                Axis(_value_of(TRANSPLANTED), "the layers carried over", None, CARRIED),
+            ),
+        )
+        if keys and set(keys) <= set(columns)
+    ] or [_bars(groups, columns, metric)]
     drawn.append(_learning_curves(groups, columns, monitor.on("val").metric))
     return Plots(
         [replace(plot, caption=f"{plot.caption[:-1]}{remark}.") for plots in drawn for plot in plots.plots],
         [line for plots in drawn for line in plots.left_out],
     )
+
+
+@dataclass(frozen=True)
+class Axis:
+    """place: of a group, None for one that is a level beside the curves. log: the base, None for a linear axis."""
+
+    place: Callable[[Group], float | None]
+    words: str
+    log: int | None
+    label: str = ""
+
+
+def _value_of(key: str) -> Callable[[Group], float | None]:
+    return lambda group: float(group.setting[key]) if key in group.setting else None
+
+
+def _against(axis: Axis, metric: str, groups: Sequence[Group], where: str) -> Plot:
+    places = [place for group in groups if (place := axis.place(group)) is not None]
+    levels = [
+        Line(group.arm or metric, [min(places), max(places)], 2 * [summary.mean], None, [])
+        for group in groups
+        if axis.place(group) is None and places and (summary := group.summary(metric))
+    ]
+    label = axis.label or f"labelled training {noun_of_groups(groups)}"
+    lines = [*_by_arm([group for group in groups if axis.place(group) is not None], metric, axis.place), *levels]
+    figure = draw_lines(lines, label, groups[0].words(metric), where, log=axis.log)
+    return Plot("", _caption(f"{metric} against {axis.words}", where), figure)
 
 
 def _for_each_setting(
@@ -85,47 +117,12 @@ def _for_each_setting(
     return Plots(plots, [f"{title}: {hidden} further settings are in results.csv only."] if hidden > 0 else [])
 
 
-def _labels(metric: str) -> Callable[[Sequence[Group], str], Plot]:
-    def draw(groups: Sequence[Group], where: str) -> Plot:
-        named = f"labelled training {noun_of_groups(groups)}"
-        figure = draw_lines(_by_arm(groups, metric, labelled), named, groups[0].words(metric), where, log=10)
-        return Plot("", _caption(f"Label efficiency: {metric} against the number of labels, log axis", where), figure)
-
-    return draw
-
-
-def _latent(metric: str) -> Callable[[Sequence[Group], str], Plot]:
-    def draw(groups: Sequence[Group], where: str) -> Plot:
-        lines = _by_arm(groups, metric, lambda group: float(group.setting[LATENT]))
-        figure = draw_lines(lines, f"{LATENT} (log axis)", groups[0].words(metric), where, log=2)
-        return Plot("", _caption(f"{metric} against the latent size, log axis", where), figure)
-
-    return draw
-
-
-def _transplants(groups: Sequence[Group], metric: str) -> Callable[[Sequence[Group], str], Plot]:
-    depths = [float(group.setting[TRANSPLANTED]) for group in groups if TRANSPLANTED in group.setting]
-
-    def draw(groups: Sequence[Group], where: str) -> Plot:
-        curves = [group for group in groups if TRANSPLANTED in group.setting]
-        levels = [
-            Line(group.arm or metric, [min(depths), max(depths)], 2 * [summary.mean], None, [])
-            for group in groups
-            if TRANSPLANTED not in group.setting and (summary := group.summary(metric))
-        ]
-        lines = _by_arm(curves, metric, lambda group: float(group.setting[TRANSPLANTED]))
-        figure = draw_lines([*lines, *levels], CARRIED, groups[0].words(metric), where)
-        return Plot("", _caption(f"Transplants: {metric} against the number of layers carried over", where), figure)
-
-    return draw
-
-
-def _by_arm(groups: Sequence[Group], metric: str, place: Callable[[Group], float]) -> list[Line]:
+def _by_arm(groups: Sequence[Group], metric: str, place: Callable[[Group], float | None]) -> list[Line]:
     """Return a line an arm: means, with their intervals where all points have one, and every seed and fold as a dot."""
     lines = []
     for arm in dict.fromkeys(group.arm for group in groups):
         points = sorted(
-            ((place(group), group) for group in groups if group.arm == arm and group.values(metric)),
+            ((place(group) or 0.0, group) for group in groups if group.arm == arm and group.values(metric)),
             key=lambda point: point[0],
         )
         summaries = [summary for _, group in points if (summary := group.summary(metric))]

@@ -16,35 +16,6 @@ from aetransfer.report.sweep import PRETRAININGS, TRANSFERS, Content
 from aetransfer.report.tables import metrics_of
 from aetransfer.store.directory import RunDirectory
 
-# How the report's numbers are made, in the sentences that stand below them.
-
-HOW = [
-    "Every number is of the test split, measured once, at the epoch that was best on the validation split. The best "
-    "arm and the run of the command are chosen on validation, never on test.",
-    "The answer's interval adds two variances. Seeds: s² / n. Test set of N examples: p (1 - p) / N, which more seeds "
-    "do not lower. Of a difference the test part is the sum of both shares', too wide where both err on the same "
-    "examples.",
-    "The tables' 95 % intervals are percentile bootstraps over seeds (stratified by setting where several are "
-    "pooled), from 3 seeds on; IQM is the interquartile mean, shown from 4 values on.",
-    "Differences are paired by seed within equal other settings. An arm helps or hurts, relative to the control that "
-    "is named, where the paired t interval leaves 0 out; at 3 to 5 seeds a bootstrap covers far less than 95 %.",
-    "Over the settings: each seed's differences are averaged over all settings, and a paired t interval is taken over "
-    "seeds, since the settings share them. p is corrected for the number of arms (Holm 1979).",
-    "P(better) is the share of seeds in which the arm beats its control, ties counting half. Where a lower value is "
-    "better, an arm helps by a difference below 0.",
-    "The seeds that might show a difference give a paired t test 80 % power, if the true effect is the one observed; "
-    "from so few seeds that is a rough guess.",
-    "Transfer ratio: mean of the arm over that of its control, on the same seeds; above 1 the arm is better; where a "
-    "lower value is better, below 1.",
-    "Label savings: labels that the control needs to be as good as the arm, over the labels the arm had. The "
-    "control's curve is taken as linear in log(labels) between its points.",
-    "Transferability: rank correlation over an arm's runs of its scores (evaluation=transferability, on training "
-    "images) with how good the test metric is. Settings that change both the scores and the task are not apart.",
-    "Epochs to 95 % of scratch: the median first epoch whose validation metric is 95 % or more of what training from "
-    "scratch has after its last epoch; where a lower value is better, at most that over 0.95.",
-]
-
-
 # A sweep's report as one self-contained HTML page: the template beside this file, with figures and pictures inside.
 
 
@@ -60,7 +31,6 @@ def page(content: Content, svgs: Mapping[str, bytes], links: Mapping[str, str], 
         images={name: data_uri(svg, "svg+xml") for name, svg in svgs.items()},
         links=links,
         today=today.isoformat(),
-        how=HOW,
     )
 
 
@@ -148,4 +118,4 @@ def as_csv(content: Content) -> str:
 
 
 def as_markdown(content: Content, today: date) -> str:
-    return filled("summary.md.jinja", content=content, today=today.isoformat(), how=HOW)
+    return filled("summary.md.jinja", content=content, today=today.isoformat())

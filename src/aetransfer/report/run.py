@@ -1,4 +1,4 @@
-"""What a run's page says, before it is HTML."""
+"""What a run's page says, in sentences and tables."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,19 +10,20 @@ from aetransfer.config.shapes import noun_of
 from aetransfer.errors import UserError
 from aetransfer.files import last_lines, read_bytes
 from aetransfer.printable import duration, without_secrets
-from aetransfer.report.html import Picture
-from aetransfer.report.pictures import pictures_of
-from aetransfer.report.run_facts import (
+from aetransfer.report.html import filled, pictures_of
+from aetransfer.report.run_parts import (
     OF_CALLBACKS,
     STARTS,
     STATUS,
     TREATMENTS,
+    Measure,
     Relative,
     Subject,
+    charts,
     control_of,
+    measures_of,
     source_of,
 )
-from aetransfer.report.run_measures import Chart, Measure, charts, measures_of
 from aetransfer.report.sweep import reproduction
 from aetransfer.report.tables import TextTable
 from aetransfer.transfer.card import caveats
@@ -51,44 +52,25 @@ class Comparison:
     command: str = ""
 
 
-@dataclass(frozen=True)
-class Content:
-    name: str
-    title: str
-    status: str
-    lead: str
-    problem: Problem | None
-    numbers: TextTable | None
-    caveats: list[str]
-    comparison: Comparison | None
-    source: Relative | None
-    charts: list[Chart]
-    pictures: list[Picture]
-    measures: list[Measure]
-    hint: str | None
-    facts: list[tuple[str, str]]
-    reproduction: list[tuple[str, list[str]]]
-    config: str
-
-
-def content_of(subject: Subject) -> Content:
-    """Work a run out into sentences, tables, charts and pictures, in whatever state it is."""
-    directory = subject.directory
+def page_of(subject: Subject) -> str:
+    """Write the page of a run in whatever state it is."""
+    directory, finished = subject.directory, subject.status == "finished"
     measures = measures_of(directory)
-    return Content(
+    return filled(
+        "run.html.jinja",
         name=subject.run.name,
         title=_title(subject),
         status=STATUS.get(subject.status, subject.status),
         lead=_lead(subject),
-        problem=None if subject.status == "finished" else _problem(subject),
+        problem=None if finished else _problem(subject),
         numbers=_numbers(subject),
-        caveats=_caveats(subject) if subject.status == "finished" else [],
+        caveats=_caveats(subject) if finished else [],
         comparison=_comparison(subject) if _is_tested(subject) and subject.run.control else None,
         source=source_of(subject),
         charts=charts(subject.run.history, subject.best_epoch, subject.model),
         pictures=pictures_of(directory, subject.shape, bool(subject.config.get("data.floats"))),
         measures=measures,
-        hint=_hint(subject, measures) if subject.status == "finished" else None,
+        hint=_hint(subject, measures) if finished else None,
         facts=_facts(subject),
         reproduction=_reproduction(subject),
         config=_config(subject),

@@ -14,12 +14,10 @@ log = logging.getLogger(__name__)
 def write_run_page(directory: RunDirectory) -> Path:
     """Write report.html over an earlier one and return its path. Raises UserError for what is no run or damaged."""
     # Matplotlib takes a second to import, which a command has when its work is done.
-    from aetransfer.report.html import filled
-    from aetransfer.report.run import content_of
-    from aetransfer.report.run_facts import HOW, subject_at
+    from aetransfer.report.run import page_of
+    from aetransfer.report.run_parts import subject_at
 
-    content = content_of(subject_at(directory))
-    replace_file(directory.page, filled("run.html.jinja", content=content, how=HOW))
+    replace_file(directory.page, page_of(subject_at(directory)))
     return directory.page
 
 
@@ -28,7 +26,7 @@ def leave_page(directory: RunDirectory) -> None:
 
     What goes wrong with it is a warning: the run is what it is.
     """
-    from aetransfer.report.run_measures import write_on_card
+    from aetransfer.report.run_parts import write_on_card
 
     try:
         write_run_page(directory)

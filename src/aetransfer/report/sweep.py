@@ -14,8 +14,7 @@ from aetransfer.report.collect import CollectedRun, Collection, Facts, Groups, U
 from aetransfer.report.comparison import OF_AN_ARM, Comparison, compare_all, pool
 from aetransfer.report.figures import Plot, choose
 from aetransfer.report.grouping import Group, group_runs, settings_of
-from aetransfer.report.html import Picture
-from aetransfer.report.pictures import pictures
+from aetransfer.report.html import Picture, pictures
 from aetransfer.report.statistics import ranges
 from aetransfer.report.tables import TextTable
 from aetransfer.report.transferability import rank_correlations

@@ -34,7 +34,7 @@ def to_terminal() -> None:
 
 def say_torch() -> None:
     """Say what takes the next seconds, in which there is nothing else to say."""
-    if "torch" not in sys.modules and sys.stdout.isatty():
+    if "torch" not in sys.modules:
         print("importing torch", flush=True)
 
 
