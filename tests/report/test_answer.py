@@ -91,15 +91,18 @@ def test_one_seed_and_no_control_are_said_to_show_nothing(tmp_path):
 def test_another_amount_of_labels_is_another_question_with_an_answer_of_its_own(tmp_path):
     for labels, best in ((10, "finetune"), (30, "scratch")):
         for name in ("scratch", "finetune"):
-            val = 0.9 if name == best else 0.3
-            arm(tmp_path, name, (0.5, 0.6), f"data.labels_per_class={labels}", val=val)
+            val, accuracies = (0.9, (0.8, 0.81)) if name == best else (0.3, (0.5, 0.512))
+            arm(tmp_path, name, accuracies, f"data.labels_per_class={labels}", val=val, test=10_000)
 
     answers = reported(tmp_path).answers
+    few, many = (" ".join(answer.meaning) for answer in answers)
 
     assert {answer.task: answer.best.arm for answer in answers} == {
         "data.labels_per_class=10": "finetune",
         "data.labels_per_class=30": "scratch",
     }
+    # What is said of each is not of both together.
+    assert "helps relative to scratch" in few and "hurts relative to scratch" in many and "Over" not in few + many
 
 
 def test_an_arm_that_helps_beside_its_control_and_is_far_below_scratch_is_said_to_be_both(tmp_path):

@@ -15,16 +15,15 @@ from statistics import fmean
 from scipy import stats
 
 from aetransfer.config.commands import again, allowed, command, quoted
+from aetransfer.config.shapes import noun_of, shape_in
 from aetransfer.models.facts import Monitor
 from aetransfer.report.collect import CollectedRun, Facts
 from aetransfer.report.comparison import SCRATCH, Pooled, pair
 from aetransfer.report.grouping import Group, label, means, noun_of_groups, replicate
 from aetransfer.report.statistics import LEVEL, POWER, Paired, Summary, decimals, interval, share_variance, sum_interval
 
-# What makes another task of a run. Arms on different tasks are not ranked against each other.
-TASK = "data"
+# Keys of `data` that make no other task of a run. Arms on different tasks are not ranked against each other.
 CHOSEN_OF_DATA = ("data.batch_size", "data.augment", "data.epoch_images")
-MOST_TASKS = 4
 
 
 @dataclass(frozen=True)
@@ -45,14 +44,13 @@ def answers(groups: Sequence[Group], monitor: Monitor, pooled: Sequence[Pooled])
     """Return an answer a task; none where no run says how good it was on validation."""
     by_task: dict[str, list[Group]] = {}
     for group in groups:
-        by_task.setdefault(task_of(group), []).append(group)
+        by_task.setdefault(_task_of(group), []).append(group)
     return [answer for task, those in by_task.items() if (answer := _answer(task, those, monitor, pooled))]
 
 
-def task_of(group: Group) -> str:
+def _task_of(group: Group) -> str:
     """Name the data that a group learns from, as far as they were varied."""
-    keys = [key for key in group.setting if key.partition(".")[0] == TASK and not key.startswith(CHOSEN_OF_DATA)]
-    return _named(group, keys)
+    return _named(group, [key for key in group.setting if _is_of_task(key)])
 
 
 def validated(run: CollectedRun, monitor: Monitor) -> float | None:
@@ -66,10 +64,9 @@ def best_of(groups: Sequence[Group], monitor: Monitor) -> Group | None:
     return max(scored, key=lambda each: monitor.sign * each[0])[1] if scored else None
 
 
-def test_examples(groups: Sequence[Group]) -> int:
+def tested(group: Group) -> int:
     """Return how many test examples stand behind a mean: a fold's are others than the next one's; 0 if not known."""
-    runs = [run for group in groups for run in group.runs]
-    counts = {run.fold: run.result["counts"].get("test", 0) for run in runs}
+    counts = {run.fold: run.result["counts"].get("test", 0) for run in group.runs}
     return int(sum(counts.values()) if None not in counts else fmean(counts.values()))
 
 
@@ -104,7 +101,7 @@ def _value(group: Group, monitor: Monitor) -> str:
     values = list(group.by_replicate(monitor.metric).values())
     summary = group.summary(monitor.metric)
     assert summary is not None
-    share, count = is_share(group, monitor), test_examples([group])
+    share, count = is_share(group, monitor), tested(group)
     places = 3 if share else decimals([summary])
     n = len(values)
     said = f"Its {monitor.metric} is {summary.mean:.{places}f}{monitor.remark}"
@@ -114,7 +111,7 @@ def _value(group: Group, monitor: Monitor) -> str:
     test = [(share_variance(summary.mean, count), count - 1)] if share and count > 1 else []
     if not seeds and not test:
         return f"{said} (n = {n})."
-    of = [*([_over(n)] if n > 1 else []), *([f"{count:,} test {_noun(group)}"] if test else [])]
+    of = [*([_over(n)] if n > 1 else []), *([f"{count:,} test {noun_of_groups([group])}"] if test else [])]
     bounds = _within(sum_interval(summary.mean, [*seeds, *test]), share, places)
     alone = "" if seeds else " alone: one seed has no spread" if n == 1 else " alone: all seeds are equal"
     return f"{said}, 95 % interval {bounds} from {' and '.join(of)}{alone}{_unknown(group, bool(test))}."
@@ -159,19 +156,25 @@ def _beside_scratch(
     said = _difference(carrying, scratch, paired, monitor)
     subject = "" if carrying is best else f"The best arm that carries an encoder, {_short(carrying)}: "
     lead = f"{subject}{'a' if subject else 'A'}gainst training from {SCRATCH}{f' at its best ({own})' if own else ''}"
-    over_all = [each for each in pooled if each.first.control == SCRATCH and each.is_of(carrying)]
-    meaning = _over_settings(over_all[0]) if over_all else _meaning(carrying, scratch, paired, monitor)
+    meaning = _meaning(carrying, scratch, paired, monitor)
+    for each in pooled:
+        # An effect over several tasks answers none of them.
+        of_task = {id(group) for group in groups} >= {id(comparison.group) for comparison in each.arms}
+        if each.first.control == SCRATCH and of_task and any(arm.group is carrying for arm in each.arms):
+            over_all = _over_settings(each)
+            meaning = [*meaning, over_all[-1]] if paired.shown else over_all
     return [f"{lead}: {said}."], meaning
 
 
 def _difference(arm: Group, scratch: Group, paired: Paired, monitor: Monitor) -> str:
-    count = test_examples([arm])
+    count = tested(arm)
     if not is_share(arm, monitor) or not count:
         places = decimals([Summary(paired.n, paired.mean, paired.sd, paired.mean, None)])
         over = f", 95 % interval {interval(paired.interval, places, signed=True)}" if paired.interval else ""
         return f"{paired.mean:+.{places}f} in {monitor.metric}{monitor.remark}{over} ({_of(paired)})"
     of = abs(paired.mean) * count
-    said = f"{100 * paired.mean:+.1f} points, which is {of:,.{0 if of >= 10 else 1}f} of {count:,} test {_noun(arm)}"
+    of_all = f"{of:,.{0 if of >= 10 else 1}f} of {count:,} test {noun_of_groups([arm])}"
+    said = f"{100 * paired.mean:+.1f} points, which is {of_all}"
     intervals = [f"{_points(paired.interval)} over {_of(paired)}"] if paired.interval else []
     if not paired.folds:
         whole = _with_test_set(paired, _test_variance(arm, scratch, monitor))
@@ -183,7 +186,7 @@ def _meaning(arm: Group, scratch: Group, paired: Paired, monitor: Monitor) -> li
     """Say what to do."""
     if paired.n == 1:
         return ["One seed shows nothing about pretraining: add seeds, such as seed=0,1,2."]
-    noun, count = _noun(arm), test_examples([arm])
+    noun, count = noun_of_groups([arm]), tested(arm)
     carried = "Pretraining" if arm.control else f"The arm {arm.arm}"
     variance = _test_variance(arm, scratch, monitor) if is_share(arm, monitor) and count and not paired.folds else None
     if paired.shown:
@@ -223,14 +226,16 @@ def _over_settings(pooled: Pooled) -> list[str]:
     said = f"{said}, by {effect} on average; 95 % interval {bounds} over {_of(paired)}{corrected}."
     if not (paired.shown and pooled.p is not None and pooled.p < 1 - LEVEL):
         return [f"Pretraining is not shown to help. Training from {SCRATCH} is simpler.", said]
-    count = test_examples([first.group])
-    same = f" All were tested on the same {count:,} {_noun(first.group)}." if count and not paired.folds else ""
+    count = tested(first.group)
+    same = (
+        f" All were tested on the same {count:,} {noun_of_groups([first.group])}." if count and not paired.folds else ""
+    )
     helps = "helps" if paired.sign * paired.mean > 0 else "hurts"
     return [f"Pretraining {helps} relative to {SCRATCH}.", f"{said}{same}"]
 
 
 def _test_variance(arm: Group, scratch: Group, monitor: Monitor) -> float:
-    count = test_examples([arm])
+    count = tested(arm)
     return sum(share_variance(fmean(group.values(monitor.metric)), count) for group in (arm, scratch))
 
 
@@ -247,15 +252,16 @@ def _use(group: Group, monitor: Monitor) -> str:
     directory = run.directory
     if not directory.path.is_dir():
         return again(run.result)
-    words = [f"run={quoted(str(directory.path))}", *allowed(run.result)]
-    if run.stage == "pretrain":
-        return command("embed", [*words, "images=FOLDER", "out=codes.npz"])
-    inputs = "images=FOLDER" if _noun(group) == "images" else "inputs=FILE.npy"
-    return command("predict", [*words, inputs, "out=predictions.csv"])
+    shape, floats = shape_in(run.stored.config), run.config.get("data.floats")
+    files = noun_of(shape) == "images" and shape[0] in (1, 3) and not floats
+    inputs = "images=FOLDER" if files else "inputs=FILE.npy"
+    use, out = ("embed", "features.npz") if run.stage == "pretrain" else ("predict", "predictions.csv")
+    words = [f"run={quoted(str(directory.path))}", *allowed(run.result), inputs, f"out={out}"]
+    return command(use, words)
 
 
 def _is_of_task(key: str) -> bool:
-    return key.partition(".")[0] == TASK and not key.startswith(CHOSEN_OF_DATA)
+    return key.partition(".")[0] == "data" and not key.startswith(CHOSEN_OF_DATA)
 
 
 def _named(group: Group, keys: Sequence[str]) -> str:
@@ -264,10 +270,6 @@ def _named(group: Group, keys: Sequence[str]) -> str:
 
 def _short(group: Group) -> str:
     return _named(group, [key for key in group.setting if not _is_of_task(key)]).replace("transfer=", "")
-
-
-def _noun(group: Group) -> str:
-    return noun_of_groups([group])
 
 
 def _of(paired: Paired) -> str:

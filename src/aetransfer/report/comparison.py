@@ -116,9 +116,6 @@ class Pooled:
     def first(self) -> Comparison:
         return self.arms[0]
 
-    def is_of(self, group: Group) -> bool:
-        return any(each.group is group for each in self.arms)
-
     @property
     def verdict(self) -> str:
         if self.paired is None or not self.paired.shown:

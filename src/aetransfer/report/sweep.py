@@ -60,8 +60,9 @@ def _hardware(hardware: dict[str, Any] | None) -> str:
 TRANSFERS, PRETRAININGS = "Transfers", "Pretrainings"
 SPREAD = "mean ± standard deviation over n seeds"
 SPREAD_OF_FOLDS = "mean ± standard deviation over n seeds and folds"
-# A longer table is folded: the page is about what its rows come to.
+# A longer table is folded: the page is about what its rows come to. Of further tasks the table has the best in bold.
 MOST_ROWS = 12
+MOST_ANSWERS = 4
 
 
 FOLDS = (
@@ -174,7 +175,7 @@ def content_of(collection: Collection) -> Content:
         title=_title(transfers, pretrainings),
         lead=_lead(collection),
         left_out=_left_out(collection),
-        answers=sections[0].answers if sections else [],
+        answers=sections[0].answers[:MOST_ANSWERS] if sections else [],
         cautions=list(dict.fromkeys(warned)),
         examples=examples(transfers, sources) if sections else None,
         data_notes=_distinct(note for run in (*collection.runs, *sources) for note in _told(run).data.notes)[
