@@ -1,6 +1,7 @@
 """A stranger's store and sweep: listed, shown, removed and reported as what they are, and nothing outside is touched."""
 
 import json
+import math
 import pickle
 import re
 import shutil
@@ -63,6 +64,8 @@ def test_nothing_that_a_run_says_is_markup_in_a_report(command, tmp_path):
     [
         {"metrics": []}, {"metrics": {"test/acc": "high"}}, {"seed": [0]}, {"counts": None}, {"timing": {"seconds": "a day"}},
         {"arm": {"a": 1}}, {"stage": "<b>"}, {"command": "rm -rf"}, {"git": {}}, {"hardware": {"gpus": 3}}, {"source": ["x"]},
+        {"counts": {"test": math.inf, "val": math.nan}}, {"counts": {"test": -1, "train": 1e300}},
+        {"metrics": {"test/acc": 7.0, "val/acc": math.nan}}, {"metrics": {"test/acc": -1e300, "val/acc": math.inf}},
     ],
     ids=str,
 )  # fmt: skip
@@ -84,6 +87,27 @@ def test_a_history_of_other_types_costs_a_run_its_curves_alone(command, tmp_path
         (make_run(outputs, *ARM, seed=seed) / "history.json").write_text(text)
 
     assert command(report.main, str(outputs)).code == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("encoder.json", '{"normalisation": {"deviation": [1e300]}, "input": {"range": [0, 1]}}'),
+        ("encoder.json", '{"normalisation": {"deviation": [NaN, 0]}, "input": {"range": []}}'),
+        (
+            "history.json",
+            '[{"val/mse": 1e308}, {"val/mse": -1e308}, {"val/mse": 0}, {"val/mse": NaN}, {"val/mse": 1e308}]',
+        ),
+        ("history.json", json.dumps([{"val/mse": value} for value in (1e308, 0, 0, 0, 0, -1e308)])),
+    ],
+)
+def test_what_a_pretraining_says_of_itself_costs_a_report_its_warnings_alone(command, tmp_path, name, text):
+    outputs = tmp_path / "outputs"
+    for seed in (0, 1):
+        run = make_run(outputs, "experiment=quickstart", "transfer=frozen", seed=seed)
+        (Path(json.loads((run / "result.json").read_text())["source"]) / name).write_text(text)
+
+    assert command(report.main, str(outputs), "stage=transfer").code == 0
 
 
 def test_a_history_of_absurd_size_is_not_read(command, tmp_path):

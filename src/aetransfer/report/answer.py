@@ -9,7 +9,7 @@ independent errors; where both arms err on the same examples it is smaller (McNe
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, sqrt
+from math import ceil, isfinite, sqrt
 from statistics import fmean
 
 from scipy import stats
@@ -22,6 +22,8 @@ from aetransfer.report.comparison import SCRATCH, Pooled, pair
 from aetransfer.report.grouping import Group, label, means, noun_of_groups, replicate
 from aetransfer.report.statistics import LEVEL, POWER, Paired, Summary, decimals, interval, share_variance, sum_interval
 
+# More than any data set has: anybody may have written it.
+MOST_EXAMPLES = 10**12
 # Keys of `data` that make no other task of a run. Arms on different tasks are not ranked against each other.
 CHOSEN_OF_DATA = ("data.batch_size", "data.augment", "data.epoch_images")
 
@@ -54,8 +56,9 @@ def _task_of(group: Group) -> str:
 
 
 def validated(run: CollectedRun, monitor: Monitor) -> float | None:
-    """Return what a run had on validation at the epoch that was kept."""
-    return run.result["metrics"].get(monitor.on("val").metric)
+    """Return what a run had on validation at the epoch that was kept, None for what is no number."""
+    value = run.result["metrics"].get(monitor.on("val").metric)
+    return value if value is not None and isfinite(value) else None
 
 
 def best_of(groups: Sequence[Group], monitor: Monitor) -> Group | None:
@@ -67,13 +70,16 @@ def best_of(groups: Sequence[Group], monitor: Monitor) -> Group | None:
 def tested(group: Group) -> int:
     """Return how many test examples stand behind a mean: a fold's are others than the next one's; 0 if not known."""
     counts = {run.fold: run.result["counts"].get("test", 0) for run in group.runs}
-    return int(sum(counts.values()) if None not in counts else fmean(counts.values()))
+    count = sum(counts.values()) if None not in counts else fmean(counts.values())
+    return int(count) if 0 <= count < MOST_EXAMPLES else 0
 
 
 def is_share(group: Group, monitor: Monitor) -> bool:
     """Tell whether a metric is the share of test examples that are right."""
+    if monitor.metric != "test/acc" or not group.runs[0].stored.model.does("classify"):
+        return False
     cut = any(run.config.get("trainer.limit_test_batches") is not None for run in group.runs)
-    return monitor.metric == "test/acc" and group.runs[0].stored.model.does("classify") and not cut
+    return not cut and all(0 <= value <= 1 for value in group.values(monitor.metric))
 
 
 def _answer(task: str, groups: Sequence[Group], monitor: Monitor, pooled: Sequence[Pooled]) -> Answer | None:

@@ -14,9 +14,9 @@ from pydantic import BaseModel, Field
 
 from aetransfer.files import read_json
 from aetransfer.models.facts import Monitor
-from aetransfer.report.answer import is_share, validated
+from aetransfer.report.answer import MOST_EXAMPLES, is_share, validated
 from aetransfer.report.collect import CollectedRun, Facts
-from aetransfer.report.grouping import Group, group_runs
+from aetransfer.report.grouping import Group, group_runs, noun_of_groups
 from aetransfer.report.statistics import share_variance
 from aetransfer.report.tables import TextTable
 
@@ -33,7 +33,7 @@ Content = TypeVar("Content", bound=BaseModel)
 
 
 class Channels(BaseModel):
-    deviation: Annotated[list[float], Field(max_length=4096)]
+    deviation: Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(max_length=4096, min_length=1)]
 
 
 class Taken(BaseModel):
@@ -119,7 +119,7 @@ def _far_from_validation(groups: Sequence[Group], monitor: Monitor) -> list[str]
             continue
         val, test = fmean(value for value, _ in both), fmean(run.tested[monitor.metric] for _, run in both)
         counts = [fmean(run.result["counts"].get(part, 0) for _, run in both) for part in ("val", "test")]
-        if min(counts) < 1:
+        if not (all(1 <= count < MOST_EXAMPLES for count in counts) and 0 <= val <= 1):
             continue
         error = math.sqrt(sum(share_variance(share, int(n)) for share, n in zip((val, test), counts, strict=True)))
         if abs(val - test) > max(FAR * error, FAR_POINTS):
@@ -135,16 +135,13 @@ def _far_from_validation(groups: Sequence[Group], monitor: Monitor) -> list[str]
 
 def _missing_classes(groups: Sequence[Group]) -> list[str]:
     """Name classes without a test example, of runs that were reported class by class."""
-    for run in (run for group in groups for run in group.runs):
-        found = _read(run.directory.evaluation / "classifier.json", ByClass)
-        counts = [
-            (row.get("class"), count)
-            for row in (found.rows if found else [])
-            for key, count in row.items()
-            if isinstance(count, int) and key != "class"
-        ]
-        if missing := [str(name) for name, count in counts if count == 0]:
-            return [f"No test example is of class {', '.join(missing[:5])}: nothing is known about it."]
+    for group in groups:
+        noun = noun_of_groups([group])
+        for run in group.runs:
+            found = _read(run.directory.evaluation / "classifier.json", ByClass)
+            missing = [str(row.get("class")) for row in (found.rows if found else []) if row.get(noun) == 0]
+            if missing:
+                return [f"No test example is of class {', '.join(missing[:5])}: nothing is known about it."]
     return []
 
 
@@ -171,9 +168,8 @@ def examples(transfers: Sequence[CollectedRun], sources: Sequence[CollectedRun])
     for what, run in [*(("transfer", run) for run in transfers), *(("pretraining", run) for run in sources)]:
         told = Facts.model_validate(run.result)
         labels, fraction = run.config.get("data.labels_per_class"), run.config.get("data.train_fraction")
-        used = (
-            f"{labels} a class" if labels else f"{fraction:.0%}" if fraction else "all" if told.data.classes else "none"
-        )
+        part = f"{fraction:.0%}" if isinstance(fraction, float) else ""
+        used = f"{labels} a class" if labels else part or ("all" if told.data.classes else "none")
         counted.setdefault((str(run.config.get("data.name")), what, used), []).append(told)
     rows = [
         [*key, *(_range([cell(told) for told in all_told]) for cell in CELLS.values())]
@@ -191,5 +187,5 @@ CELLS: dict[str, Callable[[Facts], float | None]] = {
 
 
 def _range(values: Sequence[float | None]) -> str:
-    known = sorted({int(value) for value in values if value is not None})
+    known = sorted({int(value) for value in values if value is not None and abs(value) < MOST_EXAMPLES})
     return "" if not known else f"{known[0]:,}" if len(known) == 1 else f"{known[0]:,}–{known[-1]:,}"

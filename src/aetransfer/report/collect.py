@@ -1,7 +1,6 @@
 """Finished runs, and what became of the others, from a sweep's directory or from a whole store."""
 
 import logging
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -20,6 +19,7 @@ from aetransfer.sweeps.jobs import read_jobs, read_planned
 
 log = logging.getLogger(__name__)
 
+LARGEST = 1e100
 HISTORY = TypeAdapter(list[dict[str, float]])
 
 
@@ -226,7 +226,7 @@ def collect_store(store: Path, filters: Sequence[str]) -> Collection:
 def checked(run: StoredRun) -> StoredRun:
     """Return the run as damaged where it says finished, and result.json is not what a finished run leaves.
 
-    Also where a test metric is NaN or infinite, of which no mean can be taken.
+    Also where a test metric is NaN, infinite or as good as that: no mean can be taken of it.
     """
     if run.status != "finished":
         return run
@@ -236,7 +236,7 @@ def checked(run: StoredRun) -> StoredRun:
         where = ".".join(str(part) for part in error.errors()[0]["loc"])
         return replace(run, damage=f"result.json: {where} is not what a finished run says")
     tested = {name: value for name, value in facts.metrics.items() if name.startswith("test/")}
-    if spoilt := [f"{name} is {value}" for name, value in tested.items() if not math.isfinite(value)]:
+    if spoilt := [f"{name} is {value}" for name, value in tested.items() if not abs(value) < LARGEST]:
         return replace(
             run,
             damage=f"{', '.join(spoilt)}: the model's outputs for some {noun_of(shape_in(run.config))} are no numbers",
