@@ -29,13 +29,15 @@ WIDE = 120
 def print_report(content: Content) -> None:
     out = console()
 
-    def say(line: str) -> None:
-        out.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+    def say(line: str, whole: bool = False) -> None:
+        # A terminal would break words; what is pasted or read by a program is one line.
+        out.print(printable(line), markup=False, highlight=False, soft_wrap=whole or not out.is_terminal)
 
     for answer in content.answers:
-        for line in (answer.task, *answer.sentences, *answer.meaning, f"Use it: {answer.command}"):
+        for line in (answer.task, *answer.sentences, *answer.meaning):
             if line:
                 say(line)
+        say(f"Use it: {answer.command}", whole=True)
     for caution in content.cautions:
         say(f"Note: {caution}")
     for section in content.sections:
