@@ -110,30 +110,29 @@ def _checked(shape: TypeAdapter[Any], path: Path) -> Any:
 
 def labels(planned: Mapping[int, list[str]]) -> dict[int, str]:
     """Return what tells each job from the others: `finetune lr=1e-3 seed=0` of transfer=, optimizer.lr= and seed=."""
-    shared = set.intersection(*map(set, planned.values())) if planned else set()
-    own = {number: [_short(word) for word in words if word not in shared] for number, words in planned.items()}
+    # Hydra writes progress=true as progress=True in what it gives a job.
+    shared = set.intersection(*({word.lower() for word in words} for words in planned.values())) if planned else set()
+    own = {number: [_short(word) for word in words if word.lower() not in shared] for number, words in planned.items()}
     return {number: " ".join(words) or f"job {number}" for number, words in own.items()}
 
 
 def names_of_runs(sweep: Path) -> dict[str, str]:
-    """Return a short name for each run of a sweep, by the run's: what was varied, as in `finetune lr=0.001 seed=0`.
-
-    Left out are words that all jobs share, and those in which jobs that came to the same run differ.
-    """
+    """Return the label of each run of a sweep, by the run's name. Jobs of one run are called by what they share."""
     jobs = read_jobs(sweep)
-    # Hydra writes progress=true as progress=True in what it gives a job.
-    asked = [set(map(str.lower, words)) for words in (*read_planned(sweep).values(), *(job.overrides for job in jobs))]
-    runs: dict[str, list[SweepJob]] = {}
+    words = read_planned(sweep) | {job.number: job.overrides for job in jobs}
+    numbers: dict[str, int] = {}
     for job in jobs:
         if job.run is not None:
-            runs.setdefault(Path(job.run).name, []).append(job)
-    names = {}
-    for run, (first, *others) in runs.items():
-        kept = set(first.overrides).intersection(*(job.overrides for job in others))
-        words = [word for word in first.overrides if word in kept and word.lower() not in set.intersection(*asked)]
-        names[run] = " ".join(map(_short, words)) or f"job {first.number}"
-    times = Counter(names.values())
-    return {run: name if times[name] == 1 else f"{name} job {runs[run][0].number}" for run, name in names.items()}
+            first = numbers.setdefault(Path(job.run).name, job.number)
+            if first != job.number:
+                words[first] = [word for word in words[first] if word in job.overrides]
+                del words[job.number]
+    said = labels(words)
+    times = Counter(said[number] for number in numbers.values())
+    return {
+        run: said[number] if times[said[number]] == 1 else f"{said[number]} job {number}"
+        for run, number in numbers.items()
+    }
 
 
 def _short(word: str) -> str:
