@@ -15,6 +15,8 @@ from aetransfer.data.readers.embedded import read_digits
 from aetransfer.report import __main__ as report
 
 STORE = Path(__file__).parents[1] / "data_of_earlier_versions" / "0.1.0-2026-11"
+BEFORE = STORE.parent / "0.1.0-2026-11-30"
+RUNS = sorted(path.name for path in (BEFORE / "runs").iterdir())
 CODES = {name: torch.tensor(codes) for name, codes in json.loads((STORE / "codes.json").read_text()).items()}
 CARRIED = ("data=digits", "trainer.max_epochs=1", "trainer.limit_train_batches=3", "logger=none", "callbacks=none")
 
@@ -84,10 +86,11 @@ def test_an_old_filter_has_todays_key(command, store):
     assert "pretrain-digits-ae-" in done.out and "transfer-" not in done.out
 
 
-@pytest.mark.parametrize("name", CODES)
-def test_a_run_is_measured_again_to_its_own_numbers(command, store, name):
-    done = command(evaluate.main, f"run={store}/runs/{name}")
-    told = json.loads((store / "runs" / name / "result.json").read_text())["metrics"]
+@pytest.mark.parametrize("run", [*STORE.glob("runs/*"), *BEFORE.glob("runs/*")], ids=lambda run: run.name)
+def test_a_run_is_measured_again_to_its_own_numbers(command, tmp_path, run):
+    store = Path(shutil.copytree(run.parents[1], tmp_path / "store"))
+    done = command(evaluate.main, f"run={store}/runs/{run.name}")
+    told = json.loads((run / "result.json").read_text())["metrics"]
 
     assert done.code == 0, done.err
     found = {line.split()[0]: float(line.split()[1]) for line in done.out.splitlines() if line.startswith("test/")}
@@ -103,10 +106,6 @@ def test_a_report_and_pages_are_made_of_them(command, store):
     assert "test/acc" in done.out
     (html,) = store.glob("runs/*vae*/report.html")
     assert "variational autoencoder" in html.read_text() and "-ELBO, nats an image" in html.read_text()
-
-
-BEFORE = STORE.parent / "0.1.0-2026-11-30"
-RUNS = sorted(path.name for path in (BEFORE / "runs").iterdir())
 
 
 @pytest.fixture
@@ -126,16 +125,6 @@ def test_a_command_of_the_version_before_finds_its_run_finished(command, store_b
     assert done.out.splitlines()[-1] == f"run: {store_before}/runs/{name}"
     assert {path: path.read_bytes() for path in before} == before
     assert sorted(path.name for path in (store_before / "runs").iterdir() if path.name[0] != ".") == RUNS
-
-
-@pytest.mark.parametrize("name", RUNS)
-def test_a_run_of_the_version_before_is_measured_again_to_its_own_numbers(command, store_before, name):
-    done = command(evaluate.main, f"run={store_before}/runs/{name}")
-    told = json.loads((store_before / "runs" / name / "result.json").read_text())["metrics"]
-
-    assert done.code == 0, done.err
-    found = {line.split()[0]: float(line.split()[1]) for line in done.out.splitlines() if line.startswith("test/")}
-    assert found == pytest.approx({key: value for key, value in told.items() if key.startswith("test/")}, rel=1e-4)
 
 
 def test_the_store_of_the_version_before_is_listed_and_reported(command, store_before):

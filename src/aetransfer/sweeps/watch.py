@@ -45,13 +45,16 @@ class _Lines:
         self._sweep, self._searches = sweep, searches
         self._jobs: list[SweepJob] = []
         self._seen: set[str] = set()
+        self._planned: dict[int, list[str]] = {}
         self._began = time.time()
 
     def new(self) -> tuple[list[str], int, int, str]:
         """Return a line for each job that ended since the last call, how many have, of how many, and the time left."""
-        planned = read_planned(self._sweep)
-        said = labels(planned)
         fresh = [path for path in (self._sweep / "jobs").glob("*.json") if path.name not in self._seen]
+        if fresh or not self._planned:
+            # A search plans more as it goes on.
+            self._planned = read_planned(self._sweep)
+        planned, said = self._planned, labels(self._planned) if fresh else {}
         lines = []
         for path in sorted(fresh, key=lambda path: path.stat().st_mtime):
             self._seen.add(path.name)
