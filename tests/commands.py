@@ -10,7 +10,8 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
+from typing import Any, Never
 
 ROOT = Path(__file__).parents[1]
 
@@ -31,11 +32,12 @@ def run_command(
 
 @dataclass(frozen=True)
 class Answer:
-    """code, err: how a command line ended. torch: whether torch was imported by then."""
+    """code, err: how a command line ended. torch: whether torch was imported by then. trains: whether a job got there."""
 
     code: int
     err: str
     torch: bool
+    trains: bool
 
 
 class TorchlessProcess:
@@ -67,8 +69,12 @@ class TorchlessProcess:
         return Answer(**json.loads(self._process.stdout.readline()))
 
 
+_training: list[Any] = []  # the jobs of a command line that nothing refused
+
+
 def _answer(module: str, *words: str) -> Answer:
     err, code = io.StringIO(), 0
+    _training.clear()
     sys.argv = [module, *words]
     with redirect_stdout(io.StringIO()), redirect_stderr(err):
         try:
@@ -80,7 +86,7 @@ def _answer(module: str, *words: str) -> Answer:
         except Exception as error:
             code = 1
             print(f"Traceback: {type(error).__name__}: {error}", file=sys.stderr)
-    return Answer(code, err.getvalue(), "torch" in sys.modules)
+    return Answer(code, err.getvalue(), "torch" in sys.modules, bool(_training))
 
 
 def _module_of(command: str) -> str:
@@ -88,9 +94,17 @@ def _module_of(command: str) -> str:
     return "report.__main__" if command == "report" else command
 
 
+class _Stages(ModuleType):
+    """Stands for the module that trains, and imports torch."""
+
+    @staticmethod
+    def run(job: Any, overrides: list[str]) -> Never:
+        _training.append(job)
+        raise ImportError("aetransfer.training.stages is not imported here.")
+
+
 def _serve() -> None:
-    # What is not refused would train.
-    sys.modules["aetransfer.training.stages"] = None
+    sys.modules["aetransfer.training.stages"] = _Stages("stages")
     for line in sys.stdin:
         print(json.dumps(asdict(_answer(*json.loads(line)))), flush=True)
 

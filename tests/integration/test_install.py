@@ -53,7 +53,7 @@ def test_a_wheel_of_the_source_distribution_finds_its_configs_away_from_the_chec
     plugins = [sys.executable, "-m", "aetransfer.train", "--info", "plugins"]
     found = subprocess.run(plugins, cwd=tmp_path, env=environment, capture_output=True, text=True)
 
-    assert {"SearchSweeper", "ParallelLocalLauncher", "SlurmLauncher"} <= set(found.stdout.split())
+    assert {"SearchSweeper", "LocalLauncher", "SlurmLauncher"} <= set(found.stdout.split())
     assert (site / "hydra_plugins" / "aetransfer_sweepers.py").is_file()
     assert shown.returncode == 0, shown.stderr
     assert "likelihood: bernoulli" in shown.stdout

@@ -54,7 +54,7 @@ def test_as_a_pretraining_and_in_a_sweep_it_is_too(plugin, run_train):
     done = run_train("-m", *words, "pretrain=noisy,ae", "transfer=frozen", "trainer.max_epochs=1")
 
     assert done.code == 0, done.err
-    assert "from-digits-noisy" in done.out and "from-digits-ae" in done.out
+    assert "1/2  noisy  " in done.out and "2/2  ae  " in done.out
 
 
 def test_a_glob_stands_for_its_options_too(plugin, run_train):

@@ -69,4 +69,4 @@ def test_pretraining_models_are_swept_as_well(run_train):
                      "trainer.limit_train_batches=2", "logger=none")  # fmt: skip
 
     assert done.code == 0
-    assert "2/2  model=vae" in done.out
+    assert "2/2  vae  neg_elbo" in done.out
