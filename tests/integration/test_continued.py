@@ -72,6 +72,7 @@ def test_of_another_model_it_takes_what_fits_and_says_what_begins_fresh(go_on, s
     assert set(encoder) - kept == {"encoder.bottleneck.weight", "encoder.bottleneck.bias"}
 
 
+@pytest.mark.slow
 def test_an_exported_encoder_gives_itself_alone_and_is_another_run(go_on, vae):
     whole, alone = (go_on(path, "model=iwae") for path in (vae, vae / "encoder.safetensors"))
 
@@ -142,6 +143,7 @@ def test_one_that_is_cut_off_goes_on_to_the_same_weights(go_on, vae, run_train, 
     assert resumed.result["metrics"] == undisturbed.result["metrics"]
 
 
+@pytest.mark.slow
 def test_the_inputs_statistics_stay_those_that_the_encoder_was_trained_with(go_on, vae, run_train, store):
     done = run_train(
         "data=photo_digits", "data.channels=1", "model=iwae", f"pretrain={vae}", *BRIEF, f"paths.output_dir={store}"

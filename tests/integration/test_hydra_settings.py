@@ -105,6 +105,7 @@ def test_a_bad_value_among_them_is_refused_before_the_first_job(torchless, write
     assert_refused(done, "seed=-1 should be greater than or equal to 0.")
 
 
+@pytest.mark.slow
 def test_they_are_planned_as_they_are_run(run_train, write_config, tmp_path):
     folder = write_config(**{"experiment/mine": PARAMS.replace("'8,16'", "'8'")})
     words = (*TINY, "transfer=scratch", "experiment=mine", "trainer.max_epochs=1")

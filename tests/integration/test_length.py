@@ -116,7 +116,9 @@ def test_a_gradual_arm_unfreezes_by_its_share_of_the_steps(run_train):
 
 CUT = [
     pytest.param((*VAE, "trainer.max_steps=7"), (6,), id="steps"),
-    pytest.param((*TINY, "trainer.max_steps=8", "trainer.val_check_interval=2"), (3, 4), id="interval"),
+    pytest.param(
+        (*TINY, "trainer.max_steps=8", "trainer.val_check_interval=2"), (3, 4), id="interval", marks=pytest.mark.slow
+    ),
     pytest.param(
         (*VAE, "trainer.max_steps=8", "trainer.val_check_interval=2"),
         (1, 2, 5, 6, 7),

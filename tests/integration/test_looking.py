@@ -151,6 +151,7 @@ def test_an_encoder_that_begins_with_no_convolution_has_no_picture_of_filters(ru
     assert "could not be drawn" not in done.out
 
 
+@pytest.mark.slow
 def test_filters_that_cannot_be_read_before_the_training_are_named_once_and_the_run_goes_on(run_train, monkeypatch):
     def fail(model):
         raise RuntimeError("no weights")

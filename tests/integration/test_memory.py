@@ -68,6 +68,7 @@ def test_the_largest_batch_that_fits_is_found_and_nothing_is_kept(command, memor
     assert not (tmp_path / "outputs").exists()
 
 
+@pytest.mark.slow
 def test_a_batch_is_never_larger_than_the_data(command, memory_for):
     done = command(batch_size.main, *PRETRAINING, "data.labels_per_class=3")
 

@@ -21,6 +21,7 @@ def words(tmp_path):
     return ("data=image_folder", f"data.root={tmp_path / 'images'}", "data.image_size=16")
 
 
+@pytest.mark.slow
 def test_such_a_class_is_shown_with_its_bytes_in_everything_that_is_written(
     run_train, run_evaluate, command, words, tmp_path
 ):

@@ -227,6 +227,7 @@ def test_export_writes_a_flat_table(run_runs, store, tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_store_below_the_home_directory_is_the_same_one_for_every_command(
     run_train, run_runs, command, tmp_path, monkeypatch
 ):

@@ -70,6 +70,7 @@ def test_every_arm_gets_its_trials_and_its_best_by_validation(run_train, tmp_pat
     assert "test/" not in done.out.partition("┏")[2]
 
 
+@pytest.mark.slow
 def test_the_last_lines_hold_the_command_that_measures_the_best_setting_on_other_seeds(run_train):
     done = run_train(*SEARCH, "sweep.trials=1")
 
@@ -121,6 +122,7 @@ def test_a_trial_that_fails_or_is_not_a_number_does_not_end_the_search(fake_trai
     assert "RuntimeError: out of memory" in next(line for line in done.out.splitlines() if line.startswith("failed: "))
 
 
+@pytest.mark.slow
 def test_a_search_that_can_not_read_its_own_notes_leaves_what_it_has_done(fake_train, tmp_path):
     def damaging(config):
         if len(accuracy.asked) == 3:
@@ -184,6 +186,7 @@ def study(tmp_path, trials=2):
     return ArmStudy("arm", Monitor("val/acc", "max"), SweepFile(trials=trials), space, storage_at(None, tmp_path))
 
 
+@pytest.mark.slow
 def test_the_studies_are_in_the_store_also_where_that_is_below_the_home_directory(fake_train, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("AETRANSFER_OUTPUT_DIR", "~/store")

@@ -149,6 +149,7 @@ def test_a_sweep_whose_process_was_killed_is_interrupted_not_running(command, tm
     assert reported.code == 0 and "missing: 2 x seed=0; seed=1" in reported.out
 
 
+@pytest.mark.slow
 def test_a_sweep_of_before_this_command_can_be_asked_about(run_train, command, sweep_of):
     run_train("-m", *TINY, "transfer=scratch", "seed=0,1")
     (sweep_of() / "process.json").unlink()

@@ -167,7 +167,7 @@ def test_test_images_are_first_read_when_all_is_chosen(run_train, monkeypatch):
     assert order.index("test") > len(order) - 1 - order[::-1].index("val")
 
 
-@pytest.mark.parametrize("arm", ["frozen", "finetune"])
+@pytest.mark.parametrize("arm", [pytest.param("frozen", marks=pytest.mark.slow), "finetune"])
 def test_filters_stand_beside_what_was_carried(run_train, arm):
     done = run_train(*TRANSFER, f"transfer={arm}", "optimizer.lr=0.01")
     picture = pixels(done.run / "first_layer.png")[16:].astype(int)

@@ -192,6 +192,7 @@ def test_a_saturated_decoder_is_noticed_after_an_epoch_of_few_steps_whatever_the
     assert not list(tmp_path.glob("outputs/**/best.ckpt"))
 
 
+@pytest.mark.slow
 def test_a_decoder_that_draws_the_mean_image_is_called_dead_from_two_hundred_steps_on(run_train, monkeypatch):
     original = AutoEncoder.reconstruct
 

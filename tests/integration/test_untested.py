@@ -62,6 +62,7 @@ def metrics_of_test(directory):
     return {name for name in directory.result()["metrics"] if name.startswith("test/")}
 
 
+@pytest.mark.slow
 def test_a_search_opens_no_test_split_and_prints_nothing_of_it(run_train, no_test_split, tmp_path):
     done = run_train(*SEARCH, "transfer=scratch,frozen")
 
@@ -75,6 +76,7 @@ def test_a_search_opens_no_test_split_and_prints_nothing_of_it(run_train, no_tes
         assert "test" not in result["counts"]
 
 
+@pytest.mark.slow
 def test_it_takes_no_measures_and_says_so(run_train, no_test_split, tmp_path):
     done = run_train(*SEARCH, "transfer=scratch", "evaluation=classifier")
 
@@ -100,9 +102,9 @@ def test_what_an_earlier_command_has_tested_a_search_does_not_show(run_train, wr
     "words",
     [
         (*TINY, "transfer=frozen", "logger=[csv,tensorboard]", "callbacks=default"),
-        (*TINY, "transfer=scratch", "callbacks=early_stopping", "+callbacks.early_stopping.min_delta=1",
-         "callbacks.early_stopping.patience=1", "trainer.max_epochs=5"),
-        PRETRAINING,
+        pytest.param((*TINY, "transfer=scratch", "callbacks=early_stopping", "+callbacks.early_stopping.min_delta=1",
+                      "callbacks.early_stopping.patience=1", "trainer.max_epochs=5"), marks=pytest.mark.slow),
+        pytest.param(PRETRAINING, marks=pytest.mark.slow),
     ],
     ids=["a transfer", "one that early stopping ended", "a pretraining"],
 )  # fmt: skip

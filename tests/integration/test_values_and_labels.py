@@ -201,6 +201,7 @@ def test_metrics_of_torchmetrics_take_values_and_labels(trained):
     assert "NaN: test/auroc is a mean over labels, and test has no example of never." in lacks.out
 
 
+@pytest.mark.slow
 def test_what_never_varies_is_refused_in_training_and_has_no_r2_elsewhere(run_train, trained, run_evaluate):
     words = targets.words("discs", "+data.reader.constant=train", model="regressor")
     said = "All 86 training examples have height=104: there is nothing to learn, leave this target out or choose other data."
@@ -235,6 +236,7 @@ def test_what_a_task_does_not_take_is_refused_in_a_sentence(run_train, words, se
         assert_refused(done, sentence)
 
 
+@pytest.mark.slow
 def test_weights_and_smoothing_make_another_run_and_no_other_digest(trained):
     plain, weighted, smooth = (
         trained("sorts", *more, "trainer.max_epochs=1", model="classifier")

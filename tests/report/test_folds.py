@@ -80,6 +80,7 @@ def test_the_corrected_interval_covers_what_it_says_and_the_plain_one_does_not()
     assert np.mean(plain) < 0.75
 
 
+@pytest.mark.slow
 def test_seeds_and_folds_are_one_group_paired_one_by_one_and_said(tmp_path):
     folded(tmp_path, "scratch", (4.0, 5.0, 6.0, 5.5, 4.5), seeds=(0, 1))
     folded(tmp_path, "finetune", (3.0, 4.1, 4.8, 4.4, 3.6), seeds=(0, 1))

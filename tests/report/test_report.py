@@ -50,6 +50,7 @@ def files(labels, tmp_path_factory):
     return written(labels, tmp_path_factory.mktemp("report"))
 
 
+@pytest.mark.slow
 def test_a_second_sweep_over_the_same_runs_gives_the_same_bytes_but_for_the_date(labels, files, tmp_path):
     second = labels.with_name("2027-12-31_23-59-59")
     shutil.copytree(labels / "jobs", second / "jobs")
@@ -87,6 +88,7 @@ def test_what_it_takes_to_do_it_again_is_said_without_where_the_sweep_was_writte
     assert "x86\\_64, 2 CPU cores, 1 thread\n" in said
 
 
+@pytest.mark.slow
 def test_a_sweep_over_transplants_is_drawn_against_the_layers_carried_beside_the_level_of_other_arms(tmp_path):
     transplants = [
         make_run(
@@ -178,6 +180,7 @@ def test_one_seed_over_three_pretrainings_is_one_seed_and_the_notes_say_so(tmp_p
     assert float(row["mean"]) == pytest.approx(0.6)
 
 
+@pytest.mark.slow
 def test_two_hundred_runs_and_long_labels_make_a_page_of_sane_size_and_are_grouped(tmp_path, capsys):
     make_run(tmp_path, BASE, "transfer=scratch")
     make_run(tmp_path, BASE, "transfer=finetune")
@@ -272,6 +275,7 @@ def run_report(monkeypatch, capsys):
 
 
 @pytest.mark.short
+@pytest.mark.slow
 def test_the_command_takes_a_sweep_a_store_or_filters_and_names_the_page_last(tmp_path, run_report):
     store = tmp_path / "outputs"
     sweep = make_sweep(store, [make_run(store, BASE, "transfer=scratch", seed=seed) for seed in (0, 1)])
@@ -285,6 +289,7 @@ def test_the_command_takes_a_sweep_a_store_or_filters_and_names_the_page_last(tm
     assert [line.split("│")[1].strip() for line in filtered if line.startswith("│")] == ["scratch"]
 
 
+@pytest.mark.slow
 def test_a_report_takes_the_figures_of_an_earlier_one_away_and_leaves_the_users_own(tmp_path, run_report):
     store = tmp_path / "outputs"
     scratch = make_run(store, BASE, "transfer=scratch")
