@@ -178,4 +178,4 @@ def test_what_may_explain_the_numbers_is_said(tmp_path):
     assert "The pretraining ae on digits had not converged: val/mse still improved by" in found
     assert "Validation is far from test in 1 of 1 groups, most in frozen: 0.900 against 0.505." in found
     assert "No test example is of class dog" in found
-    assert "reconstructs blurs" in found
+    assert "has blurred reconstructions" in found

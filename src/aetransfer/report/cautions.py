@@ -104,7 +104,7 @@ def _blurred(group: Group) -> str:
     share = f"{max(fmean(kept), 0):.0%} of the images' variance"
     if fmean(kept) < DEAD:
         return f"{_pretraining(group)} reconstructs next to nothing ({share}): its decoder may be dead."
-    return f"{_pretraining(group)} reconstructs blurs: they keep {share}. Look at the pictures below."
+    return f"{_pretraining(group)} has blurred reconstructions: they keep {share}. Look at the pictures below."
 
 
 def _far_from_validation(groups: Sequence[Group], monitor: Monitor) -> list[str]:

@@ -130,9 +130,9 @@ class Section:
     @property
     def further(self) -> list[Block]:
         tables = {
-            "What the carried encoder saves": self.savings,
+            "What the pretrained encoder saves": self.savings,
             "Transferability scores beside test metrics": self.transferability,
-            "Cost, a run on average": self.costs,
+            "Average cost of a run": self.costs,
         }
         return [Block(title, table) for title, table in tables.items() if table is not None]
 
@@ -291,9 +291,7 @@ def _groups_behind(groups: Sequence[Group]) -> list[str]:
             if len(tested) > 1 and len({folds for folds, _ in tested}) == 1
             else "an interval over seeds does not say how other groups would come out."
         )
-        notes.append(
-            f"{data}: groups ({found[0][1].called}) are never cut apart; a run has {', '.join(counts)}: {rest}"
-        )
+        notes.append(f"{data}: no group ({found[0][1].called}) is in two splits; a run has {', '.join(counts)}: {rest}")
     return notes
 
 
@@ -332,4 +330,4 @@ def _pretraining_cost(sources: Sequence[CollectedRun]) -> str:
     seconds = [run.result["timing"]["seconds"] for run in sources if "seconds" in run.result["timing"]]
     if not seconds:
         return ""
-    return f"Beside that, {len(seconds)} pretrainings, each done once: {duration(sum(seconds))} together."
+    return f"In addition, {len(seconds)} pretrainings, each done once: {duration(sum(seconds))} in all."
