@@ -129,7 +129,8 @@ def _far_from_validation(groups: Sequence[Group], monitor: Monitor) -> list[str]
     _, group, val, test = max(said, key=lambda each: each[0])
     return [
         f"Validation is far from test in {len(said)} of {len(groups)} groups, most in {group.arm}: {val:.3f} against "
-        f"{test:.3f}. The test data are of another kind, or examples of validation are too like those of training."
+        f"{test:.3f}. The test data are of another kind, or the validation examples are too similar to the training "
+        "examples."
     ]
 
 
@@ -141,7 +142,7 @@ def _missing_classes(groups: Sequence[Group]) -> list[str]:
             found = _read(run.directory.evaluation / "classifier.json", ByClass)
             missing = [str(row.get("class")) for row in (found.rows if found else []) if row.get(noun) == 0]
             if missing:
-                return [f"No test example is of class {', '.join(missing[:5])}: nothing is known about it."]
+                return [f"No test example is of class {', '.join(missing[:5])}: the test says nothing about it."]
     return []
 
 
