@@ -1,15 +1,15 @@
-# A fresh machine needs Python >= 3.11, git and make; everything else is installed into .venv.
+# You need Python >= 3.11, git and make. Everything else is installed into .venv.
 
 PYTHON ?= python3
 BIN := .venv/bin
 UV := .tools/bin/uv
-# Compiling bytecode once at install halves the seconds that every later start spends importing torch and Lightning.
+# Bytecode is compiled at installation. This halves the time that each later start needs to import torch and Lightning.
 export UV_COMPILE_BYTECODE := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup quickstart test test-slow test-slurm test-lowest test-real lint docs schema tensorboard benchmark lock clean
 
-setup: .venv/ready  ## make the environment: the tested set of packages, by hash
+setup: .venv/ready  ## install the tested set of packages into .venv, checked by hash
 
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("error: Python 3.11 or later is needed, found " + sys.version.split()[0] + ": set PYTHON=..." if sys.version_info < (3, 11) else 0)'
@@ -19,22 +19,22 @@ setup: .venv/ready  ## make the environment: the tested set of packages, by hash
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
 
-# One thread: batches of 32 gain nothing from a second, and two that wait for each other crawl beside any other process.
-quickstart: setup  ## the main job on embedded data: four arms, three seeds, a table
+# One thread: batches of 32 are not faster with two, and two threads are very slow beside another busy process.
+quickstart: setup  ## an experiment without downloads: four arms, three seeds, a report
 	OMP_NUM_THREADS=1 $(BIN)/python -m aetransfer.train -m experiment=quickstart transfer=scratch,random_frozen,frozen,finetune seed=0,1,2 launcher=joblib hydra.launcher.n_jobs=2
 
-test: setup  ## what a change must pass before anything else; at most ten minutes on two cores
+test: setup  ## the tests that each change must pass; at most ten minutes on two cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
 
-# Those of one file wait for each other: they share a disk that is full, or ports.
-test-slow: setup  ## runs that are killed, processes that work together, the fuzz: half an hour on two cores
+# Tests of one file run one after another, because they share a full disk or ports.
+test-slow: setup  ## tests of killed runs, several processes and random input; half an hour on two cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow --numprocesses auto --dist loadfile
 
-test-slurm: setup  ## on a Slurm of one node, which they start: as root, with slurm-wlm installed
+test-slurm: setup  ## tests on a Slurm of one node, which they start; needs root and slurm-wlm
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slurm
 
-# Packages that only others ask for are the newest that fit. Six gigabytes; the tests take two minutes on a quiet machine.
-test-lowest: .venv-lowest/ready  ## the lower bounds of pyproject.toml, in an environment of their own
+# Indirect dependencies are the newest that fit. Needs six gigabytes; the tests take two minutes on an idle machine.
+test-lowest: .venv-lowest/ready  ## short tests with the lowest versions that pyproject.toml allows, in .venv-lowest
 	OMP_NUM_THREADS=1 timeout 900 .venv-lowest/bin/python -m pytest -m short
 
 .venv-lowest/ready: pyproject.toml
@@ -44,7 +44,7 @@ test-lowest: .venv-lowest/ready  ## the lower bounds of pyproject.toml, in an en
 	$(UV) pip install --quiet --python .venv-lowest/bin/python --no-deps --no-build-isolation --editable .
 	touch $@
 
-test-real: setup  ## with AETRANSFER_TEST_DATA=DIR, which holds the real MNIST and CIFAR-10
+test-real: setup  ## tests on the real MNIST and CIFAR-10, in AETRANSFER_TEST_DATA=DIR
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m real
 
 lint: setup
@@ -52,13 +52,13 @@ lint: setup
 	$(BIN)/ruff check
 	$(BIN)/mypy
 
-docs: setup  ## as a site, in site/
+docs: setup  ## build docs/ as a site, in site/
 	$(BIN)/python -m mkdocs build --quiet
 
-schema: setup  ## configs/schema.json, by which editors check YAML files
+schema: setup  ## write configs/schema.json, with which editors check YAML files
 	$(BIN)/python scripts/config_schema.py
 
-tensorboard: setup  ## look at all runs, or with SWEEP=... at those of one sweep
+tensorboard: setup  ## show all runs, or with SWEEP=... those of one sweep
 	$(BIN)/python scripts/board.py $(SWEEP)
 
 benchmark: setup
@@ -66,7 +66,7 @@ benchmark: setup
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/training_loop.py
 	$(BIN)/python benchmarks/sweep.py
 
-lock:  ## resolve the tested set anew; hashes, and no registry's name
+lock:  ## resolve the tested set of packages again, with hashes and without the name of an index
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 		--custom-compile-command 'make lock' --constraint tested.txt --extra dev --output-file requirements.lock pyproject.toml
 

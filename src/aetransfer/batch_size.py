@@ -1,4 +1,4 @@
-"""Find the largest batch that fits in memory. It takes what train takes.
+"""Find the largest batch that fits in memory. It takes the same words as train.
 
 Usage: python -m aetransfer.batch_size [KEY=VALUE ...]
 
@@ -7,8 +7,8 @@ Examples:
   python -m aetransfer.batch_size model=vae data=mnist
   python -m aetransfer.batch_size trainer=gpu encoder.latent_dim=512
 
-It only prints the size. A batch size that a machine chose by itself would make
-the same command another experiment there.
+It only prints the size. To use it, set data.batch_size yourself: the batch size
+changes results, so it must not depend on the machine.
 """
 
 import sys

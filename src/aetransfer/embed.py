@@ -1,4 +1,4 @@
-"""Write the features of images or arrays into a table.
+"""Write a table of the features that an encoder gives for images or arrays.
 
 Usage: python -m aetransfer.embed run=DIR images=FOLDER out=FILE [...]
 
@@ -7,8 +7,8 @@ Examples:
   python -m aetransfer.embed run=outputs/runs/NAME inputs=a.npy out=f.npz
   python -m aetransfer.embed run=encoder.safetensors data=cifar10 out=f.parquet
 
-Exit codes: 0; 1 where nothing was written; 2 where some inputs could not be
-read and the others were written.
+Exit codes: 0 if all is written; 1 if nothing is written; 2 if some inputs could
+not be read, and the others are written.
 """
 
 import logging

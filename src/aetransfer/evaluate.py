@@ -7,7 +7,7 @@ Examples:
   python -m aetransfer.evaluate run=outputs/runs/NAME evaluation=representation
   python -m aetransfer.evaluate run=outputs/runs/NAME data=cifar10 split=val
 
-Without evaluation= it prints the run's own metrics, digit for digit.
+Without evaluation= it prints the same metrics as the training, bit for bit.
 """
 
 from omegaconf import DictConfig

@@ -1,4 +1,4 @@
-"""Write a finished run in a form that needs no class of this program.
+"""Write the model of a finished run as a file that works without aetransfer.
 
 Usage: python -m aetransfer.export run=DIR formats=FORMAT [KEY=VALUE ...]
 
@@ -7,9 +7,9 @@ Examples:
   python -m aetransfer.export run=outputs/runs/NAME formats=torch_export
   python -m aetransfer.export run=DIR formats=[onnx,torch_export]
 
-A transfer gives model.onnx or model.pt2, encoder and head; a pretraining gives
-encoder.onnx or encoder.pt2, as does part=encoder. Each file is kept only if it
-gives the same outputs as the run, for the run's own inputs.
+Of a transfer it writes encoder and head: model.onnx or model.pt2. Of a
+pretraining, or with part=encoder, it writes encoder.onnx or encoder.pt2. A file
+is kept only if it gives the same outputs as the run for the run's own inputs.
 """
 
 import logging

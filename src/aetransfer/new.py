@@ -1,4 +1,4 @@
-"""Begin a project of your own, as a package that plugs into aetransfer.
+"""Start a project of your own: a package that adds parts to aetransfer.
 
 Usage: python -m aetransfer.new NAME
 
@@ -7,9 +7,10 @@ Examples:
   python -m aetransfer.new ~/projects/my_lab
   python -m aetransfer.new my_lab && cd my_lab && make quickstart
 
-NAME is the folder, and the package in it: small letters, digits and _. It has a
-data set, an encoder, a pretext, a task, an experiment of all four, and tests.
-Its README says how to go on.
+NAME is the new folder and the package in it: lower-case letters, digits and _.
+The project has a data set, an encoder, a pretext (what is learnt without
+labels), a task, an experiment with all four, and tests. Its README has the next
+steps.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Write what a finished transfer predicts for images or arrays into a table.
+"""Write a table of what a finished transfer predicts for images or arrays.
 
 Usage: python -m aetransfer.predict run=DIR images=FOLDER out=FILE [...]
 
@@ -7,8 +7,8 @@ Examples:
   python -m aetransfer.predict run=outputs/runs/NAME inputs=a.npy out=p.npz
   python -m aetransfer.predict run=outputs/runs/NAME data=cifar10 out=p.parquet
 
-Exit codes: 0; 1 where nothing was written; 2 where some inputs could not be
-read and the others were written.
+Exit codes: 0 if all is written; 1 if nothing is written; 2 if some inputs could
+not be read, and the others are written.
 """
 
 import logging

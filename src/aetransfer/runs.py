@@ -1,4 +1,4 @@
-"""List, show, remove or export the runs of a store, or say how far a sweep is.
+"""List, show, remove or export runs, or say how far a sweep is.
 
 Usage: python -m aetransfer.runs status|list|show|rm|export [FILTER ...]
 
@@ -8,19 +8,20 @@ Examples:
   python -m aetransfer.runs export out=runs.csv transfer=scratch,finetune
 
 Commands:
-  status [SWEEP] [FILTER]   the newest sweep, or SWEEP: jobs and time left
-  list [FILTER]             a row for each run
-  show NAME                 one run: its name, a part of it, or a path
-  rm FILTER|NAME            say which runs would go; --yes removes them, --force
-                            also those that are running
+  status [SWEEP] [FILTER]   how far the newest sweep is, or SWEEP, and time left
+  list [FILTER]             one row for each run
+  show NAME                 one run. NAME is its name, a part of it, or a path
+  rm FILTER|NAME            list the runs that would be removed; --yes removes
+                            them, --force those that are running too
   export out=FILE [FILTER]  a table of the runs, in a .csv or .json file
 
-Filters, all of which must hold:
+Filters (a run must match all of them):
   KEY=VALUE,VALUE   stage, model, data, arm, transfer, status, seed, fold, name
                     (with * and ?), or any dotted key of a run's config
 
 Keys:
-  paths.output_dir=DIR   another store than AETRANSFER_OUTPUT_DIR, else outputs
+  paths.output_dir=DIR   folder of the runs. Default: what the variable
+                         AETRANSFER_OUTPUT_DIR names, or else outputs
 """
 
 import shutil

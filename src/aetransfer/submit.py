@@ -1,4 +1,4 @@
-"""Queue a sweep on a Slurm cluster. It takes what train -m takes.
+"""Queue a sweep on a Slurm cluster. It takes the same words as train -m.
 
 Usage: python -m aetransfer.submit [KEY=VALUE ...]
 
@@ -7,7 +7,7 @@ Examples:
   python -m aetransfer.submit seed=0,1 hydra.launcher.partition=gpu
   python -m aetransfer.submit --config-dir lab experiment=mine launcher=lab
 
-launcher=slurm is chosen, unless another profile built on it is.
+It uses launcher=slurm, unless you choose a launcher file that builds on it.
 """
 
 from aetransfer import command_line, train

@@ -1,4 +1,7 @@
-"""Train one run, a pretraining or a transfer; with -m several runs.
+"""Train an encoder without labels, or use a pretrained encoder for a task.
+
+A training without labels is a pretraining, a training for a task is a transfer.
+Either is one run. With -m, one command starts several runs.
 
 Usage: python -m aetransfer.train [-m] [KEY=VALUE ...]
 
@@ -9,18 +12,19 @@ Examples:
       seed=0,1,2 launcher=joblib
 
 Often set:
-  data.labels_per_class=10   train on so many labelled examples of each class
-  data.batch_size=64         examples in a step
-  encoder.latent_dim=64      size of the code
-  optimizer.lr=1e-3          learning rate; of the pretraining
-                             pretrain.optimizer.lr, as for every key below it
-  trainer.max_epochs=50      length of training, or trainer.max_steps=1000
-  trainer.devices=2          processes, one a device
-  paths.output_dir=DIR       where runs and sweeps go
+  data.labels_per_class=10   train on 10 labelled examples of each class
+  data.batch_size=64         examples in one step
+  encoder.latent_dim=64      size of the code that the encoder gives
+  optimizer.lr=1e-3          learning rate
+  pretrain.optimizer.lr=.01  that of the pretraining: pretrain. before a key
+                             sets it for the pretraining
+  trainer.max_epochs=50      length of training; or trainer.max_steps=1000
+  trainer.devices=2          devices to train on, with one process for each
+  paths.output_dir=DIR       folder for runs and sweeps
 
 Options:
-  -m           a sweep: commas in a value mean one run for each
-  --identity   print each run's identity, status and directory, and run nothing
+  -m           a sweep: several values, such as seed=0,1,2, give one run each
+  --identity   print the name, status and directory of each run; train nothing
 """
 
 import sys

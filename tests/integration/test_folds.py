@@ -37,7 +37,7 @@ def test_a_sweep_over_folds_tests_each_subject_once(run_train, command, recordin
     assert [result["counts"]["test"] for result in results] == [20] * 3
     run = tmp_path / "outputs" / "runs" / results[1]["name"]
     card = (run / "MODEL_CARD.md").read_text()
-    assert "Groups (subject) were never cut apart: 3 train, 1 val, 2 test." in card
+    assert "No group (subject) is in two splits: 3 train, 1 val, 2 test." in card
     assert "the 20 vectors that were tested on, fold 1 of 3 of the training split, were used once" in card
     assert "tested on fold 1 of 3" in (run / "report.html").read_text()
     measured = command(evaluate.main, f"run={run}", f"paths.output_dir={tmp_path / 'outputs'}")

@@ -185,7 +185,7 @@ def test_a_vaes_card_says_that_codes_are_means_and_nats_are_of_binarised_images(
 
     assert "codes (N, 8), the posterior's mean" in page
     assert "freshly binarised images under a bernoulli likelihood" in page
-    assert "(N, 1, 36, 36) in [0, 1]; of the size, 2 pixels on each side are zero padding" in page
+    assert "(N, 1, 36, 36) in [0, 1]; this size includes zero padding of 2 pixels on each side" in page
     assert "on the 32x32 image, without its padding" in page
 
 

@@ -174,7 +174,7 @@ def test_what_was_trained_is_measured_read_and_shown(run_train, run_evaluate, co
     assert "whose encoder has its first layer shuffled and learns late in its top half" in page
     assert "Transfer to photo_digits from digits (ae): top_half" in page
     assert "it has its first layer shuffled and learns late in its top half." in card
-    assert "Only beside its control, transfer=bare with the same seed" in card
+    assert "with that of the control: transfer=bare with the same seed." in card
 
     measured = run_evaluate(f"run={done.run}", allow)
     assert f"test/acc            {done.result['metrics']['test/acc']!r}" in measured.out

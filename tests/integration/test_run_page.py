@@ -82,9 +82,9 @@ def test_an_interrupted_runs_page_says_how_far_it_was_and_how_to_go_on(run_train
         assert run_train(*TINY_PRETRAINING, "model=ae", "trainer.limit_train_batches=3").code == 130
 
     said = words_of(the_run(tmp_path))
-    assert "This run is interrupted before its end It was last heard of in epoch 2 of 2" in said
+    assert "This run is interrupted before its end The last sign of it was in epoch 2 of 2" in said
     assert "images an epoch in batches of" in said.partition("The last lines of train.log")[2]
-    command = re.search(r"goes on from its last checkpoint: python -m aetransfer\.train (.*?) The last lines", said)[1]
+    command = re.search(r"resumes from its last checkpoint: python -m aetransfer\.train (.*?) The last lines", said)[1]
 
     done = run_train(*shlex.split(command))
     assert done.run == the_run(tmp_path)

@@ -30,7 +30,10 @@ def test_a_machine_without_slurm_is_told_so_in_one_sentence_and_nothing_is_left(
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("launcher=joblib",), "Only launcher=slurm, or a profile built on it, leaves jobs to a queue: choose that."),
+        (
+            ("launcher=joblib",),
+            "Only launcher=slurm, or a launcher file built on it, can queue jobs: choose one of them.",
+        ),
         (("transfer=scrach",), None),
         (("seed=0,x",), None),
         (("hydra.launcher.partitoin=gpu",), None),

@@ -178,6 +178,6 @@ def test_what_may_explain_the_numbers_is_said(tmp_path):
     assert "The pretraining ae on digits had not converged: val/mse still improved by" in found
     assert "Validation is far from test in 1 of 1 groups, most in frozen: 0.900 against 0.505." in found
     assert "No validation example is of class cat: it has no say in which epoch is best." in found
-    assert "No test example is of class dog: nothing is known about it." in found
+    assert "No test example is of class dog: the test says nothing about it." in found
     assert "No training example" not in found
-    assert "reconstructs blurs" in found
+    assert "has blurred reconstructions" in found

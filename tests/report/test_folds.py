@@ -93,9 +93,9 @@ def test_seeds_and_folds_are_one_group_paired_one_by_one_and_said(tmp_path):
     (row,) = (dict(zip(section.comparisons.header, row, strict=True)) for row in section.comparisons.rows)
     assert (row["verdict"], row["difference"], row["n"]) == ("helps relative to scratch", "-1.0200", "10 (5 folds)")
     text = as_markdown(content, date(2026, 1, 2))
-    assert "take the correction of Nadeau and Bengio (2003)" in text
+    assert "use the correction of Nadeau and Bengio (2003)" in text
     assert (
-        "groups (subject) are never cut apart; a run has 7 to train on, 1 to validate, 2–3 to test on: 11 in all 5"
+        "no group (subject) is in two splits; a run has 7 to train on, 1 to validate, 2–3 to test on: 11 in all 5"
         in text
     )
     assert "mean ± standard deviation over n seeds and folds." in text

@@ -165,7 +165,7 @@ def test_pretrainings_of_two_kinds_stand_in_one_table_each_with_its_own_metric(t
         ["–", "0.710 ± 0.010", "[0.700, 0.720]", "3"],
     ]
     assert section.comparisons is None and section.overall is None
-    assert any("no comparison goes across" in note for note in section.notes)
+    assert any("Groups with different metrics are not compared." in note for note in section.notes)
     names = [plot.name for plot in section.plots]
     assert names == ["bars", "learning_curves", "bars_metric2", "learning_curves_metric2"]
     index = write_report(content, tmp_path / "report", date(2026, 1, 2))

@@ -173,7 +173,7 @@ def test_one_seed_over_three_pretrainings_is_one_seed_and_the_notes_say_so(tmp_p
 
     said = files["summary.md"].decode()
     assert "one seed: nothing can be said" in said
-    assert "several runs of one seed" in said and "their mean counts as one seed" in said
+    assert "several runs of one seed" in said and "Their mean counts as one seed" in said
     rows = csv.DictReader(files["results.csv"].decode().splitlines())
     row = next(row for row in rows if row["transfer"] == "finetune" and row["metric"] == "test/acc")
     assert (row["n"], row["seeds"], len(row["runs"].split())) == ("1", "0", 3)

@@ -17,7 +17,7 @@ def help_of(doc: str, config_name: str, options_of: Callable[[str], list[str]]) 
     entries = [found for line in lines if (found := ENTRY.fullmatch(line))]
     groups = [_entry(f"{each['group']}=NAME", _with_options(each, options_of)) for each in entries if each["group"]]
     keys = [_entry(f"{each['key']}={_shown(each['value'])}", each["sentence"]) for each in entries if each["key"]]
-    more = "--cfg job prints the whole config. Hydra reads the command line; --hydra-help lists its own flags."
+    more = "--cfg job prints the whole config. --hydra-help lists the flags of Hydra, which reads the command line."
     parts = [doc.strip(), ""]
     if groups:
         parts += ["Groups, each a choice of settings:", *groups, ""]
@@ -25,8 +25,8 @@ def help_of(doc: str, config_name: str, options_of: Callable[[str], list[str]]) 
 
 
 def _with_options(found: re.Match[str], options_of: Callable[[str], list[str]]) -> str:
-    default = "" if found["value"] == "null" else f", by default {found['value']}"
-    return f"{found['sentence']}{default}. One of {', '.join(options_of(found['group']))}."
+    default = "" if found["value"] == "null" else f" Default: {found['value']}."
+    return f"{found['sentence']}.{default} One of {', '.join(options_of(found['group']))}."
 
 
 def _shown(value: str) -> str:

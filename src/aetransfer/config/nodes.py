@@ -168,14 +168,14 @@ class Node(BaseModel):
 
 
 class Target(Node):
-    """A node that is built by calling `_target_` with its other keys."""
+    """An object that is made by calling `_target_` with the other keys."""
 
     model_config = ConfigDict(extra="allow")
     target: Annotated[str, AfterValidator(todays)] = Field(alias="_target_")
 
 
 class Callback(Target):
-    """Its key only_looks says of one's own that it changes no number of a run."""
+    """A callback. only_looks: true says that your own callback changes no number of a run."""
 
     not_given = ("only_looks",)
 
@@ -191,9 +191,9 @@ class Callback(Target):
 
 
 class ModelNode(Target):
-    """name: what the model is called in names of runs and in tables, without one as its class is. monitor,
-    monitor_mode: another validation metric than the model's own chooses the best epoch. views: the augmentations that
-    make a view of an input, in their order, for a model that asks for views.
+    """A model. name: its name in names of runs and in tables; without one, that of its class. monitor, monitor_mode:
+    the validation metric that chooses the best epoch, if not the model's own. views: for a model that asks for views,
+    the augmentations that make a view of an input, in their order.
     """
 
     not_given = ("name", "monitor", "monitor_mode", "views")
@@ -225,7 +225,9 @@ class ModelNode(Target):
 
 
 class MetricNode(Target):
-    """words: what it is, with its unit; without them its class's name. better: where its class says neither."""
+    """A metric. words: what it is, with its unit; without them, the name of its class. better: higher or lower, if its
+    class says neither.
+    """
 
     not_given = ("words", "better")
     words: Annotated[str, Field(min_length=1, max_length=200)] | None = None
@@ -243,7 +245,7 @@ class MetricNode(Target):
 
 
 class OptimizerNode(Target):
-    """lr, encoder_lr: peak learning rates; without one the optimiser's own, the encoder's is as lr."""
+    """An optimiser. lr: peak learning rate; null: the optimiser's own. encoder_lr: the encoder's; null: the same."""
 
     not_given = ("encoder_lr",)
     lr: PositiveFloat | None = None
@@ -255,7 +257,7 @@ class OptimizerNode(Target):
 
 
 class SchedulerNode(Target):
-    """interval: what the schedule counts."""
+    """A schedule of the learning rate. interval: it changes the rate after each step, or after each epoch."""
 
     not_given = ("interval",)
     interval: Literal["step", "epoch"] = "epoch"

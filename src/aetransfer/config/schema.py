@@ -74,13 +74,13 @@ def _get(node: Any, key: str, field: str) -> Any:
 
 
 class Data(Node):
-    """`digest`: of what the data are; filled in once they were looked at, and demanded of them where it is given.
-    augment: what training images go through, in this order, by names that mean nothing.
+    """The data of a run. `digest`: checksum of the data, filled in when they are read. If it is given, other data are
+    refused. augment: transforms of training images, in this order; their names have no meaning.
 
-    channels, image_size: of images with 8 bits, of which 1 and 3 channels are converted to each other. Where neither is
-    said, inputs are what the reader gives: `shape`, of one without padding, and `floats`, whether they are no pixels of
-    8 bits, are filled in then like the digest. folds, fold: that part of the training examples is tested on in place of
-    the test split. test_fraction: of data without a test split, cut out for it, the same for every seed.
+    channels, image_size: of images with 8 bits; 1 and 3 channels are converted to each other. Without them, inputs are
+    what the reader gives. Then `shape` (of one input, without padding) and `floats` (true unless they are pixels of 8
+    bits) are filled in too. folds, fold: the part of the training examples to test on, instead of the test split.
+    test_fraction: share to test on of data without a test split, the same for every seed.
     """
 
     name: Name
@@ -208,7 +208,7 @@ class Conv4Encoder(Node):
 
 
 class CustomEncoder(Target):
-    """latent_dim: null for a code that is the features, of an encoder that can be told so."""
+    """Your own encoder. latent_dim: null if the features are the code, for an encoder that supports it."""
 
     latent_dim: Width | None
 
@@ -237,7 +237,7 @@ class Head(Node):
 
 
 class CustomHead(Target):
-    """Anybody's module, from codes (N, in_features) to (N, outputs)."""
+    """Your own head: a module from codes (N, in_features) to (N, outputs)."""
 
 
 HEAD = "aetransfer.networks.head.Head"
@@ -266,10 +266,10 @@ ARMS = {
 
 
 class Arm(Target):
-    """What is asked of an arm before it is built, and its class is not given.
+    """What the program must know of an arm before it is built. Its class does not get these keys.
 
-    control: the arm that carries nothing and is otherwise the same; None for such an arm itself. linear_head: whatever
-    the head group says. channels: how a source of another number of channels than the target is met.
+    control: the arm that is the same but uses no pretrained weights; None if this arm is a control. linear_head: in
+    place of what the group head says. channels: how to go from the source's number of channels to the target's.
     """
 
     not_given = ("name", "carries", "control", "linear_head", "channels")
@@ -280,7 +280,7 @@ class Arm(Target):
 
 
 class Transfer(Arm):
-    """An arm of the program's."""
+    """An arm of aetransfer."""
 
     model_config = ConfigDict(extra="forbid")
     target: Literal["aetransfer.transfer.arms.StandardArm"] = Field(
@@ -321,7 +321,7 @@ class Transfer(Arm):
 
 
 class CustomTransfer(Arm):
-    """An arm by a class of somebody's. carries: whether there is a pretraining that it starts from."""
+    """Your own arm. carries: whether it starts from a pretraining."""
 
     carries: bool = True
 
@@ -351,7 +351,7 @@ TransferNode = Annotated[
 
 
 class Training(Node):
-    """How long and how exactly: what decides the numbers, whatever machine does it."""
+    """Length and precision of training. These keys decide the numbers, on every machine."""
 
     max_epochs: PositiveInt | None = 20
     max_steps: PositiveInt | None = None
@@ -397,7 +397,7 @@ class Training(Node):
 
 
 class Trainer(Training):
-    """The same, and where and how it runs."""
+    """Length and precision of training, and the device and the processes that it runs on."""
 
     accelerator: Literal["auto", "cpu", "gpu", "mps", "tpu"] = "auto"
     devices: PositiveInt | Literal["auto"] = 1
@@ -421,7 +421,7 @@ class Trainer(Training):
 
 
 class Pretraining(Node):
-    """The source stage: everything of the pretraining that a transfer starts from. head: of a task alone."""
+    """The whole config of the pretraining that a transfer starts from. head: only if its model is a task."""
 
     seed: Seed = 0
     data: Data
@@ -439,11 +439,11 @@ WEIGHTS_OF_TIMM = "timm"
 
 
 class GivenEncoder(Node):
-    """A finished run's directory, a checkpoint, an exported encoder, or a file of others' weights; `digest` is filled
-    in once it was read.
+    """A finished run's directory, a checkpoint, an exported encoder, or a file of weights from elsewhere. `digest` is
+    filled in when it is read.
 
-    Of others' weights alone: prefix, which of the names in the file are the network's; mean, deviation: what its input
-    is standardised by, a channel, of pixels in [0, 1].
+    Only for weights from elsewhere: prefix, what stands before the network's names in the file; mean, deviation: the
+    mean and standard deviation of each channel by which inputs are standardised, for pixels in [0, 1].
     """
 
     path: str
@@ -482,7 +482,7 @@ class Paths(Node):
 class Job(Node):
     """One run: a pretraining (its model is a pretext) or a transfer (a task), once it is resolved.
 
-    test: left out of a search's trials; alone, where a trial has trained the run already. No config has the key.
+    test: "left_out" in a search's trials; "alone" if a trial has trained the run already. It is no key of a config.
     """
 
     seed: Seed = 0
@@ -513,9 +513,9 @@ class Job(Node):
 
 
 class EvaluationRequest(Node):
-    """What `evaluate` is asked: which run, on which split, of its own data or another's.
+    """What `evaluate` measures: a run, on a split of its own data or of others.
 
-    classes: by the name of a class of the data, the class of the run that it is.
+    classes: for the name of a class in the data, the name of the same class in the run.
     """
 
     run: str

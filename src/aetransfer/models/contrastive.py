@@ -75,9 +75,8 @@ class Contrastive(TwoViews):
         return {"loss": loss, "nt_xent": loss, "matched": matched}
 
     def caveats(self) -> list[str]:
-        return [
-            f"NT-Xent compares the {noun_of(self.encoder.input_shape)} of a batch, so its values are of one batch size."
-        ]
+        noun = noun_of(self.encoder.input_shape)
+        return [f"NT-Xent compares the {noun} of a batch: compare runs of equal batch size only."]
 
 
 def nt_xent(first: Tensor, second: Tensor, temperature: float, share: Share) -> tuple[Tensor, Tensor]:

@@ -107,8 +107,8 @@ class Regressor(Task):
         if self.outputs == 1:
             return []
         return [
-            f"mae and rmse are means over {self.outputs} values, each in its own unit: where units differ, the value "
-            "of the largest numbers decides, and r2 is what to compare."
+            f"mae and rmse are means over {self.outputs} values, each in its own unit. If the units differ, the value "
+            "with the largest numbers decides: then compare r2."
         ]
 
 

@@ -53,7 +53,7 @@ class VICReg(TwoViews):
         return {"loss": loss, "vicreg": loss, **dict(zip(("invariance", "variance", "covariance"), terms, strict=True))}
 
     def caveats(self) -> list[str]:
-        return ["VICReg is of a whole batch, so its values are of one batch size."]
+        return ["VICReg is computed over a whole batch: compare runs of equal batch size only."]
 
 
 def vicreg(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:

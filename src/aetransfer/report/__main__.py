@@ -10,14 +10,15 @@ Examples:
 DIR is a sweep's directory, an output directory or its runs/. Without DIR, all
 runs of paths.output_dir are read.
 
-Filters, all of which must hold:
+Filters (a run must match all of them):
   KEY=VALUE,VALUE   stage, status, data, model, transfer, seed, fold, or any
                     dotted key of a run's config
 
 Keys:
-  out=FOLDER             where the report goes
-  run=DIR                write this run's own page, report.html, again
-  paths.output_dir=DIR   the runs' place, else AETRANSFER_OUTPUT_DIR or outputs
+  out=FOLDER             folder to write the report into
+  run=DIR                write the page of this run, report.html, again
+  paths.output_dir=DIR   folder of the runs. Default: what the variable
+                         AETRANSFER_OUTPUT_DIR names, or else outputs
 """
 
 import re

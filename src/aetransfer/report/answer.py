@@ -209,12 +209,14 @@ def _meaning(arm: Group, scratch: Group, paired: Paired, monitor: Monitor) -> li
     if variance is None or abs(paired.mean) >= quantile * sqrt(variance):
         return said
     least = 100 * quantile * sqrt(variance)
-    few = f"The test set is too small for the question: {count:,} {noun} tell {least:.1f} points from chance, and more "
-    few += f"seeds are tested on the same {noun}."
+    few = (
+        f"The test set is too small for the question: {count:,} {noun} tell only differences above {least:.1f} points "
+    )
+    few += f"from chance. More seeds do not help, as they are tested on the same {noun}."
     if abs(paired.mean) * count >= 1:
         wanted = ceil(variance * count * ((quantile + float(stats.norm.ppf(POWER))) / paired.mean) ** 2)
         few += (
-            f" A difference of this size would take about {_rounded(wanted):,}, fewer where both err on the same ones."
+            f" A difference of this size needs about {_rounded(wanted):,}, or fewer if both arms fail on the same ones."
         )
     return [*said, few]
 

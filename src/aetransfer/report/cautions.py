@@ -33,7 +33,7 @@ WORDS = {"train": "training", "val": "validation", "test": "test"}
 WHAT_FOLLOWS = {
     "train": "it can't be learnt",
     "val": "it has no say in which epoch is best",
-    "test": "nothing is known about it",
+    "test": "the test says nothing about it",
 }
 
 
@@ -108,7 +108,7 @@ def _blurred(group: Group) -> str:
     share = f"{max(fmean(kept), 0):.0%} of the images' variance"
     if fmean(kept) < DEAD:
         return f"{_pretraining(group)} reconstructs next to nothing ({share}): its decoder may be dead."
-    return f"{_pretraining(group)} reconstructs blurs: they keep {share}. Look at the pictures below."
+    return f"{_pretraining(group)} has blurred reconstructions: they keep {share}. Look at the pictures below."
 
 
 def _far_from_validation(groups: Sequence[Group], monitor: Monitor) -> list[str]:
@@ -133,7 +133,8 @@ def _far_from_validation(groups: Sequence[Group], monitor: Monitor) -> list[str]
     _, group, val, test = max(said, key=lambda each: each[0])
     return [
         f"Validation is far from test in {len(said)} of {len(groups)} groups, most in {group.arm}: {val:.3f} against "
-        f"{test:.3f}. The test data are of another kind, or examples of validation are too like those of training."
+        f"{test:.3f}. The test data are of another kind, or the validation examples are too similar to the training "
+        "examples."
     ]
 
 

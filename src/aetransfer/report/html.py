@@ -142,7 +142,7 @@ def pictures_of(directory: RunDirectory, shape: Sequence[int], floats: bool) -> 
         "interpolations": f"decoded from the straight line between the codes of two validation {noun}",
         "traversals": f"one latent moved at a time, the others as a validation {one} has them",
         "first_layer": "filters of the encoder's first layer when training began, and at the epoch that was kept",
-        "mistakes": f"the test {noun} that it was surest about and wrong: class, what it was taken for, and how surely",
+        "mistakes": f"the most confident mistakes on test {noun}: true class, predicted class, and its probability",
     }
     found = [Picture(directory.path / f"{name}.png", words[0].upper() + words[1:]) for name, words in shown.items()]
     return [picture for picture in found if is_picture(picture.path)]

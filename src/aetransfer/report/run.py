@@ -139,7 +139,7 @@ def _problem(subject: Subject) -> Problem:
     return Problem(
         status=STATUS.get(subject.status, subject.status),
         why=told.error or "",
-        progress=f"It was last heard of {where}{f', at {told.heartbeat}' if told.heartbeat else ''}.",
+        progress=f"The last sign of it was {where}{f', at {told.heartbeat}' if told.heartbeat else ''}.",
         log=[str(without_secrets(line)) for line in lines],
         resume=again(subject.run.result),
     )
@@ -176,7 +176,7 @@ def _caveats(subject: Subject) -> list[str]:
     try:
         return caveats(subject.directory.read_config(), subject.model, facts)
     except (UserError, ArithmeticError, LookupError, ValueError):
-        return ["Its config or its numbers are not those of this version, so what they must be read with is not said."]
+        return ["Its config or its numbers are of another version, so this page can't say what limits the numbers."]
 
 
 def _comparison(subject: Subject) -> Comparison:
@@ -189,7 +189,7 @@ def _comparison(subject: Subject) -> Comparison:
         of = f"seed {subject.told.seed}{'' if fold is None else f' and fold {fold}'}"
         return Comparison(
             f"Its control, transfer={name} with {of}, had no test result in this store when this page was written. "
-            f"Without it {metric} says nothing about what was carried:",
+            f"Without it {metric} does not show whether the pretraining helped. This command makes it:",
             None,
             of_control(subject.run.result, str(name), subject.config),
         )
@@ -198,8 +198,8 @@ def _comparison(subject: Subject) -> Comparison:
     one, sweep = ("fold", f"folds (-m {every})") if folds else ("pair of seeds", f"seeds (-m {every})")
     return Comparison(
         f"Its control, transfer={name} with the same seed{' and fold' if folds else ''}, reached {metric} "
-        f"{theirs:.4f}: a difference of {mine - theirs:+.4f}{remark}. One {one} decides nothing; a sweep over {sweep} "
-        "has a report with intervals.",
+        f"{theirs:.4f}: a difference of {mine - theirs:+.4f}{remark}. One {one} is not enough to decide; a sweep over "
+        f"{sweep} gives a report with intervals.",
         control,
     )
 

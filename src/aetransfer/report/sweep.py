@@ -66,10 +66,10 @@ MOST_ANSWERS = 4
 
 
 FOLDS = (
-    "Runs with folds are tested on the fold that was left out of training, and the test split is not. Folds are not "
-    "independent, so their 95 % intervals, also those of differences, take the correction of Nadeau and Bengio (2003): "
-    "the variance between J of K folds counts 1/J + 1/(K - 1) times, with J - 1 degrees of freedom, and the seeds of a "
-    "fold count by their mean."
+    "Runs with folds are tested on the fold that was left out of training. The test split is not used. Folds are not "
+    "independent, so all 95 % intervals over folds use the correction of Nadeau and Bengio (2003): the variance "
+    "between J of K folds counts 1/J + 1/(K - 1) times, with J - 1 degrees of freedom. The seeds of a fold count by "
+    "their mean."
 )
 
 
@@ -130,9 +130,9 @@ class Section:
     @property
     def further(self) -> list[Block]:
         tables = {
-            "What the carried encoder saves": self.savings,
+            "What the pretrained encoder saves": self.savings,
             "Transferability scores beside test metrics": self.transferability,
-            "Cost, a run on average": self.costs,
+            "Average cost of a run": self.costs,
         }
         return [Block(title, table) for title, table in tables.items() if table is not None]
 
@@ -237,18 +237,18 @@ def _notes(groups: Sequence[Group], compared: int) -> list[str]:
     notes = []
     sizes = {len(group.replicates) for group in groups}
     if 1 in sizes:
-        notes.append("A group of one seed has no spread, no interval and no verdict: none is invented.")
+        notes.append("A group of one seed has no spread, no interval and no verdict.")
     if 2 in sizes:
         notes.append(
-            "A group of two seeds has no bootstrap interval (it could only give the two values back); its verdict "
-            "rests on a t interval with one degree of freedom, which is wide."
+            "A group of two seeds has no bootstrap interval, which could only repeat the two values. Its verdict uses "
+            "a t interval with one degree of freedom, which is wide."
         )
     if any(group.folds_of(group.replicates) for group in groups):
         notes.append(FOLDS)
     if any(len(group.replicates) < len(group.runs) for group in groups):
         notes.append(
-            "Some groups have several runs of one seed, which differ in something that this report does not compare, "
-            "such as pretrain.seed: their mean counts as one seed."
+            "Some groups have several runs of one seed. They differ in a key that this report does not compare, such "
+            "as pretrain.seed. Their mean counts as one seed."
         )
     facts = [_told(run) for group in groups for run in group.runs]
     notes += _groups_behind(groups)
@@ -258,13 +258,13 @@ def _notes(groups: Sequence[Group], compared: int) -> list[str]:
         )
     if untested := sum(not run.counts.get("test", 1) for run in facts):
         notes.append(
-            f"{untested} of {len(facts)} runs have no test split, and so no test metric; what chose their epoch stands "
-            "on the page of each."
+            f"{untested} of {len(facts)} runs have no test split, and so no test metric. The page of each has the "
+            "metric that chose its epoch."
         )
     if len(metrics := tables.compared_by(groups)) > 1:
         notes.append(
-            f"Groups are compared by {', '.join(monitor.metric for monitor in metrics)}: interval and IQM of a row are "
-            "those of its own, and no comparison goes across."
+            f"Groups are compared by {', '.join(monitor.metric for monitor in metrics)}. Interval and IQM of a row are "
+            "those of its own metric. Groups with different metrics are not compared."
         )
     if compared > 1:
         notes.append(
@@ -291,9 +291,7 @@ def _groups_behind(groups: Sequence[Group]) -> list[str]:
             if len(tested) > 1 and len({folds for folds, _ in tested}) == 1
             else "an interval over seeds does not say how other groups would come out."
         )
-        notes.append(
-            f"{data}: groups ({found[0][1].called}) are never cut apart; a run has {', '.join(counts)}: {rest}"
-        )
+        notes.append(f"{data}: no group ({found[0][1].called}) is in two splits; a run has {', '.join(counts)}: {rest}")
     return notes
 
 
@@ -332,4 +330,4 @@ def _pretraining_cost(sources: Sequence[CollectedRun]) -> str:
     seconds = [run.result["timing"]["seconds"] for run in sources if "seconds" in run.result["timing"]]
     if not seconds:
         return ""
-    return f"Beside that, {len(seconds)} pretrainings, each done once: {duration(sum(seconds))} together."
+    return f"In addition, {len(seconds)} pretrainings, each done once: {duration(sum(seconds))} in all."

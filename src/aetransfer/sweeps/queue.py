@@ -115,7 +115,7 @@ def check_submittable(config_name: str, overrides: list[str], config_dir: str | 
         )
     launcher = composed(config_name, overrides, config_dir, with_hydra=True).hydra.launcher
     if launcher._target_ != LAUNCHER:
-        raise UserError("Only launcher=slurm, or a profile built on it, leaves jobs to a queue: choose that.")
+        raise UserError("Only launcher=slurm, or a launcher file built on it, can queue jobs: choose one of them.")
     check_slurm()
     for key in launcher:
         if key != "submitit_folder":

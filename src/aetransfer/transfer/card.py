@@ -149,10 +149,10 @@ def caveats(job: Job, model: ModelFacts, facts: Mapping[str, Any]) -> list[str]:
     counts, metrics, data = facts["counts"], facts["metrics"], facts.get("data", {})
     noun = noun_of(job.data.input_shape or IMAGE)
     own = data.get("validation") == "own"
-    drawn = "orders and label subsets" if own else f"orders, validation {noun} and label subsets"
+    drawn = "order and label subset" if own else f"order, validation {noun} and label subset"
     chosen_by = f"{model.monitor or 'a metric'} on {_validated(counts['val'], own, noun)}"
     said = [
-        f"One run (n = 1) of seed {job.seed}: other seeds have other first weights, {drawn}, and give other numbers.",
+        f"One run (n = 1) of seed {job.seed}. Another seed changes first weights, {drawn}, and gives other numbers.",
         f"The epoch was chosen by {chosen_by}; {_tested(facts, noun)}.",
         *_grouped(data.get("groups")),
         *data.get("notes", []),
@@ -167,21 +167,21 @@ def caveats(job: Job, model: ModelFacts, facts: Mapping[str, Any]) -> list[str]:
         said.append(f"Errors are those on the {height}x{width} image, without its padding.")
     if model.untrained:
         said.append(
-            f"This model leaves the {' and the '.join(model.untrained)} of the encoder as it began: what comes out is "
-            "a random projection of the features."
+            f"This model does not train the {' and the '.join(model.untrained)} of the encoder: its output is a random "
+            "projection of the features."
         )
     if {"classify", "regress", "label"} & set(model.can or ()):
-        said.append("The numbers are those of the encoder with its head, which only the run's checkpoint holds.")
+        said.append("The numbers are those of the encoder with its head. Only the run's checkpoint holds the head.")
         every = job.trainer.limit_test_batches is None and not data.get("groups")
         if every and (accuracy := metrics.get("test/acc")) is not None:
             error = sqrt(accuracy * (1 - accuracy) / counts["test"])
-            said.append(f"So few test {noun} alone make test/acc uncertain by {error:.4f} (binomial standard error).")
+            said.append(f"The size of the test split alone makes test/acc uncertain by {error:.4f} (standard error).")
     if job.transfer is not None and job.transfer.control is not None:
         fold = "" if job.data.fold is None else " and fold"
         measured = model.compared.on("test").metric if model.compared else "a test metric"
         said.append(
-            f"Only beside its control, transfer={job.transfer.control} with the same seed{fold}, does {measured} say "
-            "anything about what the pretraining was worth."
+            f"To see what the pretraining was worth, compare {measured} with that of the control: "
+            f"transfer={job.transfer.control} with the same seed{fold}."
         )
     elif job.transfer is not None and not job.transfer.carries:
         said.append("This is a control: nothing was carried into its encoder.")
@@ -209,8 +209,8 @@ def _grouped(groups: Mapping[str, Any] | None) -> list[str]:
         return []
     counts = [f"{groups[part]:,} {part}" for part in ("train", "val", "test") if groups.get(part)]
     return [
-        f"Groups ({groups['called']}) were never cut apart: {', '.join(counts)}. Examples of a group are alike, so "
-        "that the number of groups, and not of examples, says how sure a metric is."
+        f"No group ({groups['called']}) is in two splits: {', '.join(counts)}. Examples of a group are alike, so the "
+        "number of groups, not of examples, decides how certain a metric is."
     ]
 
 
