@@ -75,7 +75,7 @@ def test_where_scratch_is_best_the_best_arm_that_carries_stands_beside_it(tmp_pa
     text = said(reported(tmp_path))
 
     assert "Best on validation: scratch" in text
-    assert "The best arm that carries an encoder, finetune: against training from scratch: -10.0 points" in text
+    assert "The best arm that carries an encoder is finetune. Against training from scratch: -10.0 points" in text
     assert "Pretraining hurts relative to scratch." in text
 
 

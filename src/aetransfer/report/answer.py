@@ -160,8 +160,8 @@ def _beside_scratch(
     own = _named(scratch, [key for key in scratch.setting if scratch.setting[key] != carrying.setting.get(key)])
     own = own.replace(f"transfer={SCRATCH}", "").strip(" ,")
     said = _difference(carrying, scratch, paired, monitor)
-    subject = "" if carrying is best else f"The best arm that carries an encoder, {_short(carrying)}: "
-    lead = f"{subject}{'a' if subject else 'A'}gainst training from {SCRATCH}{f' at its best ({own})' if own else ''}"
+    subject = "" if carrying is best else f"The best arm that carries an encoder is {_short(carrying)}. "
+    lead = f"{subject}Against training from {SCRATCH}{f' at its best ({own})' if own else ''}"
     meaning = _meaning(carrying, scratch, paired, monitor)
     for each in pooled:
         # An effect over several tasks answers none of them.
