@@ -15,7 +15,7 @@ from aetransfer.data.draws import Draws, Share
 from aetransfer.data.module import DataModule
 from aetransfer.errors import UserError
 from aetransfer.models.base import Model
-from aetransfer.training.length import limited
+from aetransfer.models.length import limited
 
 log = logging.getLogger(__name__)
 

@@ -22,6 +22,7 @@ from aetransfer.data.reader import makes_module
 from aetransfer.data.targets import Targets
 from aetransfer.errors import UserError
 from aetransfer.models.base import Model, Pretext, Task
+from aetransfer.models.length import Length, LimitedTrainer
 from aetransfer.models.optimisation import Optimisation
 from aetransfer.models.split_metrics import config_metric
 from aetransfer.networks.encoder import Encoder
@@ -31,7 +32,6 @@ from aetransfer.training.callbacks.health import DeadDecoder, Finite
 from aetransfer.training.callbacks.progress import Throughput, progress
 from aetransfer.training.callbacks.resume import AtomicCheckpoints, Resume
 from aetransfer.training.history import History
-from aetransfer.training.length import Length, LimitedTrainer
 from aetransfer.training.processes import Worker
 from aetransfer.training.sharded import Sharded
 from aetransfer.transfer.arms import Arm

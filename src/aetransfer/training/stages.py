@@ -23,7 +23,7 @@ from aetransfer.evaluation.measure import check_measures, measures_of
 from aetransfer.files import WriteError, read_json, remove_partial_files
 from aetransfer.models.base import Model, Task
 from aetransfer.models.facts import ModelFacts
-from aetransfer.models.length import epochs_trained
+from aetransfer.models.length import LengthError, NoTraining, check_length, epochs_planned, epochs_trained
 from aetransfer.networks.encoder import Encoder
 from aetransfer.report.run_files import leave_page
 from aetransfer.store.checkpoints import ContinuationError, check_best, to_resume_from
@@ -38,7 +38,6 @@ from aetransfer.training.build import architecture_of, make_data, make_encoder, 
 from aetransfer.training.callbacks.health import check_chosen
 from aetransfer.training.callbacks.progress import Throughput
 from aetransfer.training.launched import launched
-from aetransfer.training.length import LengthError, NoTraining, check_length, epochs_of
 from aetransfer.training.processes import Worker
 from aetransfer.training.sharded import is_sharded
 from aetransfer.transfer.card import write_cards
@@ -284,7 +283,7 @@ def _check_training(job: Job, model: Model, data: DataModule, processes: int) ->
     batches = data.batches("train")
     check_length(job.trainer, batches)
     if isinstance(model, Task):
-        model.check_arm(epochs_of(job.trainer, batches))
+        model.check_arm(epochs_planned(job.trainer, batches))
     check_smallest_batch(job, model, data, processes)
 
 

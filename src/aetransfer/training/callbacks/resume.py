@@ -21,10 +21,9 @@ from pytorch_lightning.trainer.states import TrainerFn
 from aetransfer import signals
 from aetransfer.errors import UserError
 from aetransfer.files import replace_file
-from aetransfer.models.length import ends_epoch, is_validated
+from aetransfer.models.length import ends_epoch, is_validated, validate_last_epoch
 from aetransfer.models.processes import in_any_process
 from aetransfer.training.callbacks.health import Finite
-from aetransfer.training.length import validate_last_epoch
 from aetransfer.transfer.exported import loaded
 
 log = logging.getLogger(__name__)
