@@ -25,9 +25,8 @@ from aetransfer.training.build import architecture_of, make_data, make_encoder, 
 from aetransfer.training.callbacks.progress import Throughput
 from aetransfer.training.stages import check_classes, metrics_of
 from aetransfer.transfer.card import read_targets
-from aetransfer.transfer.exported import load_weights, read_checkpoint
+from aetransfer.transfer.exported import load_weights, preprocessing_beside, read_checkpoint
 from aetransfer.transfer.loading import outputs_of_head
-from aetransfer.transfer.preprocessing import preprocessing_beside
 
 log = logging.getLogger(__name__)
 

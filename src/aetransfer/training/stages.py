@@ -42,8 +42,7 @@ from aetransfer.training.processes import Worker
 from aetransfer.training.sharded import is_sharded
 from aetransfer.transfer.card import write_cards
 from aetransfer.transfer.carry import Initial, carry_, continue_, initialise_, make_arm
-from aetransfer.transfer.exported import read_state, write_encoder
-from aetransfer.transfer.preprocessing import Preprocessing
+from aetransfer.transfer.exported import Preprocessing, read_state, write_encoder
 from aetransfer.transfer.resolve import pretraining_of, sees_the_same
 
 log = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from aetransfer.models.facts import ModelFacts
 from aetransfer.store.directory import RunDirectory
 from aetransfer.store.finished import UNTESTED, code_version, is_finished, own_code
 from aetransfer.store.identity import identity
-from aetransfer.transfer.preprocessing import Preprocessing
+from aetransfer.transfer.exported import Preprocessing
 
 if TYPE_CHECKING:
     from aetransfer.networks.encoder import Encoder

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
+from aetransfer.data.reading import UNSTATED, Reading, reading_of
 from aetransfer.errors import UserError
-from aetransfer.files import replace_file
+from aetransfer.files import read_json, replace_file
 from aetransfer.store.directory import RunDirectory
-from aetransfer.transfer.preprocessing import Preprocessing, preprocessing_beside, preprocessing_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -33,6 +33,42 @@ UNTRAINED = "untrained"
 FLOATS = "floats"
 # Of the header's other keys: tensors belie a wrong architecture, and nothing else would a wrong preprocessing.
 CHECKSUM = "checksum"
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Of the inputs that an encoder was trained on, as its file's header says it, or the card beside it.
+
+    pad: zero pixels on each side of an image, which are part of the size that the encoder takes.
+    """
+
+    pad: int = 0
+    reading: Reading = UNSTATED
+
+    def plain(self) -> dict[str, Any]:
+        return {"pad": self.pad, **self.reading.plain()}
+
+
+def preprocessing_of(plain: Mapping[str, Any]) -> Preprocessing:
+    """Return what `plain` gave. Raises ValueError for what it never gives."""
+    pad = plain.get("pad", 0)
+    if not isinstance(pad, int) or isinstance(pad, bool) or pad < 0:
+        raise ValueError(f"pad is {pad!r}")
+    return Preprocessing(pad, reading_of(plain))
+
+
+def preprocessing_beside(file: Path) -> Preprocessing | None:
+    """Return what the card says that belongs to an encoder's file or a run's checkpoint, None where there is no card.
+
+    Raises UserError for one that is damaged.
+    """
+    card = RunDirectory(file.parent.parent if file.parent.name == "checkpoints" else file.parent).encoder_card
+    try:
+        return preprocessing_of(read_json(card)["input"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise UserError(f"{card} is damaged ({type(error).__name__}: {error}): remove it.") from error
 
 
 @dataclass(frozen=True)
