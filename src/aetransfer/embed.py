@@ -37,8 +37,7 @@ def _embed(config: DictConfig, overrides: list[str]) -> None:
     request = _request(config, overrides)
     # torch takes seconds to import, and a config error must not.
     logs.say_torch()
-    from aetransfer.inference.apply import apply, finish, memory_for, to_device
-    from aetransfer.inference.table import Table
+    from aetransfer.inference.apply import Table, apply, finish, memory_for, to_device
     from aetransfer.transfer.loading import load_encoder
 
     with memory_for(request):

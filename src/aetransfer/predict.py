@@ -54,9 +54,8 @@ def _predict(config: DictConfig, overrides: list[str]) -> None:
     logs.say_torch()
     import numpy as np
 
-    from aetransfer.inference.apply import apply, finish, memory_for, to_device
+    from aetransfer.inference.apply import Table, apply, finish, memory_for, to_device
     from aetransfer.inference.predictor import load_classifier
-    from aetransfer.inference.table import Table
 
     with memory_for(request):
         network = load_classifier(request.run, allow=request.allow)

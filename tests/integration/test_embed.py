@@ -14,7 +14,7 @@ from PIL import Image
 import aetransfer
 from aetransfer import embed, predict
 from aetransfer.data.readers.embedded import read_digits
-from aetransfer.inference.table import Table
+from aetransfer.inference.apply import Table
 from aetransfer.origin import pip_install
 from tests.faults import Fault
 from tests.integration.conftest import DATA_SETS, TINY_PRETRAINING, assert_refused
