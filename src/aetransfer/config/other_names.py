@@ -23,7 +23,7 @@ OLD_NAMES = {
     "aetransfer.models.schedules.cosine": "aetransfer.models.optimisation.cosine",
     "aetransfer.models.schedules.one_cycle": "aetransfer.models.optimisation.one_cycle",
     "aetransfer.callbacks.about.About": "aetransfer.training.callbacks.scalars.About",
-    "aetransfer.callbacks.class_report.ClassReport": "aetransfer.training.callbacks.class_report.ClassReport",
+    "aetransfer.callbacks.class_report.ClassReport": "aetransfer.training.callbacks.targets.ClassReport",
     "aetransfer.callbacks.curves.Curves": "aetransfer.training.callbacks.scalars.Curves",
     "aetransfer.callbacks.embeddings.Embeddings": "aetransfer.training.callbacks.embeddings.Embeddings",
     "aetransfer.callbacks.filters.FirstLayerFilters": "aetransfer.training.callbacks.images.FirstLayerFilters",
@@ -31,8 +31,8 @@ OLD_NAMES = {
     "aetransfer.callbacks.images.ReconstructionGrid": "aetransfer.training.callbacks.images.ReconstructionGrid",
     "aetransfer.callbacks.latents.Interpolations": "aetransfer.training.callbacks.images.Interpolations",
     "aetransfer.callbacks.latents.Traversals": "aetransfer.training.callbacks.images.Traversals",
-    "aetransfer.callbacks.mistakes.Mistakes": "aetransfer.training.callbacks.class_report.Mistakes",
-    "aetransfer.callbacks.probe.OnlineProbe": "aetransfer.training.callbacks.probe.OnlineProbe",
+    "aetransfer.callbacks.mistakes.Mistakes": "aetransfer.training.callbacks.targets.Mistakes",
+    "aetransfer.callbacks.probe.OnlineProbe": "aetransfer.training.callbacks.targets.OnlineProbe",
     "aetransfer.callbacks.scalars.StepScalars": "aetransfer.training.callbacks.scalars.StepScalars",
 }
 
