@@ -109,7 +109,7 @@ class History(Callback):
                     self.sums[name] = self.sums.get(name, 0.0) + value.item() * batch.share.whole
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking:
+        if trainer.state.fn != TrainerFn.FITTING:
             return
         metrics = {name: value.item() for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
         means = {name: total / self.images for name, total in self.sums.items()}

@@ -35,32 +35,27 @@ log = logging.getLogger(__name__)
 COMPRESSION = 3
 
 
-class Board:
-    """TensorBoard, where the run has it, and PNG files in the run's directory.
+class BoardCallback(Callback):
+    """What writes to TensorBoard, where the run has it, and PNG files to the run's directory.
 
-    Loggers are remembered from the training, for the final test has none.
+    needs: what a model must do to be drawn.
     """
+
+    needs: ClassVar[type] = LightningModule
 
     def __init__(self, directory: str) -> None:
         self.directory = Path(directory)
         self.gave_up = False
         self._loggers: list[Logger] = []
 
-    def follow(self, trainer: Trainer) -> None:
-        """Remember where this training is logged."""
-        self._loggers = list(trainer.loggers)
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        # The final test has no loggers.
+        if stage == "fit":
+            self._loggers = list(trainer.loggers)
 
     @property
     def writers(self) -> list[SummaryWriter]:
         return [logger.experiment for logger in self._loggers if isinstance(logger, TensorBoardLogger)]
-
-    def is_due(self, trainer: Trainer, every_n_epochs: int) -> bool:
-        """Tell whether this validation is one to draw: at the end of the first epoch, each n-th and the last."""
-        if trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING or not self.can_draw(trainer):
-            return False
-        epoch = trainer.current_epoch + 1
-        first, last = epoch <= (trainer.check_val_every_n_epoch or 1), epoch == trainer.max_epochs
-        return ends_epoch(trainer) and (first or last or falls_due(trainer, every_n_epochs))
 
     def can_draw(self, trainer: Trainer) -> bool:
         """Tell whether this is the one process that draws, and has whole weights to do so."""
@@ -116,11 +111,6 @@ def as_png(picture: Image.Image) -> bytes:
     return png.getvalue()
 
 
-def last_step(trainer: Trainer) -> int:
-    """Return the step that was just done, counted from 0 as by the curves."""
-    return max(trainer.global_step - 1, 0)
-
-
 def fixed_inputs(trainer: Trainer, part: Part, count: int, model: LightningModule) -> Tensor:
     """Return the same inputs of a part each time, evenly spaced, as the model takes them: (count or fewer, *shape)."""
     inputs, _ = next(data_of(trainer).in_order(part, count, model.device, count))
@@ -144,19 +134,6 @@ def uncompiled(model: torch.nn.Module) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-class BoardCallback(Callback):
-    """What has a board, and follows where the training is logged. needs: what a model must do to be drawn."""
-
-    needs: ClassVar[type] = LightningModule
-
-    def __init__(self, directory: str) -> None:
-        self.board = Board(directory)
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if stage == "fit":
-            self.board.follow(trainer)
-
-
 class EpochPicture(BoardCallback, ABC):
     """Of validation images, the same ones each time: after the first epoch, each n-th and the last."""
 
@@ -172,12 +149,17 @@ class EpochPicture(BoardCallback, ABC):
         """Draw a model that does what this `needs`; None where there is nothing to draw."""
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not isinstance(pl_module, self.needs) or not self.board.is_due(trainer, self.every_n_epochs):
+        if trainer.state.fn != TrainerFn.FITTING or not isinstance(pl_module, self.needs) or not self.can_draw(trainer):
             return
-        with self.board.drawing(self.tag, pl_module):
+        epoch = trainer.current_epoch + 1
+        is_first, is_last = epoch <= (trainer.check_val_every_n_epoch or 1), epoch == trainer.max_epochs
+        if not ends_epoch(trainer) or not (is_first or is_last or falls_due(trainer, self.every_n_epochs)):
+            return
+        with self.drawing(self.tag, pl_module):
             picture = self.picture(trainer, pl_module)
             if picture is not None:
-                self.board.show(self.tag, picture, last_step(trainer), self.file)
+                # The step that was just done, counted from 0 as by the curves.
+                self.show(self.tag, picture, max(trainer.global_step - 1, 0), self.file)
 
 
 class AtFinalTest(BoardCallback, ABC):
@@ -190,6 +172,6 @@ class AtFinalTest(BoardCallback, ABC):
         """Look at a model that does what this `needs`, and write what is seen."""
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if isinstance(pl_module, self.needs) and self.board.can_draw(trainer):
-            with self.board.drawing(self.what, pl_module):
+        if isinstance(pl_module, self.needs) and self.can_draw(trainer):
+            with self.drawing(self.what, pl_module):
                 self.look(trainer, pl_module)

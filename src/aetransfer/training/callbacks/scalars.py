@@ -13,7 +13,7 @@ from aetransfer.config.commands import again
 from aetransfer.models.length import is_kept
 from aetransfer.printable import without_secrets
 from aetransfer.store.directory import RunDirectory
-from aetransfer.training.callbacks.board import Board
+from aetransfer.training.callbacks.board import BoardCallback
 from aetransfer.training.callbacks.progress import Throughput
 from aetransfer.training.sharded import is_sharded
 
@@ -76,20 +76,19 @@ def _counted(trainer: Trainer) -> tuple[int, float]:
     return throughput.images, throughput.seconds
 
 
-class Curves(Callback):
+class Curves(BoardCallback):
     """Lay out the Custom Scalars tab, and take back what a run had logged of steps that it does again.
 
     A chart for each metric that the model declares and logs in training and in validation alike.
     """
 
     def __init__(self) -> None:
-        self.board = Board("")
+        super().__init__("")
         self._laid_out = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.board.follow(trainer)
         if trainer.global_step and trainer.is_global_zero:
-            self.board.write(Event(session_log=SessionLog(status=SessionLog.START)), trainer.global_step)
+            self.write(Event(session_log=SessionLog(status=SessionLog.START)), trainer.global_step)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # What is logged is known once an epoch was.
@@ -102,27 +101,23 @@ class Curves(Callback):
             for name in declared
             if set(tags := [f"train/{name}", f"val/{name}"]) <= set(trainer.callback_metrics)
         }
-        for writer in self.board.writers:
+        for writer in self.writers:
             writer.add_custom_scalars({"training and validation": charts})
 
 
-class About(Callback):
+class About(BoardCallback):
     """Write run/config and run/command when training begins, and when it goes on. Secrets are hidden, as in the files.
 
     Nothing is said of a training that no command began.
     """
 
-    def __init__(self, directory: str):
-        self.board = Board(directory)
-
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        run = RunDirectory(self.board.directory)
+        run = RunDirectory(self.directory)
         written = run.result()
         if not trainer.is_global_zero or written is None:
             return
-        self.board.follow(trainer)
-        self.board.tell("run/command", as_code(without_secrets(again(written))), trainer.global_step)
-        self.board.tell("run/config", as_code(run.config.read_text()), trainer.global_step)
+        self.tell("run/command", as_code(without_secrets(again(written))), trainer.global_step)
+        self.tell("run/config", as_code(run.config.read_text()), trainer.global_step)
 
 
 def as_code(text: str) -> str:

@@ -25,8 +25,7 @@ from aetransfer.models.metrics import errors
 from aetransfer.networks.encoder import Encoder
 from aetransfer.store.directory import RunDirectory
 from aetransfer.training.callbacks.board import AtFinalTest, as_taken, uncompiled
-from aetransfer.training.callbacks.drawing import sheet
-from aetransfer.training.callbacks.views import view_of
+from aetransfer.training.callbacks.drawing import sheet, view_of
 from aetransfer.training.sharded import is_sharded
 
 BATCH = 500
@@ -50,7 +49,7 @@ class OnlineProbe(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if isinstance(pl_module, Task) or trainer.state.fn != TrainerFn.FITTING or is_sharded(trainer):
             return
-        if trainer.sanity_checking or not falls_due(trainer, self.every_n_epochs):
+        if not falls_due(trainer, self.every_n_epochs):
             return
         data, device, encoder = data_of(trainer), pl_module.device, pl_module.encoder
         assert isinstance(encoder, Encoder)
@@ -98,7 +97,7 @@ class ClassReport(AtFinalTest):
         measure = next((each() for each in (Classification, Regression, Labels) if each.needs in can), None)
         if measure is None:
             return
-        directory, architecture = RunDirectory(self.board.directory), dict(model.hparams["architecture"])
+        directory, architecture = RunDirectory(self.directory), dict(model.hparams["architecture"])
         job, data = directory.read_config(), data_of(trainer)
         subject = Subject(directory, job, model, data, "test", model.device, architecture)
         taken(subject, measure)
@@ -143,11 +142,11 @@ class Mistakes(AtFinalTest):
         mistakes = surest_mistakes(*extracted(lambda images: model(as_taken(images, model)), batches), self.images)
         names = data.class_names
         rows = [asdict(each) | {"label": names[each.label], "taken_for": names[each.taken_for]} for each in mistakes]
-        replace_file(self.board.directory / "mistakes.json", json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+        replace_file(self.directory / "mistakes.json", json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
         view = view_of(trainer, model)
         if mistakes and view is not None:
             inputs = data.inputs_at("test", torch.tensor([each.image for each in mistakes]))
             captions = [f"{row['label']}\n→ {row['taken_for']}\n{row['confidence']:.1%}" for row in rows]
             pictures = view.pictures(as_taken(inputs, model))
             picture = view.noted(sheet(pictures, min(COLUMNS, len(rows)), captions=captions, drawn=view.drawn))
-            self.board.show(self.what, picture, trainer.global_step, "mistakes")
+            self.show(self.what, picture, trainer.global_step, "mistakes")
