@@ -227,6 +227,8 @@ def make_trainer(
             f"this machine ({_in_a_line(error)}): choose auto or cpu."
         ) from error
     trainer.steps = job.trainer.max_steps
+    # On SIGTERM Lightning would stop where no state is kept, or wait for ranks: `aetransfer.signals` has them.
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     return trainer
 
 

@@ -24,7 +24,6 @@ from aetransfer.files import WriteError, read_json, remove_partial_files
 from aetransfer.models.base import Model, Task
 from aetransfer.models.facts import ModelFacts
 from aetransfer.models.length import LengthError, NoTraining, check_length, epochs_planned, epochs_trained
-from aetransfer.networks.encoder import Encoder
 from aetransfer.report.run_files import leave_page
 from aetransfer.store.checkpoints import ContinuationError, check_best, to_resume_from
 from aetransfer.store.data_record import check_data, check_unchanged, note_data, say_other_data
@@ -205,7 +204,6 @@ def execute(
     _check_training(job, model, data, worker.size)
     throughput = throughput or Throughput()
     trainer = make_trainer(job, directory, model, throughput, worker)
-    signals.keep_from_lightning(trainer)
     _log_length(job, directory, data, worker.size)
 
     # Resume: a run that was cut off or preempted goes on from its last checkpoint, on the data that it was started on.
@@ -220,7 +218,10 @@ def execute(
     with worker.joined(trainer):
         # The loop is Lightning's. `Model.training_step` is what it does with a batch, and `step` of each model its
         # loss; `make_trainer` adds what is done beside it, and `Model.choose_by` chooses the best epoch.
-        trainer.fit(model, datamodule=data, ckpt_path=resumed, weights_only=True)
+        with signals.deferred():
+            trainer.fit(model, datamodule=data, ckpt_path=resumed, weights_only=True)
+        if signals.asked() is not None:
+            raise signals.Stopped(signals.name())
         epochs, steps = epochs_trained(trainer), trainer.global_step
         left_out = job.test == "left_out" and data.has_test
         metrics, about = _measure_best(job, directory, data, model, trainer, tests=data.has_test and not left_out)
@@ -238,7 +239,9 @@ def execute(
             **({UNTESTED: True} if left_out else {}),
         }
         if trainer.is_global_zero:
-            encoder = _best_encoder(job, directory, model, trainer)
+            encoder = make_encoder(job)
+            # As it was trained, in whatever precision.
+            encoder.load_state_dict(read_state(str(directory.best)), assign=True)
             seen = Preprocessing(job.data.pad, data.reading or UNSTATED)
             write_encoder(directory.encoder, encoder, architecture_of(job), seen, model.untrained)
             write_cards(directory, job, encoder, about, facts, data.targets, seen)
@@ -323,15 +326,6 @@ def _measure_best(
             logger.log_metrics(tested, steps)
         logger.finalize("success")
     return metrics, about
-
-
-def _best_encoder(job: Job, directory: RunDirectory, model: Model, trainer: Trainer) -> Encoder:
-    """Return the best epoch's encoder, which was just measured."""
-    if not is_sharded(trainer):
-        return model.encoder
-    encoder = make_encoder(job)
-    encoder.load_state_dict(read_state(str(directory.best)))
-    return encoder
 
 
 def metrics_of(logged: dict[str, Any]) -> dict[str, float]:

@@ -87,14 +87,6 @@ class Resume(Checkpoint):
             _set_random_states(self._restored["random"])
             trainer.should_stop = self._restored["stopping"]
             validate_last_epoch(trainer)
-        signals.defer()
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        signals.undefer()
-        signals.stop_if_asked()
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        signals.undefer()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
