@@ -56,7 +56,6 @@ def _largest_batch(job: Job, most: int) -> int:
     from aetransfer.data.own_batches import OwnDataModule
     from aetransfer.store.directory import RunDirectory
     from aetransfer.training.build import make_data, make_encoder, make_model, make_trainer, outputs_of
-    from aetransfer.training.callbacks.progress import Throughput
 
     logs.quiet_lightning()
     seed_everything(job.seed, verbose=False)
@@ -71,7 +70,7 @@ def _largest_batch(job: Job, most: int) -> int:
     model = make_model(job, make_encoder(job), outputs_of(job, data.targets))
     most = min(most, data.count("train"))
     with tempfile.TemporaryDirectory() as folder:
-        trainer = make_trainer(job, RunDirectory(Path(folder)), model, Throughput())
+        trainer = make_trainer(job, RunDirectory(Path(folder)), model)
         found = Tuner(trainer).scale_batch_size(model, datamodule=data, max_val=most)
     assert found is not None
     return min(found, most)

@@ -54,7 +54,7 @@ def _predict(config: DictConfig, overrides: list[str]) -> None:
     logs.say_torch()
     import numpy as np
 
-    from aetransfer.inference.apply import Table, apply, finish, memory_for, to_device
+    from aetransfer.inference.apply import apply, finish, memory_for, to_device, write_table
     from aetransfer.inference.predictor import load_classifier
 
     with memory_for(request):
@@ -74,7 +74,7 @@ def _predict(config: DictConfig, overrides: list[str]) -> None:
             case "values":
                 block, prefix = "values", "predicted"
         columns = [f"{prefix}_{name}" for name in network.names]
-        Table(leading, block, applied.values, columns).write(request.out)
+        write_table(request.out, leading, block, applied.values, columns)
     finish(request, applied)
 
 

@@ -5,7 +5,7 @@ that they end in: CSV, NPZ or Parquet, whole or not there.
 import csv
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from io import StringIO
@@ -117,51 +117,33 @@ def _shown(source: Source, noun: str) -> Iterator[Batch]:
             progress.advance(task, len(batch.names) + len(batch.unreadable))
 
 
-@dataclass(frozen=True)
-class Table:
-    """A row for each input.
+def write_table(
+    path: Path, leading: dict[str, np.ndarray], name: str, values: np.ndarray, columns: Sequence[str]
+) -> None:
+    """Write a row for each input, in the format of the path's ending. Raises UserError where that fails.
 
     leading: columns by name, (N,) each. name, values: the block of numbers (N, D) float32, an array of its own in an
     .npz. columns: its D names in the other two formats.
     """
+    try:
+        with replacing(path) as partial:
+            match path.suffix:
+                case ".csv":
+                    with partial.open("w", newline="", encoding="utf-8") as file:
+                        writer = csv.writer(file, lineterminator="\n")
+                        writer.writerow([*leading, *columns])
+                        for *first, numbers in zip(*leading.values(), values, strict=True):
+                            # As NumPy writes a float32, it is read back to the bit.
+                            writer.writerow([*first, *numbers])
+                case ".npz":
+                    arrays: dict[str, Any] = {**leading, name: values, "columns": np.array(columns)}
+                    with partial.open("wb") as file:
+                        np.savez(file, **arrays)
+                case ".parquet":
+                    import pyarrow
+                    from pyarrow import parquet
 
-    leading: dict[str, np.ndarray]
-    name: str
-    values: np.ndarray
-    columns: list[str]
-
-    def write(self, path: Path) -> None:
-        """Write in the format of the path's ending. Raises UserError where that fails."""
-        try:
-            with replacing(path) as partial:
-                match path.suffix:
-                    case ".csv":
-                        self._write_csv(partial)
-                    case ".npz":
-                        self._write_npz(partial)
-                    case ".parquet":
-                        self._write_parquet(partial)
-        except OSError as error:
-            raise UserError(f"out={path} can't be written ({error.strerror or error}).") from error
-
-    def _write_csv(self, path: Path) -> None:
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow([*self.leading, *self.columns])
-            for *first, numbers in zip(*self.leading.values(), self.values, strict=True):
-                # As NumPy writes a float32, it is read back to the bit.
-                writer.writerow([*first, *numbers])
-
-    def _write_npz(self, path: Path) -> None:
-        arrays: dict[str, Any] = {**self.leading, self.name: self.values, "columns": np.array(self.columns)}
-        with path.open("wb") as file:
-            np.savez(file, **arrays)
-
-    def _write_parquet(self, path: Path) -> None:
-        import pyarrow
-        from pyarrow import parquet
-
-        columns = dict(self.leading) | {
-            name: np.ascontiguousarray(column) for name, column in zip(self.columns, self.values.T, strict=True)
-        }
-        parquet.write_table(pyarrow.table(columns), path)
+                    block = zip(columns, map(np.ascontiguousarray, values.T), strict=True)
+                    parquet.write_table(pyarrow.table({**leading, **dict(block)}), partial)
+    except OSError as error:
+        raise UserError(f"out={path} can't be written ({error.strerror or error}).") from error

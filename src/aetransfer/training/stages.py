@@ -117,7 +117,7 @@ def _rehearse(job: Job) -> None:
     data.setup("fit")
     model, _ = _initial_model(job, data, None)
     _check_training(job, model, data, processes=1)
-    make_trainer(job, RunDirectory.of(job), model, Throughput())
+    make_trainer(job, RunDirectory.of(job), model)
 
 
 def _recorded(job: Job, directory: RunDirectory, source: str | None, overrides: list[str], lock: RunLock) -> Run:
