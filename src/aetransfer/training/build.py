@@ -33,8 +33,7 @@ from aetransfer.training.callbacks.health import DeadDecoder, Finite
 from aetransfer.training.callbacks.progress import Throughput, progress
 from aetransfer.training.callbacks.resume import AtomicCheckpoints, Resume
 from aetransfer.training.history import History
-from aetransfer.training.processes import Worker
-from aetransfer.training.sharded import Sharded
+from aetransfer.training.strategy import Sharded, Worker
 from aetransfer.transfer.arms import Arm
 from aetransfer.transfer.carry import make_arm
 from aetransfer.transfer.exported import FLOATS

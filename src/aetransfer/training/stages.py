@@ -36,9 +36,8 @@ from aetransfer.training.batch_size import check_smallest_batch
 from aetransfer.training.build import architecture_of, make_data, make_encoder, make_model, make_trainer, outputs_of
 from aetransfer.training.callbacks.health import check_chosen
 from aetransfer.training.callbacks.progress import Throughput
-from aetransfer.training.launched import launched
-from aetransfer.training.processes import Worker
-from aetransfer.training.sharded import is_sharded
+from aetransfer.training.launched import check_processes, launched
+from aetransfer.training.strategy import Worker, is_sharded
 from aetransfer.transfer.card import write_cards
 from aetransfer.transfer.carry import Initial, carry_, continue_, initialise_, make_arm
 from aetransfer.transfer.exported import Preprocessing, read_state, write_encoder
@@ -54,7 +53,7 @@ def run(job: Job, overrides: list[str]) -> Run:
     """
     logs.quiet_lightning()
     with signals.heeded():
-        processes.check(job)
+        check_processes(job)
         with processes.leading(launched(job.trainer.num_nodes)):
             return _run(job, overrides)
 

@@ -28,7 +28,7 @@ from aetransfer.errors import UserError
 from aetransfer.evaluation.features import NoNumbersError
 from aetransfer.files import replace_file
 from aetransfer.models.length import ends_epoch, falls_due
-from aetransfer.training.sharded import is_sharded
+from aetransfer.training.strategy import is_sharded
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from aetransfer.printable import without_secrets
 from aetransfer.store.directory import RunDirectory
 from aetransfer.training.callbacks.board import BoardCallback
 from aetransfer.training.callbacks.progress import Throughput
-from aetransfer.training.sharded import is_sharded
+from aetransfer.training.strategy import is_sharded
 
 
 class StepScalars(Callback):

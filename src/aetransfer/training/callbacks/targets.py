@@ -26,7 +26,7 @@ from aetransfer.networks.encoder import Encoder
 from aetransfer.store.directory import RunDirectory
 from aetransfer.training.callbacks.board import AtFinalTest, as_taken, uncompiled
 from aetransfer.training.callbacks.drawing import sheet, view_of
-from aetransfer.training.sharded import is_sharded
+from aetransfer.training.strategy import is_sharded
 
 BATCH = 500
 COLUMNS = 8

@@ -1,16 +1,24 @@
-"""FSDP, for encoders that no single device can hold: weights, gradients and optimiser states are spread over the
-processes. Checkpoints and exported encoders are whole, as from any other run.
+"""What Lightning is told of the processes of a run: which one this is, and for encoders that no single device can hold,
+that weights, gradients and optimiser states are spread over them (FSDP). Checkpoints are whole, as from any other run.
 """
 
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import copy, deepcopy
 from pathlib import Path
 from typing import Any
 
+import torch.distributed
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning import Trainer
 from pytorch_lightning.strategies import FSDPStrategy, ParallelStrategy
 from torch import nn
-from torch.distributed import all_gather_object
+from torch.distributed import (  # type: ignore[attr-defined]  # public, but in no __all__
+    HashStore,
+    Store,
+    all_gather_object,
+)
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.distributed.fsdp.wrap import CustomPolicy
 from torch.optim import Optimizer
@@ -19,6 +27,46 @@ from aetransfer.transfer.exported import read_checkpoint
 
 # Parameters of a layer from which on it is gathered by itself, when its turn comes; all others are gathered together.
 LARGE_LAYER = 1_000_000
+
+
+class Worker(LightningEnvironment):
+    """Process `rank` of the `size` that execute a stage; by default the only one.
+
+    store: where they meet; its keys are used once. Lightning starts no process, and asks no launcher for them.
+    """
+
+    def __init__(
+        self, node: int = 0, local: int = 0, on_node: int = 1, nodes: int = 1, store: Store | None = None
+    ) -> None:
+        super().__init__()
+        self.rank, self.size = node * on_node + local, on_node * nodes
+        self._node, self._local, self._store = node, local, store
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        return True
+
+    def node_rank(self) -> int:
+        return self._node
+
+    def local_rank(self) -> int:
+        return self._local
+
+    @contextmanager
+    def joined(self, trainer: Trainer) -> Iterator[None]:
+        """Be in one process group with the others meanwhile, if the trainer's strategy uses one."""
+        if not hasattr(trainer.strategy, "process_group_backend"):
+            yield
+            return
+        backend = "nccl" if trainer.strategy.root_device.type == "cuda" else "gloo"
+        # Lightning takes a group that is there.
+        torch.distributed.init_process_group(
+            backend, store=self._store or HashStore(), rank=self.rank, world_size=self.size
+        )
+        try:
+            yield
+        finally:
+            torch.distributed.destroy_process_group()
 
 
 class Sharded(FSDPStrategy):
