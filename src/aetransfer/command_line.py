@@ -230,22 +230,20 @@ def help_of(doc: str, config_name: str, options_of: Callable[[str], list[str]]) 
     """
     lines = (config_directory() / f"{config_name}.yaml").read_text().splitlines()
     entries = [found for line in lines if (found := ENTRY.fullmatch(line))]
-    groups = [_entry(f"{each['group']}=NAME", _with_options(each, options_of)) for each in entries if each["group"]]
-    keys = [_entry(f"{each['key']}={_shown(each['value'])}", each["sentence"]) for each in entries if each["key"]]
+    groups, keys = [], []
+    for each in entries:
+        if group := each["group"]:
+            default = "" if each["value"] == "null" else f", by default {each['value']}"
+            sentence = f"{each['sentence']}{default}. One of {', '.join(options_of(group))}."
+            groups.append(_entry(f"{group}=NAME", sentence))
+        else:
+            value = "..." if each["value"] == "???" else each["value"]
+            keys.append(_entry(f"{each['key']}={value}", each["sentence"]))
     more = "--cfg job prints the whole config. Hydra reads the command line; --hydra-help lists its own flags."
     parts = [doc.strip(), ""]
     if groups:
         parts += ["Groups, each a choice of settings:", *groups, ""]
     return "\n".join([*parts, "Keys:", *keys, "", fill(more, WIDTH)])
-
-
-def _with_options(found: re.Match[str], options_of: Callable[[str], list[str]]) -> str:
-    default = "" if found["value"] == "null" else f", by default {found['value']}"
-    return f"{found['sentence']}{default}. One of {', '.join(options_of(found['group']))}."
-
-
-def _shown(value: str) -> str:
-    return "..." if value == "???" else value
 
 
 def _entry(name: str, sentence: str) -> str:

@@ -37,17 +37,6 @@ def _request(config: DictConfig, overrides: list[str]) -> PredictRequest:
     return request
 
 
-def _say_where_names_differ(data: str, labels: set[str], classes: list[str]) -> None:
-    """Keep labels of other names than the run's classes from being compared with what is predicted."""
-    if unknown := sorted(labels - set(classes)):
-        log.warning(
-            "The labels are the classes of %s. %s: the run has no such class, it predicts %s.",
-            data,
-            listed(unknown),
-            listed(classes),
-        )
-
-
 def _predict(config: DictConfig, overrides: list[str]) -> None:
     request = _request(config, overrides)
     # torch takes seconds to import, and a config error must not.
@@ -65,8 +54,10 @@ def _predict(config: DictConfig, overrides: list[str]) -> None:
         match network.kind:
             case "classes":
                 classes = np.array(network.names)
-                if request.data is not None and "label" in leading:
-                    _say_where_names_differ(request.data.name, set(leading["label"].tolist()), classes.tolist())
+                labels = leading["label"].tolist() if request.data is not None and "label" in leading else []
+                if request.data is not None and (unknown := sorted(set(labels) - set(network.names))):
+                    said = "The labels are the classes of %s. %s: the run has no such class, it predicts %s."
+                    log.warning(said, request.data.name, listed(unknown), listed(network.names))
                 # Of NaN the largest is the first class.
                 spoilt = np.isnan(applied.values).any(1)
                 leading["predicted"] = np.where(spoilt, "", classes[applied.values.argmax(1)])

@@ -48,9 +48,11 @@ def write_cards(
     preprocessing: of its inputs.
     """
     noun = noun_of(encoder.input_shape)
+    units = {"floats": True, "units": "the training data's: standardised by the encoder itself"}
+    taken = {"range": [0, 1], **preprocessing.plain()} if encoder.takes_pixels else units | {"pad": preprocessing.pad}
     description = {
         "architecture": job.encoder.model_dump(mode="json", by_alias=True),
-        "input": {"shape": list(encoder.input_shape), **_taken(encoder, preprocessing)},
+        "input": {"shape": list(encoder.input_shape), **taken},
         "normalisation": {
             "mean": encoder.normalise.mean.flatten().tolist(),
             "deviation": encoder.normalise.deviation.flatten().tolist(),
@@ -90,17 +92,6 @@ def write_cards(
     words["allowed"] = f" 'allow=[{','.join(job.allow)}]'" if job.allow else ""
     words["reads_files"] = encoder.takes_pixels and encoder.input_shape in ((1, side, side), (3, side, side))
     replace_file(directory.model_card, _page(description | words, model, job.allow))
-
-
-def _taken(encoder: "Encoder", preprocessing: Preprocessing) -> dict[str, Any]:
-    """Say of what range or unit inputs are, and of pixels how they were read."""
-    if encoder.takes_pixels:
-        return {"range": [0, 1], **preprocessing.plain()}
-    return {
-        "floats": True,
-        "units": "the training data's: standardised by the encoder itself",
-        "pad": preprocessing.pad,
-    }
 
 
 def read_targets(folder: Path) -> Targets | None:
