@@ -19,12 +19,12 @@ OLD_NAMES = {
     "aetransfer.evaluation.labels.Labels": "aetransfer.evaluation.predictions.Labels",
     "aetransfer.evaluation.promise.Transferability": "aetransfer.evaluation.transferability.Transferability",
     "aetransfer.evaluation.regression.Regression": "aetransfer.evaluation.predictions.Regression",
-    "aetransfer.loggers.ContinuedCSVLogger": "aetransfer.training.history.ContinuedCSVLogger",
+    "aetransfer.loggers.ContinuedCSVLogger": "aetransfer.training.callbacks.curves.ContinuedCSVLogger",
     "aetransfer.models.schedules.cosine": "aetransfer.models.optimisation.cosine",
     "aetransfer.models.schedules.one_cycle": "aetransfer.models.optimisation.one_cycle",
-    "aetransfer.callbacks.about.About": "aetransfer.training.callbacks.scalars.About",
+    "aetransfer.callbacks.about.About": "aetransfer.training.callbacks.curves.About",
     "aetransfer.callbacks.class_report.ClassReport": "aetransfer.training.callbacks.targets.ClassReport",
-    "aetransfer.callbacks.curves.Curves": "aetransfer.training.callbacks.scalars.Curves",
+    "aetransfer.callbacks.curves.Curves": "aetransfer.training.callbacks.curves.Curves",
     "aetransfer.callbacks.embeddings.Embeddings": "aetransfer.training.callbacks.embeddings.Embeddings",
     "aetransfer.callbacks.filters.FirstLayerFilters": "aetransfer.training.callbacks.images.FirstLayerFilters",
     "aetransfer.callbacks.images.PriorSamples": "aetransfer.training.callbacks.images.PriorSamples",
@@ -33,7 +33,7 @@ OLD_NAMES = {
     "aetransfer.callbacks.latents.Traversals": "aetransfer.training.callbacks.images.Traversals",
     "aetransfer.callbacks.mistakes.Mistakes": "aetransfer.training.callbacks.targets.Mistakes",
     "aetransfer.callbacks.probe.OnlineProbe": "aetransfer.training.callbacks.targets.OnlineProbe",
-    "aetransfer.callbacks.scalars.StepScalars": "aetransfer.training.callbacks.scalars.StepScalars",
+    "aetransfer.callbacks.scalars.StepScalars": "aetransfer.training.callbacks.curves.StepScalars",
 }
 
 

@@ -29,10 +29,10 @@ from aetransfer.models.split_metrics import config_metric
 from aetransfer.networks.encoder import Encoder
 from aetransfer.store.directory import RunDirectory
 from aetransfer.training.batch_size import shares_statistics
+from aetransfer.training.callbacks.curves import History
 from aetransfer.training.callbacks.health import DeadDecoder, Finite
 from aetransfer.training.callbacks.progress import Throughput, progress
 from aetransfer.training.callbacks.resume import AtomicCheckpoints, Resume
-from aetransfer.training.history import History
 from aetransfer.training.strategy import Sharded, Worker
 from aetransfer.transfer.arms import Arm
 from aetransfer.transfer.carry import make_arm
