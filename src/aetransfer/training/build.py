@@ -28,12 +28,11 @@ from aetransfer.models.optimisation import Optimisation
 from aetransfer.models.split_metrics import config_metric
 from aetransfer.networks.encoder import Encoder
 from aetransfer.store.directory import RunDirectory
-from aetransfer.training.batch_size import shares_statistics
 from aetransfer.training.callbacks.curves import History
 from aetransfer.training.callbacks.health import DeadDecoder, Finite
 from aetransfer.training.callbacks.progress import Throughput, progress
 from aetransfer.training.callbacks.resume import AtomicCheckpoints, Resume
-from aetransfer.training.strategy import Sharded, Worker
+from aetransfer.training.strategy import Sharded, Worker, shares_statistics
 from aetransfer.transfer.arms import Arm
 from aetransfer.transfer.carry import make_arm
 from aetransfer.transfer.exported import FLOATS

@@ -32,12 +32,11 @@ from aetransfer.store.finished import UNTESTED, Run, check_continued, finished_r
 from aetransfer.store.lock import RunLock
 from aetransfer.store.record import Record
 from aetransfer.training import errors, logs, processes
-from aetransfer.training.batch_size import check_smallest_batch
 from aetransfer.training.build import architecture_of, make_data, make_encoder, make_model, make_trainer, outputs_of
 from aetransfer.training.callbacks.health import check_chosen
 from aetransfer.training.callbacks.progress import Throughput
 from aetransfer.training.launched import check_processes, launched
-from aetransfer.training.strategy import Worker, is_sharded
+from aetransfer.training.strategy import Worker, check_smallest_batch, is_sharded
 from aetransfer.transfer.card import write_cards
 from aetransfer.transfer.carry import Initial, carry_, continue_, initialise_, make_arm
 from aetransfer.transfer.exported import Preprocessing, read_state, write_encoder
