@@ -1,5 +1,6 @@
 """From a job's config to the objects Lightning trains: data, model, trainer."""
 
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
@@ -30,7 +31,7 @@ from aetransfer.networks.encoder import Encoder
 from aetransfer.store.directory import RunDirectory
 from aetransfer.training.callbacks.curves import History
 from aetransfer.training.callbacks.health import DeadDecoder, Finite
-from aetransfer.training.callbacks.progress import Throughput, progress
+from aetransfer.training.callbacks.progress import EpochLines, Throughput, TimedBar
 from aetransfer.training.callbacks.resume import AtomicCheckpoints, Resume
 from aetransfer.training.strategy import Sharded, Worker, shares_statistics
 from aetransfer.transfer.arms import Arm
@@ -188,7 +189,7 @@ def make_trainer(
     ]
     callbacks += [_built(node, "callback", places, job.allow) for node in job.callbacks.values() if node is not None]
     if job.trainer.progress:
-        callbacks.append(progress(throughput))
+        callbacks.append(TimedBar(throughput) if sys.stdout.isatty() else EpochLines(throughput))
     if job.logger:
         # A logger's database may lie there, and a transfer is rehearsed before its own directory is made.
         with suppress(OSError):

@@ -141,10 +141,13 @@ def caveats(job: Job, model: ModelFacts, facts: Mapping[str, Any]) -> list[str]:
     noun = noun_of(job.data.input_shape or IMAGE)
     own = data.get("validation") == "own"
     drawn = "orders and label subsets" if own else f"orders, validation {noun} and label subsets"
-    chosen_by = f"{model.monitor or 'a metric'} on {_validated(counts['val'], own, noun)}"
+    validated = (
+        "of the data's own validation split, the same for every seed" if own else "cut out of the training split"
+    )
     said = [
         f"One run (n = 1) of seed {job.seed}: other seeds have other first weights, {drawn}, and give other numbers.",
-        f"The epoch was chosen by {chosen_by}; {_tested(facts, noun)}.",
+        f"The epoch was chosen by {model.monitor or 'a metric'} on {'the ' if own else ''}{counts['val']:,} {noun} "
+        f"{validated}; {_tested(facts, noun)}.",
         *_grouped(data.get("groups")),
         *data.get("notes", []),
         *([facts["weights"]["said"]] if "weights" in facts else []),
@@ -179,12 +182,6 @@ def caveats(job: Job, model: ModelFacts, facts: Mapping[str, Any]) -> list[str]:
     return said
 
 
-def _validated(count: int, own: bool, noun: str) -> str:
-    if own:
-        return f"the {count:,} {noun} of the data's own validation split, the same for every seed"
-    return f"{count:,} {noun} cut out of the training split"
-
-
 def _tested(facts: Mapping[str, Any], noun: str) -> str:
     if facts.get(UNTESTED):
         return "the test split was not used, because a search made this run: train with the same config tests it"
@@ -213,8 +210,8 @@ def _page(description: dict[str, Any], model: ModelFacts, allow: list[str]) -> s
         loader=PackageLoader("aetransfer.transfer", ""), trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
     )
     template = environment.get_template("card.md.jinja")
-    return template.render(**description, model=model, allow=allow, numbers=_numbers).rstrip() + "\n"
 
+    def numbers(values: list[float]) -> str:
+        return ", ".join(f"{value:.4g}" for value in values)
 
-def _numbers(values: list[float]) -> str:
-    return ", ".join(f"{value:.4g}" for value in values)
+    return template.render(**description, model=model, allow=allow, numbers=numbers).rstrip() + "\n"
