@@ -63,14 +63,12 @@ class BoardCallback(Callback):
 
     @contextmanager
     def drawing(self, what: str, model: LightningModule) -> Iterator[None]:
-        """Let the model be looked at: in eval mode, without gradients and without compiling it for other shapes.
+        """Let the model be looked at, which Lightning has in eval mode by then, without compiling it for other shapes.
 
         After an error nothing is drawn any more. Raises UserError and OSError, which are not the picture's.
         """
-        modes = {module: module.training for module in model.modules()}
-        model.eval()
         try:
-            with torch.no_grad(), uncompiled(model):
+            with uncompiled(model):
                 yield
         except NoNumbersError as error:
             self.gave_up = True
@@ -81,9 +79,6 @@ class BoardCallback(Callback):
             self.gave_up = True
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             log.warning("%s could not be drawn and is left out from here on (%s). The run goes on.", what, reason)
-        finally:
-            for module, mode in modes.items():
-                module.training = mode
 
     def show(self, tag: str, picture: Image.Image, step: int, name: str) -> None:
         """Write a picture to TensorBoard as `tag` and to `<name>.png`. Raises WriteError."""
