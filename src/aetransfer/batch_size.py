@@ -38,16 +38,11 @@ def _job(config: DictConfig, overrides: list[str]) -> Job:
 
 
 def _find(config: DictConfig, overrides: list[str]) -> None:
-    size = _largest_batch(_job(config, overrides), LARGEST)
-    print(f"The largest batch that fits, of those tried by doubling: data.batch_size={size}")
+    """Try three steps of ever larger batches, each twice the last, and print the largest that fits.
 
-
-def _largest_batch(job: Job, most: int) -> int:
-    """Try three steps of ever larger batches, each twice the last; return the largest that fits, in examples.
-
-    Lightning's tuner does it: nothing is kept, and no run is made. It is no larger than `most`, nor than the training
-    examples are many.
+    Lightning's tuner does it: nothing is kept, and no run is made.
     """
+    job = _job(config, overrides)
     # torch takes seconds to import, and a config error must not.
     logs.say_torch()
     from pytorch_lightning import seed_everything
@@ -56,7 +51,6 @@ def _largest_batch(job: Job, most: int) -> int:
     from aetransfer.data.own_batches import OwnDataModule
     from aetransfer.store.directory import RunDirectory
     from aetransfer.training.build import make_data, make_encoder, make_model, make_trainer, outputs_of
-    from aetransfer.training.callbacks.progress import Throughput
 
     logs.quiet_lightning()
     seed_everything(job.seed, verbose=False)
@@ -69,12 +63,12 @@ def _largest_batch(job: Job, most: int) -> int:
         raise UserError(f"{job.data.name} makes its own batches, which can't be made larger from here.")
     data.setup("fit")
     model = make_model(job, make_encoder(job), outputs_of(job, data.targets))
-    most = min(most, data.count("train"))
+    most = min(LARGEST, data.count("train"))
     with tempfile.TemporaryDirectory() as folder:
-        trainer = make_trainer(job, RunDirectory(Path(folder)), model, Throughput())
+        trainer = make_trainer(job, RunDirectory(Path(folder)), model)
         found = Tuner(trainer).scale_batch_size(model, datamodule=data, max_val=most)
     assert found is not None
-    return min(found, most)
+    print(f"The largest batch that fits, of those tried by doubling: data.batch_size={min(found, most)}")
 
 
 if __name__ == "__main__":

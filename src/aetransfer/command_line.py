@@ -3,6 +3,7 @@ Hydra, and turns what goes wrong into one sentence and an exit code.
 """
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import hydra
@@ -20,7 +22,6 @@ from aetransfer import signals
 from aetransfer.config.commands import config_dir, quoted
 from aetransfer.config.compose import composed
 from aetransfer.config.environment import check_names, load_environment
-from aetransfer.config.help import help_of
 from aetransfer.config.nodes import at_home
 from aetransfer.config.overrides import Asked, Checked, read, read_words, source_chosen
 from aetransfer.config.plugins import config_directory
@@ -40,6 +41,10 @@ IDENTITY = "--identity"
 MANY = 5
 # The launcher that does a sweep's jobs in this process.
 BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+# Of a help text, in characters.
+WIDTH = 80
+# A key with what it is set to, or a group with the option that is chosen; and the sentence behind it.
+ENTRY = re.compile(r"(?:  (?:# )?- (?P<group>\w+)|(?P<key>\w+)): (?P<value>.*?)\s+# (?P<sentence>.+)")
 
 
 @dataclass(frozen=True)
@@ -216,3 +221,31 @@ def run_sweep(command: Command, asked: Asked, checked: Sequence[Checked], submit
 
         conclude(directory)
     return directory
+
+
+def help_of(doc: str, config_name: str, options_of: Callable[[str], list[str]]) -> str:
+    """Return what --help says: the docstring, and for each key the sentence of the config file.
+
+    doc: how the command is used, with examples. options_of: lists what a group can be set to.
+    """
+    lines = (config_directory() / f"{config_name}.yaml").read_text().splitlines()
+    entries = [found for line in lines if (found := ENTRY.fullmatch(line))]
+    groups, keys = [], []
+    for each in entries:
+        if group := each["group"]:
+            default = "" if each["value"] == "null" else f" Default: {each['value']}."
+            sentence = f"{each['sentence']}.{default} One of {', '.join(options_of(group))}."
+            groups.append(_entry(f"{group}=NAME", sentence))
+        else:
+            value = "..." if each["value"] == "???" else each["value"]
+            keys.append(_entry(f"{each['key']}={value}", each["sentence"]))
+    more = "--cfg job prints the whole config. --hydra-help lists the flags of Hydra, which reads the command line."
+    parts = [doc.strip(), ""]
+    if groups:
+        parts += ["Groups, each a choice of settings:", *groups, ""]
+    return "\n".join([*parts, "Keys:", *keys, "", fill(more, WIDTH)])
+
+
+def _entry(name: str, sentence: str) -> str:
+    first = f"  {name:<20}" if len(name) < 20 else f"  {name}  "
+    return fill(sentence, WIDTH, initial_indent=first, subsequent_indent=" " * 22, break_on_hyphens=False)

@@ -37,8 +37,7 @@ def _embed(config: DictConfig, overrides: list[str]) -> None:
     request = _request(config, overrides)
     # torch takes seconds to import, and a config error must not.
     logs.say_torch()
-    from aetransfer.inference.apply import apply, finish, memory_for, to_device
-    from aetransfer.inference.table import Table
+    from aetransfer.inference.apply import apply, finish, memory_for, to_device, write_table
     from aetransfer.transfer.loading import load_encoder
 
     with memory_for(request):
@@ -48,7 +47,7 @@ def _embed(config: DictConfig, overrides: list[str]) -> None:
         to_device(encoder, request.accelerator)
         applied = apply(request, encoder, encoder.features if request.layer == "features" else encoder)
         columns = [f"feature_{place}" for place in range(applied.values.shape[1])]
-        Table(applied.leading, "features", applied.values, columns).write(request.out)
+        write_table(request.out, applied.leading, "features", applied.values, columns)
     finish(request, applied)
 
 

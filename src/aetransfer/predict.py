@@ -37,26 +37,14 @@ def _request(config: DictConfig, overrides: list[str]) -> PredictRequest:
     return request
 
 
-def _say_where_names_differ(data: str, labels: set[str], classes: list[str]) -> None:
-    """Keep labels of other names than the run's classes from being compared with what is predicted."""
-    if unknown := sorted(labels - set(classes)):
-        log.warning(
-            "The labels are the classes of %s. %s: the run has no such class, it predicts %s.",
-            data,
-            listed(unknown),
-            listed(classes),
-        )
-
-
 def _predict(config: DictConfig, overrides: list[str]) -> None:
     request = _request(config, overrides)
     # torch takes seconds to import, and a config error must not.
     logs.say_torch()
     import numpy as np
 
-    from aetransfer.inference.apply import apply, finish, memory_for, to_device
+    from aetransfer.inference.apply import apply, finish, memory_for, to_device, write_table
     from aetransfer.inference.predictor import load_classifier
-    from aetransfer.inference.table import Table
 
     with memory_for(request):
         network = load_classifier(request.run, allow=request.allow)
@@ -66,8 +54,10 @@ def _predict(config: DictConfig, overrides: list[str]) -> None:
         match network.kind:
             case "classes":
                 classes = np.array(network.names)
-                if request.data is not None and "label" in leading:
-                    _say_where_names_differ(request.data.name, set(leading["label"].tolist()), classes.tolist())
+                labels = leading["label"].tolist() if request.data is not None and "label" in leading else []
+                if request.data is not None and (unknown := sorted(set(labels) - set(network.names))):
+                    said = "The labels are the classes of %s. %s: the run has no such class, it predicts %s."
+                    log.warning(said, request.data.name, listed(unknown), listed(network.names))
                 # Of NaN the largest is the first class.
                 spoilt = np.isnan(applied.values).any(1)
                 leading["predicted"] = np.where(spoilt, "", classes[applied.values.argmax(1)])
@@ -75,7 +65,7 @@ def _predict(config: DictConfig, overrides: list[str]) -> None:
             case "values":
                 block, prefix = "values", "predicted"
         columns = [f"{prefix}_{name}" for name in network.names]
-        Table(leading, block, applied.values, columns).write(request.out)
+        write_table(request.out, leading, block, applied.values, columns)
     finish(request, applied)
 
 

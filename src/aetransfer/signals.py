@@ -97,37 +97,14 @@ def seconds_since_asked() -> float:
     return time.monotonic() - _state.since if _state.asked else 0.0
 
 
-def defer() -> None:
-    """From now on a signal only asks: whoever calls this looks at `asked` often, and calls `undefer` in the end."""
-    _state.deferred = True
-
-
-def undefer() -> None:
-    _state.deferred = False
-
-
-def keep_from_lightning(trainer: Any) -> None:
-    """Leave the signals to this module: on SIGTERM Lightning would stop where no state is kept, or wait for ranks.
-
-    trainer: a pytorch_lightning.Trainer, which has no public way to say so. Nothing here imports torch.
-    """
-    trainer._signal_connector.register_signal_handlers = lambda: None
-
-
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Let what is done here be done whole; a stop that was asked for meanwhile comes after it."""
+    """Let what is done here be done whole: a signal only asks, and whoever calls this looks at `asked`."""
     before, _state.deferred = _state.deferred, True
     try:
         yield
     finally:
         _state.deferred = before
-
-
-def stop_if_asked() -> None:
-    """Raise Stopped if a signal asked for it."""
-    if _state.asked is not None:
-        raise Stopped(_state.asked.name)
 
 
 def abandon() -> None:

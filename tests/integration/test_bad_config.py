@@ -307,9 +307,9 @@ BAD_TARGETS = [
     ("callbacks.reconstructions.every_n_epochs=0", f"{GRID}: every_n_epochs=0 should be greater than 0."),
     ("+callbacks.reconstructions.every_n_epoch=2", f"{GRID} takes no every_n_epoch (did you mean every_n_epochs)."),
     ("~callbacks.reconstructions.directory", f"{GRID}: missing a required argument: 'directory'."),
-    ("+callbacks.report={_target_: aetransfer.training.callbacks.class_report.ClassReport, folder: x}", "aetransfer.training.callbacks.class_report.ClassReport takes no folder (it takes directory)."),
+    ("+callbacks.report={_target_: aetransfer.training.callbacks.targets.ClassReport, folder: x}", "aetransfer.training.callbacks.targets.ClassReport takes no folder (it takes directory)."),
     ("+callbacks.stop={_target_: pytorch_lightning.callbacks.EarlyStopping, monitr: val/loss}", "pytorch_lightning.callbacks.early_stopping.EarlyStopping takes no monitr (did you mean monitor)."),
-    ("+logger.mine={_target_: aetransfer.training.history.ContinuedCSVLogger, save_dri: x}", "aetransfer.training.history.ContinuedCSVLogger takes no save_dri (did you mean save_dir)."),
+    ("+logger.mine={_target_: aetransfer.training.callbacks.curves.ContinuedCSVLogger, save_dri: x}", "aetransfer.training.callbacks.curves.ContinuedCSVLogger takes no save_dri (did you mean save_dir)."),
 ]  # fmt: skip
 
 
@@ -323,7 +323,7 @@ def test_a_target_that_does_not_exist_or_does_not_take_its_keys_is_refused(torch
 
 FILES_WITH_BAD_TARGETS = [
     ("callbacks", "defaults: [default]\nreconstructions: {every_n_epoch: 2}", f"{GRID} takes no every_n_epoch (did you mean every_n_epochs)."),
-    ("logger", "defaults: [csv]\ncsv: {save_dri: x}", "aetransfer.training.history.ContinuedCSVLogger takes no save_dri (did you mean save_dir)."),
+    ("logger", "defaults: [csv]\ncsv: {save_dri: x}", "aetransfer.training.callbacks.curves.ContinuedCSVLogger takes no save_dri (did you mean save_dir)."),
     ("data", "defaults: [digits]\nreader: {splitt: x}", f"{READER} takes no splitt (did you mean split)."),
 ]  # fmt: skip
 

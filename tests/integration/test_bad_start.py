@@ -10,7 +10,7 @@ from torchvision import datasets
 
 from aetransfer.origin import pip_install
 from aetransfer.training import stages
-from aetransfer.training.history import ContinuedCSVLogger
+from aetransfer.training.callbacks.curves import ContinuedCSVLogger
 from tests.integration.conftest import TINY, TINY_PRETRAINING, assert_is_one_sentence, assert_refused, job_of
 from tests.made import write_idx
 
@@ -133,7 +133,7 @@ def test_what_a_loggers_service_refuses_is_said_in_a_sentence(run_train, monkeyp
 
     assert_refused(
         run_train(*TINY, "transfer=scratch", "logger=csv"),
-        "aetransfer.training.history.ContinuedCSVLogger: The store is of another version. Upgrade it.",
+        "aetransfer.training.callbacks.curves.ContinuedCSVLogger: The store is of another version. Upgrade it.",
     )
 
 

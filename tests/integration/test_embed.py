@@ -14,7 +14,7 @@ from PIL import Image
 import aetransfer
 from aetransfer import embed, predict
 from aetransfer.data.readers.embedded import read_digits
-from aetransfer.inference.table import Table
+from aetransfer.inference.apply import write_table
 from aetransfer.origin import pip_install
 from tests.faults import Fault
 from tests.integration.conftest import DATA_SETS, TINY_PRETRAINING, assert_refused
@@ -84,7 +84,8 @@ def test_every_format_holds_the_same_numbers_whatever_the_batch(run_embed, finis
 @given(arrays(np.float32, (3, 2), elements=st.floats(width=32, allow_nan=False)))
 def test_a_csv_gives_every_float32_back_to_the_bit(tmp_path_factory, values):
     path = tmp_path_factory.mktemp("csv") / "f.csv"
-    Table({"image": np.array(["a", "b, c", 'd"'])}, "features", values, ["feature_0", "feature_1"]).write(path)
+    leading = {"image": np.array(["a", "b, c", 'd"'])}
+    write_table(path, leading, "features", values, ["feature_0", "feature_1"])
 
     assert np.array_equal(features(path), values)
     assert [row["image"] for row in rows(path)] == ["a", "b, c", 'd"']

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from aetransfer.files import WriteError
-from aetransfer.training.callbacks import board, class_report, health, images, scalars
+from aetransfer.training.callbacks import board, curves, health, images, targets
 from aetransfer.training.callbacks.embeddings import Embeddings
 from tests.integration.conftest import TINY, TINY_PRETRAINING, with_encoder
 from tests.integration.test_tensorboard import PRETRAINING, TRANSFER, events, projected, text
@@ -54,8 +54,8 @@ def test_a_picture_that_fails_leaves_the_model_as_it_was(run_train, monkeypatch)
         raise RuntimeError("no ink left")
 
     monkeypatch.setattr(images, "reconstruction_sheet", fail)
-    original = scalars.StepScalars.on_before_optimizer_step
-    monkeypatch.setattr(scalars.StepScalars, "on_before_optimizer_step",
+    original = curves.StepScalars.on_before_optimizer_step
+    monkeypatch.setattr(curves.StepScalars, "on_before_optimizer_step",
                         lambda self, trainer, model, optimizer: (modes.append(model.training),
                                                                  original(self, trainer, model, optimizer))[1])  # fmt: skip
     run_train(*PRETRAINING, "model=ae")
@@ -136,7 +136,7 @@ def test_pictures_are_drawn_in_the_precision_of_the_run(run_train, precision):
 
 
 def test_a_classifier_without_a_mistake_has_no_picture_of_any(run_train, monkeypatch):
-    monkeypatch.setattr(class_report, "surest_mistakes", lambda *_: [])
+    monkeypatch.setattr(targets, "surest_mistakes", lambda *_: [])
     done = run_train(*TRANSFER, "transfer=scratch")
 
     assert (done.run / "mistakes.json").read_text() == "[]\n"

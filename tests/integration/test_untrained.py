@@ -14,8 +14,7 @@ from aetransfer.models.facts import ModelFacts
 from aetransfer.store.directory import RunDirectory
 from aetransfer.training.build import architecture_of, make_encoder
 from aetransfer.transfer.card import write_cards
-from aetransfer.transfer.exported import read_description, write_encoder
-from aetransfer.transfer.preprocessing import Preprocessing
+from aetransfer.transfer.exported import Preprocessing, read_description, write_encoder
 from tests.integration.conftest import TINY, job_of
 
 SHORT = ("trainer.max_epochs=1", "trainer.limit_train_batches=1", *TINY[-2:])

@@ -10,7 +10,7 @@ from aetransfer.models.classifier import Classifier
 from aetransfer.networks.conv4 import Conv4
 from aetransfer.networks.encoder import Encoder
 from aetransfer.networks.head import Head
-from aetransfer.training.callbacks.scalars import gradient_norm
+from aetransfer.training.callbacks.curves import gradient_norm
 from aetransfer.transfer.arms import StandardArm, transplant_
 from tests.made import ResidualEncoder, TokenEncoder, optimised, trainer_of
 

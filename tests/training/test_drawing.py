@@ -3,11 +3,10 @@
 import numpy as np
 import torch
 
-from aetransfer.training.callbacks.class_report import Mistake, surest_mistakes
-from aetransfer.training.callbacks.drawing import GAP, LINE, PAPER, heat, sheet, signed
+from aetransfer.training.callbacks.drawing import GAP, LINE, PAPER, Pixels, heat, sheet
 from aetransfer.training.callbacks.embeddings import sprite
-from aetransfer.training.callbacks.images import DEVIATIONS, between, moved, reconstruction_sheet
-from aetransfer.training.callbacks.views import Pixels
+from aetransfer.training.callbacks.images import DEVIATIONS, between, moved, reconstruction_sheet, signed
+from aetransfer.training.callbacks.targets import Mistake, surest_mistakes
 
 
 def colours(picture):

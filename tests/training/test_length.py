@@ -10,8 +10,16 @@ from hypothesis import strategies as st
 from pytorch_lightning import Callback, LightningModule
 from torch.utils.data import DataLoader, TensorDataset
 
-from aetransfer.models.length import batches_left, ends_epoch, epochs_of, epochs_trained, is_validated
-from aetransfer.training.length import Length, LimitedTrainer, limited
+from aetransfer.models.length import (
+    Length,
+    LimitedTrainer,
+    batches_left,
+    ends_epoch,
+    epochs_of,
+    epochs_trained,
+    is_validated,
+    limited,
+)
 
 
 class Line(LightningModule):

@@ -11,11 +11,10 @@ from aetransfer.errors import UserError
 from aetransfer.models.base import Pretext
 from aetransfer.models.facts import Quantity
 from aetransfer.networks.conv4 import Conv4
-from aetransfer.training.callbacks.class_report import Mistakes
+from aetransfer.training.callbacks.curves import Curves
 from aetransfer.training.callbacks.health import DeadDecoder
 from aetransfer.training.callbacks.images import Interpolations, PriorSamples, ReconstructionGrid, Traversals
-from aetransfer.training.callbacks.probe import OnlineProbe
-from aetransfer.training.callbacks.scalars import Curves
+from aetransfer.training.callbacks.targets import Mistakes, OnlineProbe
 from tests.data.test_module import make_module
 from tests.made import names_in
 

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from aetransfer.training.callbacks.scalars import gradient_norm, memory
+from aetransfer.training.callbacks.curves import gradient_norm, memory
 
 
 def test_the_norm_is_that_of_the_gradient_that_the_optimiser_gets():

@@ -4,9 +4,8 @@ import numpy as np
 import torch
 
 from aetransfer.networks.mlp import MLP
-from aetransfer.training.callbacks.drawing import Stroke, draw, sheet
+from aetransfer.training.callbacks.drawing import FloatImages, Pixels, Signals, Stroke, Vectors, draw, sheet, thinned
 from aetransfer.training.callbacks.embeddings import THUMBNAIL, _thumbnails
-from aetransfer.training.callbacks.views import FloatImages, Pixels, Signals, Vectors, thinned
 
 
 def encoder_of(examples):

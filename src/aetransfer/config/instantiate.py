@@ -60,7 +60,7 @@ OWN: dict[Role, tuple[str, ...]] = {
     "optimizer": ("torch.optim",),
     "scheduler": ("aetransfer.models.optimisation", "torch.optim.lr_scheduler"),
     "callback": ("aetransfer.training.callbacks", "pytorch_lightning.callbacks"),
-    "logger": ("aetransfer.training.history", "pytorch_lightning.loggers"),
+    "logger": ("aetransfer.training.callbacks.curves", "pytorch_lightning.loggers"),
 }
 # What a model is a subclass of.
 MODELS = "aetransfer.models.base"

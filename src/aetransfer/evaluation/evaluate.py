@@ -22,12 +22,10 @@ from aetransfer.store.finished import is_finished
 from aetransfer.store.identity import at_root, contents_of_data, with_shape
 from aetransfer.training import errors, logs
 from aetransfer.training.build import architecture_of, make_data, make_encoder, make_model, make_trainer, outputs_of
-from aetransfer.training.callbacks.progress import Throughput
 from aetransfer.training.stages import check_classes, metrics_of
 from aetransfer.transfer.card import read_targets
-from aetransfer.transfer.exported import load_weights, read_checkpoint
+from aetransfer.transfer.exported import load_weights, preprocessing_beside, read_checkpoint
 from aetransfer.transfer.loading import outputs_of_head
-from aetransfer.transfer.preprocessing import preprocessing_beside
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +46,7 @@ def evaluate(request: EvaluationRequest) -> dict[str, float]:
         data.setup("test" if request.split == "test" else "fit")
         _warn_of_another_range(directory, data)
         model = _model_to_evaluate(request, directory, job, data, content)
-        trainer = make_trainer(job, directory, model, Throughput())
+        trainer = make_trainer(job, directory, model)
         evaluation = trainer.test if request.split == "test" else trainer.validate
         load_weights(content, model, directory.best)
         evaluation(model, datamodule=data, verbose=False)
@@ -75,7 +73,7 @@ def measure(request: EvaluationRequest) -> None:
         reads_targets = any(measure.needs in ("classify", "regress", "label") for measure in measures)
         model = _model_to_evaluate(request, directory, job, data, content, reads_targets)
         check_measures(measures, model.facts(job.model.name), data, job.data.name)
-        device = make_trainer(job, directory, model, Throughput()).strategy.root_device
+        device = make_trainer(job, directory, model).strategy.root_device
         load_weights(content, model, directory.best)
         model.eval().to(device)
         called = request.classes or {}

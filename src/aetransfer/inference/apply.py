@@ -1,12 +1,16 @@
-"""Inputs through a network, batch by batch, however many there are and whatever some of them look like."""
+"""Inputs through a network, batch by batch, however many there are and whatever some of them look like; and the table
+that they end in: CSV, NPZ or Parquet, whole or not there.
+"""
 
 import csv
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from io import StringIO
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +21,7 @@ from torch import Tensor, nn
 from aetransfer.config.requests import InputsRequest
 from aetransfer.config.shapes import one_of
 from aetransfer.errors import UserError
-from aetransfer.files import replace_file
+from aetransfer.files import replace_file, replacing
 from aetransfer.inference.source import Batch, Source, source_of
 from aetransfer.networks.encoder import Encoder
 from aetransfer.training import errors
@@ -111,3 +115,35 @@ def _shown(source: Source, noun: str) -> Iterator[Batch]:
         for batch in source.batches:
             yield batch
             progress.advance(task, len(batch.names) + len(batch.unreadable))
+
+
+def write_table(
+    path: Path, leading: dict[str, np.ndarray], name: str, values: np.ndarray, columns: Sequence[str]
+) -> None:
+    """Write a row for each input, in the format of the path's ending. Raises UserError where that fails.
+
+    leading: columns by name, (N,) each. name, values: the block of numbers (N, D) float32, an array of its own in an
+    .npz. columns: its D names in the other two formats.
+    """
+    try:
+        with replacing(path) as partial:
+            match path.suffix:
+                case ".csv":
+                    with partial.open("w", newline="", encoding="utf-8") as file:
+                        writer = csv.writer(file, lineterminator="\n")
+                        writer.writerow([*leading, *columns])
+                        for *first, numbers in zip(*leading.values(), values, strict=True):
+                            # As NumPy writes a float32, it is read back to the bit.
+                            writer.writerow([*first, *numbers])
+                case ".npz":
+                    arrays: dict[str, Any] = {**leading, name: values, "columns": np.array(columns)}
+                    with partial.open("wb") as file:
+                        np.savez(file, **arrays)
+                case ".parquet":
+                    import pyarrow
+                    from pyarrow import parquet
+
+                    block = zip(columns, map(np.ascontiguousarray, values.T), strict=True)
+                    parquet.write_table(pyarrow.table({**leading, **dict(block)}), partial)
+    except OSError as error:
+        raise UserError(f"out={path} can't be written ({error.strerror or error}).") from error

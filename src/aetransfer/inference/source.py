@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -163,16 +164,9 @@ def _of_array(path: Path, request: InputsRequest, encoder: Encoder) -> Source:
             if not encoder.takes_pixels:
                 part = part.astype(np.float32)
             whole = np.isfinite(part.reshape(len(part), -1)).all(1)
-            yield Batch(
-                [name for name, is_whole in zip(names, whole, strict=True) if is_whole],
-                {},
-                torch.from_numpy(part[whole]),
-                [
-                    (name, f"{path} has NaN or an infinite number in row {int(name)}")
-                    for name, is_whole in zip(names, whole, strict=True)
-                    if not is_whole
-                ],
-            )
+            reason = f"{path} has NaN or an infinite number in row"
+            unreadable = [(name, f"{reason} {int(name)}") for name in compress(names, ~whole)]
+            yield Batch([*compress(names, whole)], {}, torch.from_numpy(part[whole]), unreadable)
 
     return Source(len(array), batches(), partial(_prepared, Preparation(encoder.input_shape[0], pad)))
 

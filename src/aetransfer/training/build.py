@@ -1,8 +1,10 @@
 """From a job's config to the objects Lightning trains: data, model, trainer."""
 
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
+from inspect import signature
 from typing import Any
 
 import torch
@@ -22,30 +24,21 @@ from aetransfer.data.reader import makes_module
 from aetransfer.data.targets import Targets
 from aetransfer.errors import UserError
 from aetransfer.models.base import Model, Pretext, Task
+from aetransfer.models.length import Length, LimitedTrainer
 from aetransfer.models.optimisation import Optimisation
 from aetransfer.models.split_metrics import config_metric
 from aetransfer.networks.encoder import Encoder
 from aetransfer.store.directory import RunDirectory
-from aetransfer.training.batch_size import shares_statistics
+from aetransfer.training.callbacks.curves import History
 from aetransfer.training.callbacks.health import DeadDecoder, Finite
-from aetransfer.training.callbacks.progress import Throughput, progress
+from aetransfer.training.callbacks.progress import EpochLines, Throughput, TimedBar
 from aetransfer.training.callbacks.resume import AtomicCheckpoints, Resume
-from aetransfer.training.history import History
-from aetransfer.training.length import Length, LimitedTrainer
-from aetransfer.training.processes import Worker
-from aetransfer.training.sharded import Sharded
+from aetransfer.training.strategy import Sharded, Worker, shares_statistics
 from aetransfer.transfer.arms import Arm
 from aetransfer.transfer.carry import make_arm
 from aetransfer.transfer.exported import FLOATS
 from aetransfer.transfer.loading import build_encoder, make_head
 
-# What a data set's reader gets where its node passes it on, and nobody else.
-OF_THE_READER = {
-    *("reader", "root", "background", "value_range", "frame", "table", "inputs", "targets", "kind", "groups", "where"),
-    *("axes", "length", "fit", "window", "stride"),
-}
-# What the data module is given otherwise, or never.
-ELSEWHERE = {"name", "digest", "classes", "augment", "channels", "image_size", "shape", "floats"}
 # What Lightning's Trainer doesn't know, or calls otherwise.
 OWN_SETTINGS = {
     *("compile", "progress", "profiler", "strategy", "max_epochs", "max_steps", "check_val_every_n_epoch"),
@@ -55,7 +48,8 @@ PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": 
 
 def make_data(data: Data, seed: int, allow: list[str], stage: Stage = "transfer") -> DataModule:
     """Build the data module; no file is opened before its `setup`. stage: a transfer asks more of its data."""
-    settings = data.model_dump(exclude=OF_THE_READER | ELSEWHERE)
+    # The rest of the keys are the reader's, where its node passes them on.
+    settings = data.model_dump(include=signature(DataModule).parameters.keys() - {"reader", "shape", "augment"})
     augment = Augment.of(_transforms(data.augment, allow))
     reader = bind(data.reader, "reader", allow)
     kind = OwnDataModule if makes_module(reader) else DataModule
@@ -149,10 +143,6 @@ def make_model(
     return model
 
 
-def _in_a_line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".")
-
-
 def make_optimisation(job: Job) -> Optimisation:
     """Return how a job's model is optimised; nothing is built before there are parameters."""
     node, scheduler = job.optimizer, job.scheduler
@@ -166,13 +156,17 @@ def make_optimisation(job: Job) -> Optimisation:
 
 
 def make_trainer(
-    job: Job, directory: RunDirectory, model: Model, throughput: Throughput, worker: Worker | None = None
+    job: Job,
+    directory: RunDirectory,
+    model: Model,
+    throughput: Throughput | None = None,
+    worker: Worker | None = None,
 ) -> Trainer:
     """Build the Trainer with the job's callbacks and loggers, for one of the processes that do the job together.
 
-    Raises UserError for hardware that isn't there.
+    throughput: the one that others ask how far training is. Raises UserError for hardware that isn't there.
     """
-    worker = worker or Worker()
+    throughput, worker = throughput or Throughput(), worker or Worker()
     places = {"run_dir": str(directory.path), "run_name": directory.path.name}
     places |= {"monitor": model.monitor, "monitor_mode": model.monitor_mode}
     # Checkpoints are made in this order, so that the last state knows the best epoch.
@@ -195,7 +189,7 @@ def make_trainer(
     ]
     callbacks += [_built(node, "callback", places, job.allow) for node in job.callbacks.values() if node is not None]
     if job.trainer.progress:
-        callbacks.append(progress(throughput))
+        callbacks.append(TimedBar(throughput) if sys.stdout.isatty() else EpochLines(throughput))
     if job.logger:
         # A logger's database may lie there, and a transfer is rehearsed before its own directory is made.
         with suppress(OSError):
@@ -222,11 +216,14 @@ def make_trainer(
             sync_batchnorm=shares_statistics(job, model, worker.size),
         )
     except (MisconfigurationException, ValueError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
         raise UserError(
             f"trainer.accelerator={job.trainer.accelerator} with devices={job.trainer.devices} is not to be had on "
-            f"this machine ({_in_a_line(error)}): choose auto or cpu."
+            f"this machine ({reason}): choose auto or cpu."
         ) from error
     trainer.steps = job.trainer.max_steps
+    # On SIGTERM Lightning would stop where no state is kept, or wait for ranks: `aetransfer.signals` has them.
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     return trainer
 
 

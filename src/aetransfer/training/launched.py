@@ -1,5 +1,5 @@
 """Which of a command's processes this one is, where a launcher started several: srun, submitit, torchrun, or a person
-who started one on each node. All of them run the same command.
+who started one on each node. All of them run the same command. And whether these are what a job asks for.
 
 Lightning's cluster environments say less: they have no submitit, refuse `srun --ntasks`, take a batch script or a shell
 of Slurm for one of its tasks, give all steps of a job the same port, and take seconds to import.
@@ -9,6 +9,7 @@ import os
 import re
 from dataclasses import dataclass
 
+from aetransfer.config.schema import Job, Pretraining
 from aetransfer.errors import UserError
 
 # Slurm's own tools take a port of one job to be free for it in such a range; MASTER_PORT says another.
@@ -112,3 +113,42 @@ def _port(job: str) -> int:
     """Return MASTER_PORT, else one that all of a job's processes derive alike and other jobs hardly do."""
     digits = int(re.sub(r"\D", "", job) or 0)
     return int(os.environ.get("MASTER_PORT", FIRST_PORT + digits % PORTS))
+
+
+def check_processes(job: Job) -> None:
+    """Raise UserError where a job asks for other processes than a launcher started, or for what they can't share."""
+    trainer, processes = job.trainer, processes_of(job)
+    if trainer.strategy == "fsdp" and trainer.gradient_clip_val is not None:
+        raise UserError(
+            "trainer.strategy=fsdp can't clip by the norm of gradients that no process has: leave "
+            "trainer.gradient_clip_val out."
+        )
+    batches = {"data.batch_size": job.data.batch_size}
+    if job.transfer is not None and job.transfer.carries and isinstance(job.pretrain, Pretraining):
+        batches["pretrain.data.batch_size"] = job.pretrain.data.batch_size
+    size, here = processes * trainer.num_nodes, launched(trainer.num_nodes)
+    for key, images in batches.items():
+        if images % size:
+            raise UserError(f"{key}={images} is shared by {size} processes: choose a multiple of {size}.")
+    if here is None and trainer.num_nodes > 1:
+        raise UserError(
+            f"trainer.num_nodes={trainer.num_nodes}, but this is the only process: start the command on each node, by "
+            "srun, by torchrun, or with NODE_RANK, MASTER_ADDR and MASTER_PORT set."
+        )
+    if here is not None and (here.nodes != trainer.num_nodes or here.on_node not in (1, processes)):
+        raise UserError(
+            f"{here.launcher} started {here.on_node} processes on {here.nodes} nodes, but the config asks for "
+            f"trainer.devices={processes} on trainer.num_nodes={trainer.num_nodes}: let both agree."
+        )
+
+
+def processes_of(job: Job) -> int:
+    """Return how many processes a job has on each node: one a device."""
+    trainer = job.trainer
+    if trainer.devices != "auto":
+        return trainer.devices
+    # Lightning takes seconds to import.
+    from pytorch_lightning.accelerators import CUDAAccelerator
+
+    takes_gpus = trainer.accelerator in ("auto", "gpu") and CUDAAccelerator.is_available()
+    return CUDAAccelerator.auto_device_count() if takes_gpus else 1

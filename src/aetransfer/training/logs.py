@@ -78,7 +78,7 @@ class _RunLog(logging.Handler):
         self._path, self._file = path, path.open("ab", buffering=0)
 
     def emit(self, record: logging.LogRecord) -> None:
-        line = f"{self.format(record)}\n".encode()
+        line = f"{without_secrets(self.format(record))}\n".encode()
         try:
             self._file.write(line)
         except OSError as error:
@@ -90,16 +90,11 @@ class _RunLog(logging.Handler):
         super().close()
 
 
-class _WithoutSecrets(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return str(without_secrets(super().format(record)))
-
-
 @contextmanager
 def to_file(path: Path) -> Iterator[None]:
     """Append everything that is logged meanwhile to a file, with the time."""
     handler = _RunLog(path)
-    handler.setFormatter(_WithoutSecrets("%(asctime)s %(message)s"))
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     logging.getLogger().addHandler(handler)
     try:
         yield

@@ -1,7 +1,7 @@
 """Several processes for one run: the first does what a run of one process does, the others do each stage with it.
 
 Launchers start the same command in each; else the first process starts the others, as this module's caller says. They
-meet in torch's store, where the first one puts each stage as an Order, and form torch's process group for its length.
+meet in torch's store, where the first one puts each stage as an order, and form torch's process group for its length.
 
 torchrun's own engine (torch.distributed.launcher) is for commands whose processes are all alike. Here it would keep a
 command that has a lock, a record and a sweep to go on with as a process beside those that train. It takes SIGTERM and
@@ -21,27 +21,25 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch.distributed
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-from pydantic import BaseModel
-from pytorch_lightning import Trainer
 from torch.distributed import (  # type: ignore[attr-defined]  # public, but in no __all__
     DistError,
     DistNetworkError,
-    HashStore,
     PrefixStore,
     Store,
     TCPStore,
 )
 
 from aetransfer import signals
-from aetransfer.config.schema import Job, Pretraining
+from aetransfer.config.schema import Job
 from aetransfer.errors import UserError
 from aetransfer.store.directory import RunDirectory
-from aetransfer.training.launched import Launched, launched
+from aetransfer.training.launched import Launched, processes_of
+from aetransfer.training.strategy import Worker
 
 # Each process is heard of so often, in seconds. One that is silent for SILENCE is gone: beside a busy processor a beat
 # may come late. One that is not heard of yet imports torch, on a busy machine, or waits for the launcher.
@@ -55,60 +53,6 @@ UNHEARD = "Another process of this run ended without a word: it was killed, or i
 STOPPED = "was stopped"
 
 
-class Order(BaseModel):
-    """One stage to execute: `processes` on each node do `job` in `directory`, a run's."""
-
-    job: Job
-    directory: Path
-    source: str | None
-    processes: int
-
-    @classmethod
-    def of(cls, content: dict[str, Any], allow: Sequence[str]) -> "Order":
-        """Read an order. What a config may call is never taken from elsewhere: `allow` is this process's own."""
-        return cls.model_validate(content | {"job": content["job"] | {"allow": list(allow)}})
-
-
-class Worker(LightningEnvironment):
-    """Process `rank` of the `size` that execute a stage; by default the only one.
-
-    store: where they meet; its keys are used once. Lightning starts no process, and asks no launcher for them.
-    """
-
-    def __init__(
-        self, node: int = 0, local: int = 0, on_node: int = 1, nodes: int = 1, store: Store | None = None
-    ) -> None:
-        super().__init__()
-        self.rank, self.size = node * on_node + local, on_node * nodes
-        self._node, self._local, self._store = node, local, store
-
-    @property
-    def creates_processes_externally(self) -> bool:
-        return True
-
-    def node_rank(self) -> int:
-        return self._node
-
-    def local_rank(self) -> int:
-        return self._local
-
-    @contextmanager
-    def joined(self, trainer: Trainer) -> Iterator[None]:
-        """Be in one process group with the others meanwhile, if the trainer's strategy uses one."""
-        if not hasattr(trainer.strategy, "process_group_backend"):
-            yield
-            return
-        backend = "nccl" if trainer.strategy.root_device.type == "cuda" else "gloo"
-        # Lightning takes a group that is there.
-        torch.distributed.init_process_group(
-            backend, store=self._store or HashStore(), rank=self.rank, world_size=self.size
-        )
-        try:
-            yield
-        finally:
-            torch.distributed.destroy_process_group()
-
-
 class _Watch(threading.Thread):
     """Makes this process heard as `me`, and ends it when those it works with are gone.
 
@@ -120,7 +64,8 @@ class _Watch(threading.Thread):
         super().__init__(name="watch", daemon=True)
         self._store, self._me, self._children = store, me, children
         self._stopped = threading.Event()
-        self._order: tuple[int, Callable[[str], None]] | None = None
+        self._key = ""
+        self._lost: Callable[[str], None] | None = None
         self._heard: dict[str, tuple[bytes, float]] = {}
         self.start()
 
@@ -130,26 +75,23 @@ class _Watch(threading.Thread):
 
     @contextmanager
     def over(self, number: int, others: Sequence[str], lost: Callable[[str], None]) -> Iterator[None]:
-        """Watch over an order that `others` carry out as well, and have them learn why it fails here.
-
-        lost: is told why, should this process have to be ended.
-        """
+        """Watch over an order that `others` carry out as well. lost: told why, should this process have to be ended."""
         self._heard = {name: (b"", time.monotonic()) for name in others}
-        self._order = number, lost
+        self._key, self._lost = f"failed/{number}", lost
         try:
             yield
         finally:
-            self._order = None
+            self._lost = None
 
-    def report(self, number: int, sentence: str) -> None:
-        """Say why an order was not carried out. The first word stands."""
-        self._store.compare_set(f"failed/{number}", "", sentence.rstrip("."))
+    def report(self, sentence: str) -> None:
+        """Say to the others why the order was not carried out here. The first word stands."""
+        self._store.compare_set(self._key, "", sentence.rstrip("."))
 
-    def reason(self, number: int, patience: float = 5.0) -> str:
-        """Return why another process did not carry out an order, once something is known."""
+    def reason(self, patience: float = 5.0) -> str:
+        """Return why another process did not carry out the order, once something is known."""
         until = time.monotonic() + patience
         while time.monotonic() < until:
-            if why := self._failed(number):
+            if why := self._failed():
                 return why
             time.sleep(0.1)
         return UNHEARD
@@ -160,21 +102,21 @@ class _Watch(threading.Thread):
             beat += 1
             try:
                 self._store.set(f"beat/{self._me}", str(beat))
-                order = self._order
-                why = self._failed(order[0]) or self._silent() if order else None
+                lost = self._lost
+                why = self._failed() or self._silent() if lost else None
             except RuntimeError:
                 # The store went with the first process. What it was, it has said or could not.
                 if not self._stopped.is_set():
                     os._exit(1)
                 return
             noticed = (noticed or time.monotonic()) if why else 0.0
-            if why and order and order is self._order and time.monotonic() - noticed > GRACE:
-                order[1](f"{why}.")
+            if why and lost and lost is self._lost and time.monotonic() - noticed > GRACE:
+                lost(f"{why}.")
                 sys.stdout.flush()
                 os._exit(1)
 
-    def _failed(self, number: int) -> str | None:
-        if self._store.check([key := f"failed/{number}"]):
+    def _failed(self) -> str | None:
+        if self._store.check([key := self._key]):
             return self._store.get(key).decode()
         for process in self._children:
             if code := process.poll():
@@ -206,17 +148,18 @@ class _Group:
         self.watch = _Watch(_connected(here), f"{here.node}.{here.local}", self.started)
 
     @contextmanager
-    def worker(self, order: Order) -> Iterator[Worker]:
+    def worker(self, job: Job, processes: int, others: Sequence[str], lost: Callable[[str], None]) -> Iterator[Worker]:
         """Be the worker for an order meanwhile, and start those of the node's other devices where nothing else has."""
         here, before = self.here, torch.get_num_threads()
         if here.on_node == 1 and here.local == 0:
             if "OMP_NUM_THREADS" not in os.environ:
-                torch.set_num_threads(max(1, before // order.processes))
-            for local in range(1 + len(self.started), order.processes):
-                self.started.append(_start(replace(here, local=local), order.job.allow, self.number))
+                torch.set_num_threads(max(1, before // processes))
+            for local in range(1 + len(self.started), processes):
+                self.started.append(_start(replace(here, local=local), job.allow, self.number))
         store = PrefixStore(f"group/{self.number}", _connected(here))
         try:
-            yield Worker(here.node, here.local, order.processes, order.job.trainer.num_nodes, store)
+            with self.watch.over(self.number, others, lost):
+                yield Worker(here.node, here.local, processes, job.trainer.num_nodes, store)
         finally:
             torch.set_num_threads(before)
 
@@ -255,16 +198,6 @@ def _start(here: Launched, allow: Sequence[str], number: int) -> subprocess.Pope
     return subprocess.Popen([sys.executable, "-m", FURTHER, *words], env=environment)
 
 
-def _listening() -> TCPStore:
-    """Open a store that only this machine hears, for processes that are started here."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    port, descriptor = listening.getsockname()[1], listening.detach()
-    # The libuv backend of torch 2.6 takes no socket that listens already.
-    return TCPStore(
-        "127.0.0.1", port, is_master=True, wait_for_workers=False, master_listen_fd=descriptor, use_libuv=False
-    )
-
-
 def _connected(here: Launched, listens: bool = False) -> Store:
     store = TCPStore(
         here.address,
@@ -283,7 +216,13 @@ def _first(here: Launched | None) -> _Group:
     Raises UserError where the launcher's port is taken.
     """
     if here is None:
-        store = _listening()
+        # Only this machine hears it.
+        listening = socket.create_server(("127.0.0.1", 0))
+        port, descriptor = listening.getsockname()[1], listening.detach()
+        # The libuv backend of torch 2.6 takes no socket that listens already.
+        store = TCPStore(
+            "127.0.0.1", port, is_master=True, wait_for_workers=False, master_listen_fd=descriptor, use_libuv=False
+        )
         return _Group(Launched("", 0, 1, 0, 1, store.host, store.port), store=store)
     try:
         return _Group(here, store=_connected(here, listens=True))
@@ -328,26 +267,25 @@ def called(job: Job, directory: RunDirectory, source: str | None, lost: Callable
     Raises UserError where another process failed, Stopped where a signal reached that one alone.
     """
     global _group
-    processes, nodes = _processes(job), job.trainer.num_nodes
+    processes, nodes = processes_of(job), job.trainer.num_nodes
     if processes * nodes == 1:
         yield Worker()
         return
     _group = group = _group or _first(None)
-    order = Order(job=job, directory=directory.path, source=source, processes=processes)
-    number, watch = group.number, group.watch
-    with group.worker(order) as worker, watch.over(number, _others(nodes, processes), lost):
-        group.store.set(f"order/{number}", json.dumps(order.model_dump(mode="json", by_alias=True)))
+    stage = {"job": job.model_dump(mode="json", by_alias=True), "directory": str(directory.path), "source": source}
+    with group.worker(job, processes, _others(nodes, processes), lost) as worker:
+        group.store.set(f"order/{group.number}", json.dumps(stage | {"processes": processes}))
         group.number += 1
         try:
             yield worker
         except Exception as error:
             if not _is_consequence(error):
-                watch.report(number, f"{error}")
+                group.watch.report(f"{error}")
                 raise
-            why = watch.reason(number)
+            why = group.watch.reason()
             raise signals.Stopped(why) if why.endswith(STOPPED) else UserError(f"{why}.") from error
         except BaseException:
-            watch.report(number, f"It {STOPPED}")
+            group.watch.report(f"It {STOPPED}")
             raise
 
 
@@ -361,10 +299,13 @@ def follow(here: Launched, allow: Sequence[str], execute: Execute, number: int =
     """
     try:
         group = _Group(here, number)
-        while "end" not in (content := group.awaited()):
-            order = Order.of(content, allow)
-            if here.local < order.processes:
-                _do(order, group, execute)
+        while "end" not in (order := group.awaited()):
+            # What a config may call is never taken from elsewhere: `allow` is this process's own.
+            job = Job.model_validate(order["job"] | {"allow": list(allow)})
+            if here.local < order["processes"]:
+                directory = RunDirectory(Path(order["directory"]))
+                with group.worker(job, order["processes"], ["0.0"], lambda why: None) as worker:
+                    _do(worker, group.watch, partial(execute, job, directory, order["source"], worker))
             group.number += 1
         group.watch.stop()
         group.store.set(f"left/{here.node}.{here.local}", "")
@@ -373,22 +314,21 @@ def follow(here: Launched, allow: Sequence[str], execute: Execute, number: int =
         return 1
     for process in group.started:
         process.wait()
-    return int(content["end"])
+    return int(order["end"])
 
 
-def _do(order: Order, group: _Group, execute: Execute) -> None:
+def _do(worker: Worker, watch: _Watch, stage: Callable[[], object]) -> None:
     """Do another process's part of an order. Why it could not is for the first one to say."""
-    with group.worker(order) as worker, group.watch.over(group.number, ["0.0"], lambda why: None):
-        who = f"Process {worker.rank} of {worker.size}"
-        try:
-            execute(order.job, RunDirectory(order.directory), order.source, worker)
-        except Exception as error:
-            if not _is_consequence(error):
-                group.watch.report(group.number, f"{who} failed: {error}")
-                if not isinstance(error, UserError):
-                    sys.excepthook(type(error), error, error.__traceback__)
-        except BaseException:
-            group.watch.report(group.number, f"{who} {STOPPED}")
+    who = f"Process {worker.rank} of {worker.size}"
+    try:
+        stage()
+    except Exception as error:
+        if not _is_consequence(error):
+            watch.report(f"{who} failed: {error}")
+            if not isinstance(error, UserError):
+                sys.excepthook(type(error), error, error.__traceback__)
+    except BaseException:
+        watch.report(f"{who} {STOPPED}")
 
 
 def follow_as_started(execute: Execute) -> int:
@@ -408,41 +348,3 @@ def _is_consequence(error: Exception) -> bool:
     return isinstance(error, DistError) or (
         isinstance(error, RuntimeError) and any(name in str(error).lower() for name in ("gloo", "nccl"))
     )
-
-
-def check(job: Job) -> None:
-    """Raise UserError where a job asks for other processes than a launcher started, or for what they can't share."""
-    trainer, processes = job.trainer, _processes(job)
-    if trainer.strategy == "fsdp" and trainer.gradient_clip_val is not None:
-        raise UserError(
-            "trainer.strategy=fsdp can't clip by the norm of gradients that no process has: leave "
-            "trainer.gradient_clip_val out."
-        )
-    batches = {"data.batch_size": job.data.batch_size}
-    if job.transfer is not None and job.transfer.carries and isinstance(job.pretrain, Pretraining):
-        batches["pretrain.data.batch_size"] = job.pretrain.data.batch_size
-    size, here = processes * trainer.num_nodes, launched(trainer.num_nodes)
-    for key, images in batches.items():
-        if images % size:
-            raise UserError(f"{key}={images} is shared by {size} processes: choose a multiple of {size}.")
-    if here is None and trainer.num_nodes > 1:
-        raise UserError(
-            f"trainer.num_nodes={trainer.num_nodes}, but this is the only process: start the command on each node, by "
-            "srun, by torchrun, or with NODE_RANK, MASTER_ADDR and MASTER_PORT set."
-        )
-    if here is not None and (here.nodes != trainer.num_nodes or here.on_node not in (1, processes)):
-        raise UserError(
-            f"{here.launcher} started {here.on_node} processes on {here.nodes} nodes, but the config asks for "
-            f"trainer.devices={processes} on trainer.num_nodes={trainer.num_nodes}: let both agree."
-        )
-
-
-def _processes(job: Job) -> int:
-    """Return how many processes a job has on each node: one a device."""
-    trainer = job.trainer
-    if trainer.devices != "auto":
-        return trainer.devices
-    plugins: list[Any] = [Worker()]
-    return Trainer(
-        accelerator=trainer.accelerator, devices="auto", plugins=plugins, logger=False, enable_checkpointing=False
-    ).num_devices

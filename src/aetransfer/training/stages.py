@@ -23,8 +23,7 @@ from aetransfer.evaluation.measure import check_measures, measures_of
 from aetransfer.files import WriteError, read_json, remove_partial_files
 from aetransfer.models.base import Model, Task
 from aetransfer.models.facts import ModelFacts
-from aetransfer.models.length import epochs_trained
-from aetransfer.networks.encoder import Encoder
+from aetransfer.models.length import LengthError, NoTraining, check_length, epochs_planned, epochs_trained
 from aetransfer.report.run_files import leave_page
 from aetransfer.store.checkpoints import ContinuationError, check_best, to_resume_from
 from aetransfer.store.data_record import check_data, check_unchanged, note_data, say_other_data
@@ -33,18 +32,14 @@ from aetransfer.store.finished import UNTESTED, Run, check_continued, finished_r
 from aetransfer.store.lock import RunLock
 from aetransfer.store.record import Record
 from aetransfer.training import errors, logs, processes
-from aetransfer.training.batch_size import check_smallest_batch
 from aetransfer.training.build import architecture_of, make_data, make_encoder, make_model, make_trainer, outputs_of
 from aetransfer.training.callbacks.health import check_chosen
 from aetransfer.training.callbacks.progress import Throughput
-from aetransfer.training.launched import launched
-from aetransfer.training.length import LengthError, NoTraining, check_length, epochs_of
-from aetransfer.training.processes import Worker
-from aetransfer.training.sharded import is_sharded
+from aetransfer.training.launched import check_processes, launched
+from aetransfer.training.strategy import Worker, check_smallest_batch, is_sharded
 from aetransfer.transfer.card import write_cards
 from aetransfer.transfer.carry import Initial, carry_, continue_, initialise_, make_arm
-from aetransfer.transfer.exported import read_state, write_encoder
-from aetransfer.transfer.preprocessing import Preprocessing
+from aetransfer.transfer.exported import Preprocessing, read_state, write_encoder
 from aetransfer.transfer.resolve import pretraining_of, sees_the_same
 
 log = logging.getLogger(__name__)
@@ -57,7 +52,7 @@ def run(job: Job, overrides: list[str]) -> Run:
     """
     logs.quiet_lightning()
     with signals.heeded():
-        processes.check(job)
+        check_processes(job)
         with processes.leading(launched(job.trainer.num_nodes)):
             return _run(job, overrides)
 
@@ -120,7 +115,7 @@ def _rehearse(job: Job) -> None:
     data.setup("fit")
     model, _ = _initial_model(job, data, None)
     _check_training(job, model, data, processes=1)
-    make_trainer(job, RunDirectory.of(job), model, Throughput())
+    make_trainer(job, RunDirectory.of(job), model)
 
 
 def _recorded(job: Job, directory: RunDirectory, source: str | None, overrides: list[str], lock: RunLock) -> Run:
@@ -207,7 +202,6 @@ def execute(
     _check_training(job, model, data, worker.size)
     throughput = throughput or Throughput()
     trainer = make_trainer(job, directory, model, throughput, worker)
-    signals.keep_from_lightning(trainer)
     _log_length(job, directory, data, worker.size)
 
     # Resume: a run that was cut off or preempted goes on from its last checkpoint, on the data that it was started on.
@@ -222,7 +216,10 @@ def execute(
     with worker.joined(trainer):
         # The loop is Lightning's. `Model.training_step` is what it does with a batch, and `step` of each model its
         # loss; `make_trainer` adds what is done beside it, and `Model.choose_by` chooses the best epoch.
-        trainer.fit(model, datamodule=data, ckpt_path=resumed, weights_only=True)
+        with signals.deferred():
+            trainer.fit(model, datamodule=data, ckpt_path=resumed, weights_only=True)
+        if signals.asked() is not None:
+            raise signals.Stopped(signals.name())
         epochs, steps = epochs_trained(trainer), trainer.global_step
         left_out = job.test == "left_out" and data.has_test
         metrics, about = _measure_best(job, directory, data, model, trainer, tests=data.has_test and not left_out)
@@ -240,7 +237,9 @@ def execute(
             **({UNTESTED: True} if left_out else {}),
         }
         if trainer.is_global_zero:
-            encoder = _best_encoder(job, directory, model, trainer)
+            encoder = make_encoder(job)
+            # As it was trained, in whatever precision.
+            encoder.load_state_dict(read_state(str(directory.best)), assign=True)
             seen = Preprocessing(job.data.pad, data.reading or UNSTATED)
             write_encoder(directory.encoder, encoder, architecture_of(job), seen, model.untrained)
             write_cards(directory, job, encoder, about, facts, data.targets, seen)
@@ -284,7 +283,7 @@ def _check_training(job: Job, model: Model, data: DataModule, processes: int) ->
     batches = data.batches("train")
     check_length(job.trainer, batches)
     if isinstance(model, Task):
-        model.check_arm(epochs_of(job.trainer, batches))
+        model.check_arm(epochs_planned(job.trainer, batches))
     check_smallest_batch(job, model, data, processes)
 
 
@@ -325,15 +324,6 @@ def _measure_best(
             logger.log_metrics(tested, steps)
         logger.finalize("success")
     return metrics, about
-
-
-def _best_encoder(job: Job, directory: RunDirectory, model: Model, trainer: Trainer) -> Encoder:
-    """Return the best epoch's encoder, which was just measured."""
-    if not is_sharded(trainer):
-        return model.encoder
-    encoder = make_encoder(job)
-    encoder.load_state_dict(read_state(str(directory.best)))
-    return encoder
 
 
 def metrics_of(logged: dict[str, Any]) -> dict[str, float]:

@@ -19,7 +19,7 @@ from aetransfer.models.facts import ModelFacts
 from aetransfer.store.directory import RunDirectory
 from aetransfer.store.finished import UNTESTED, code_version, is_finished, own_code
 from aetransfer.store.identity import identity
-from aetransfer.transfer.preprocessing import Preprocessing
+from aetransfer.transfer.exported import Preprocessing
 
 if TYPE_CHECKING:
     from aetransfer.networks.encoder import Encoder
@@ -48,9 +48,11 @@ def write_cards(
     preprocessing: of its inputs.
     """
     noun = noun_of(encoder.input_shape)
+    units = {"floats": True, "units": "the training data's: standardised by the encoder itself"}
+    taken = {"range": [0, 1], **preprocessing.plain()} if encoder.takes_pixels else units | {"pad": preprocessing.pad}
     description = {
         "architecture": job.encoder.model_dump(mode="json", by_alias=True),
-        "input": {"shape": list(encoder.input_shape), **_taken(encoder, preprocessing)},
+        "input": {"shape": list(encoder.input_shape), **taken},
         "normalisation": {
             "mean": encoder.normalise.mean.flatten().tolist(),
             "deviation": encoder.normalise.deviation.flatten().tolist(),
@@ -90,17 +92,6 @@ def write_cards(
     words["allowed"] = f" 'allow=[{','.join(job.allow)}]'" if job.allow else ""
     words["reads_files"] = encoder.takes_pixels and encoder.input_shape in ((1, side, side), (3, side, side))
     replace_file(directory.model_card, _page(description | words, model, job.allow))
-
-
-def _taken(encoder: "Encoder", preprocessing: Preprocessing) -> dict[str, Any]:
-    """Say of what range or unit inputs are, and of pixels how they were read."""
-    if encoder.takes_pixels:
-        return {"range": [0, 1], **preprocessing.plain()}
-    return {
-        "floats": True,
-        "units": "the training data's: standardised by the encoder itself",
-        "pad": preprocessing.pad,
-    }
 
 
 def read_targets(folder: Path) -> Targets | None:
@@ -150,10 +141,13 @@ def caveats(job: Job, model: ModelFacts, facts: Mapping[str, Any]) -> list[str]:
     noun = noun_of(job.data.input_shape or IMAGE)
     own = data.get("validation") == "own"
     drawn = "order and label subset" if own else f"order, validation {noun} and label subset"
-    chosen_by = f"{model.monitor or 'a metric'} on {_validated(counts['val'], own, noun)}"
+    validated = (
+        "of the data's own validation split, the same for every seed" if own else "cut out of the training split"
+    )
     said = [
         f"One run (n = 1) of seed {job.seed}. Another seed changes first weights, {drawn}, and gives other numbers.",
-        f"The epoch was chosen by {chosen_by}; {_tested(facts, noun)}.",
+        f"The epoch was chosen by {model.monitor or 'a metric'} on {'the ' if own else ''}{counts['val']:,} {noun} "
+        f"{validated}; {_tested(facts, noun)}.",
         *_grouped(data.get("groups")),
         *data.get("notes", []),
         *([facts["weights"]["said"]] if "weights" in facts else []),
@@ -188,12 +182,6 @@ def caveats(job: Job, model: ModelFacts, facts: Mapping[str, Any]) -> list[str]:
     return said
 
 
-def _validated(count: int, own: bool, noun: str) -> str:
-    if own:
-        return f"the {count:,} {noun} of the data's own validation split, the same for every seed"
-    return f"{count:,} {noun} cut out of the training split"
-
-
 def _tested(facts: Mapping[str, Any], noun: str) -> str:
     if facts.get(UNTESTED):
         return "the test split was not used, because a search made this run: train with the same config tests it"
@@ -222,8 +210,8 @@ def _page(description: dict[str, Any], model: ModelFacts, allow: list[str]) -> s
         loader=PackageLoader("aetransfer.transfer", ""), trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
     )
     template = environment.get_template("card.md.jinja")
-    return template.render(**description, model=model, allow=allow, numbers=_numbers).rstrip() + "\n"
 
+    def numbers(values: list[float]) -> str:
+        return ", ".join(f"{value:.4g}" for value in values)
 
-def _numbers(values: list[float]) -> str:
-    return ", ".join(f"{value:.4g}" for value in values)
+    return template.render(**description, model=model, allow=allow, numbers=numbers).rstrip() + "\n"

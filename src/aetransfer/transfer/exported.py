@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
+from aetransfer.data.reading import UNSTATED, Reading, reading_of
 from aetransfer.errors import UserError
-from aetransfer.files import replace_file
+from aetransfer.files import read_json, replace_file
 from aetransfer.store.directory import RunDirectory
-from aetransfer.transfer.preprocessing import Preprocessing, preprocessing_beside, preprocessing_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -33,6 +33,42 @@ UNTRAINED = "untrained"
 FLOATS = "floats"
 # Of the header's other keys: tensors belie a wrong architecture, and nothing else would a wrong preprocessing.
 CHECKSUM = "checksum"
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Of the inputs that an encoder was trained on, as its file's header says it, or the card beside it.
+
+    pad: zero pixels on each side of an image, which are part of the size that the encoder takes.
+    """
+
+    pad: int = 0
+    reading: Reading = UNSTATED
+
+    def plain(self) -> dict[str, Any]:
+        return {"pad": self.pad, **self.reading.plain()}
+
+
+def preprocessing_of(plain: Mapping[str, Any]) -> Preprocessing:
+    """Return what `plain` gave. Raises ValueError for what it never gives."""
+    pad = plain.get("pad", 0)
+    if not isinstance(pad, int) or isinstance(pad, bool) or pad < 0:
+        raise ValueError(f"pad is {pad!r}")
+    return Preprocessing(pad, reading_of(plain))
+
+
+def preprocessing_beside(file: Path) -> Preprocessing | None:
+    """Return what the card says that belongs to an encoder's file or a run's checkpoint, None where there is no card.
+
+    Raises UserError for one that is damaged.
+    """
+    card = RunDirectory(file.parent.parent if file.parent.name == "checkpoints" else file.parent).encoder_card
+    try:
+        return preprocessing_of(read_json(card)["input"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise UserError(f"{card} is damaged ({type(error).__name__}: {error}): remove it.") from error
 
 
 @dataclass(frozen=True)
@@ -174,18 +210,17 @@ def _header(file: Path) -> tuple[dict[str, Any], Preprocessing | None, tuple[str
     if FORMAT not in metadata:
         raise UserError(f"{file} is no encoder of this program: its header does not say {FORMAT}.")
     try:
-        architecture = json.loads(metadata[FORMAT])
+        said = json.loads(metadata[FORMAT])
     except (ValueError, RecursionError) as error:
         raise UserError(f"{file} is damaged: its header does not say which encoder it holds.") from error
-    checksum = architecture.pop(CHECKSUM, None) if isinstance(architecture, dict) else None
+    architecture: dict[str, Any] = said if isinstance(said, dict) else {}
+    checksum = architecture.pop(CHECKSUM, None)
     # The files of earlier versions have none.
     if checksum is not None and checksum != _checksum(architecture):
         raise UserError(f"{file} is damaged: what its header says has another checksum.")
-    said, untrained = None, None
-    if isinstance(architecture, dict):
-        said, untrained = architecture.pop(PREPROCESSING, None), architecture.pop(UNTRAINED, None)
+    seen, untrained = architecture.pop(PREPROCESSING, None), architecture.pop(UNTRAINED, None)
     try:
-        preprocessing = None if said is None else preprocessing_of(said)
+        preprocessing = None if seen is None else preprocessing_of(seen)
     except (ValueError, AttributeError) as error:
         raise UserError(f"{file} is damaged: what its header says of its inputs is wrong ({error}).") from error
     return _complete(architecture, shapes, file), preprocessing, _untrained(untrained, shapes, file)
@@ -202,7 +237,9 @@ def _complete(architecture: Any, shapes: Mapping[str, Sequence[int]], file: Path
         case {"in_channels": channels, "image_size": size, **others}:
             architecture = {**others, "input_shape": [channels, size, size]}
     match architecture:
-        case {"_target_": str(), "input_shape": [_, *_] as shape, **sizes} if all(map(_is_size, shape)):
+        case {"_target_": str(), "input_shape": [_, *_] as shape, **sizes} if all(
+            type(n) is int and n > 0 for n in shape
+        ):
             if list(shapes.get("normalise.mean", shape))[:1] != shape[:1]:
                 raise UserError(f"{file} is damaged: it says input_shape={shape}, and its tensors have other channels.")
             largest = max((side for shape in shapes.values() for side in shape), default=0)
@@ -222,10 +259,6 @@ def _untrained(said: Any, tensors: Iterable[str], file: Path) -> tuple[str, ...]
     if isinstance(names, list | tuple) and all(isinstance(name, str) and name in parts for name in names):
         return tuple(names)
     raise UserError(f"{file} is damaged: it says that {said!r} of its encoder is untrained, and there is no such part.")
-
-
-def _is_size(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def read_checkpoint(file: Path) -> dict[str, Any]:

@@ -211,36 +211,31 @@ def _prefix(state: "Mapping[str, Tensor]", wanted: "Mapping[str, Tensor]", given
     or do so more than once.
     """
     if given.prefix is not None:
-        prefix = f"{given.prefix.rstrip('.')}." if given.prefix else ""
-        if not _fits(state, prefix, wanted):
-            raise _unfit(state, prefix, wanted, given)
-        return prefix
-    ends = [*wanted][:1] + [*wanted][-1:]
-    found = {name.removesuffix(end) for end in ends for name in state if name.endswith(end)}
-    # Of names that end in conv1, net.conv1 has a prefix and myconv1 none.
-    prefixes = sorted(prefix for prefix in found if not prefix or prefix.endswith("."))
+        prefixes = [f"{given.prefix.rstrip('.')}." if given.prefix else ""]
+    else:
+        ends = [*wanted][:1] + [*wanted][-1:]
+        found = {name.removesuffix(end) for end in ends for name in state if name.endswith(end)}
+        # Of names that end in conv1, net.conv1 has a prefix and myconv1 none.
+        prefixes = sorted(prefix for prefix in found if not prefix or prefix.endswith("."))
     fitting = [prefix for prefix in prefixes if _fits(state, prefix, wanted)]
     if not fitting:
         best = max(prefixes, key=lambda prefix: sum(prefix + key in state for key in wanted), default="")
         raise _unfit(state, best, wanted, given)
-    if len(fitting) > 1:
-        preferred = [each for word in PREFERRED for each in fitting if word in each.split(".")]
-        if not preferred:
-            raise UserError(
-                f"{given.path} holds the encoder {len(fitting)} times: choose one with pretrain.prefix="
-                f"{' or pretrain.prefix='.join(_shown(each.rstrip('.')) for each in fitting[:NAMED])}."
-            )
-        return preferred[0]
-    return fitting[0]
+    preferred = [each for word in PREFERRED for each in fitting if word in each.split(".")]
+    if len(fitting) > 1 and not preferred:
+        raise UserError(
+            f"{given.path} holds the encoder {len(fitting)} times: choose one with pretrain.prefix="
+            f"{' or pretrain.prefix='.join(_shown(each.rstrip('.')) for each in fitting[:NAMED])}."
+        )
+    return [*preferred, *fitting][0]
 
 
-def _missing(state: "Mapping[str, Tensor]", prefix: str, wanted: "Mapping[str, Tensor]") -> list[str]:
+def _misfits(state: "Mapping[str, Tensor]", prefix: str, wanted: "Mapping[str, Tensor]") -> tuple[list[str], list[str]]:
+    """Return which of the wanted tensors a file lacks under a prefix, and which are of another kind there."""
     # Files of 2018 and before don't count batches, and nothing that is carried reads the count.
-    return [key for key in wanted if prefix + key not in state and not key.endswith("num_batches_tracked")]
-
-
-def _others(state: "Mapping[str, Tensor]", prefix: str, wanted: "Mapping[str, Tensor]") -> list[str]:
-    return [key for key in wanted if prefix + key in state and _kind(state[prefix + key]) != _kind(wanted[key])]
+    missing = [key for key in wanted if prefix + key not in state and not key.endswith("num_batches_tracked")]
+    there = [key for key in wanted if prefix + key in state]
+    return missing, [key for key in there if _kind(state[prefix + key]) != _kind(wanted[key])]
 
 
 def _kind(tensor: "Tensor") -> tuple[Any, ...]:
@@ -249,13 +244,13 @@ def _kind(tensor: "Tensor") -> tuple[Any, ...]:
 
 
 def _fits(state: "Mapping[str, Tensor]", prefix: str, wanted: "Mapping[str, Tensor]") -> bool:
-    return not _missing(state, prefix, wanted) and not _others(state, prefix, wanted)
+    return not any(_misfits(state, prefix, wanted))
 
 
 def _unfit(
     state: "Mapping[str, Tensor]", prefix: str, wanted: "Mapping[str, Tensor]", given: GivenEncoder
 ) -> UserError:
-    missing, others = _missing(state, prefix, wanted), _others(state, prefix, wanted)
+    missing, others = _misfits(state, prefix, wanted)
     if len(missing) > len(wanted) / 2:
         return UserError(
             f"{given.path} lacks {len(missing)} of the encoder's {len(wanted)} tensors ({_some(missing)}) and has "

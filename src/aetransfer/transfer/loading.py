@@ -13,8 +13,7 @@ from aetransfer.data.loose import Preprocess
 from aetransfer.errors import UserError
 from aetransfer.networks.encoder import Encoder
 from aetransfer.transfer.carry import carry
-from aetransfer.transfer.exported import FLOATS, check_there_is, read_description, read_state
-from aetransfer.transfer.preprocessing import Preprocessing
+from aetransfer.transfer.exported import FLOATS, Preprocessing, check_there_is, read_description, read_state
 
 
 def build_encoder(architecture: dict[str, Any], allow: Sequence[str]) -> Encoder:

@@ -21,7 +21,7 @@ from aetransfer.config.schema import (
 )
 from aetransfer.config.shapes import of_shape
 from aetransfer.errors import UserError
-from aetransfer.transfer.exported import FLOATS, Description, digest_of, read_description, whole_model
+from aetransfer.transfer.exported import FLOATS, digest_of, read_description, whole_model
 from aetransfer.transfer.foreign import check_ending, completed, is_foreign
 from aetransfer.transfer.nodes import check_nodes, check_transforms
 
@@ -73,7 +73,11 @@ def _resolved(job: Job, overrides: list[str]) -> Job:
     if job.data.labels == "none":
         raise UserError(f"model={name} learns labels, and data.labels=none takes none: leave it out.")
     if transfer.linear_head:
-        job = _with_linear_head(job, transfer.name, overrides)
+        for override in overrides:
+            if _key(override).split(".")[0] == "head" and override != "head=linear":
+                arm = f"transfer={transfer.name} has a linear head"
+                raise UserError(f"{arm}, so {override} has no meaning: leave it out.")
+        job = job.model_copy(update={"head": Head(hidden=[])})
     match job.pretrain:
         case Pretraining() as declared:
             return _from_declared(job, transfer, declared, overrides)
@@ -97,13 +101,6 @@ def _with_one_end(trainer: Length, place: str, overrides: list[str]) -> Length:
                 f"{mend}."
             )
     return trainer.model_copy(update={"max_epochs": None})
-
-
-def _with_linear_head(job: Job, arm: str, overrides: list[str]) -> Job:
-    for override in overrides:
-        if _key(override).split(".")[0] == "head" and override != "head=linear":
-            raise UserError(f"transfer={arm} has a linear head, so {override} has no meaning: leave it out.")
-    return job.model_copy(update={"head": Head(hidden=[])})
 
 
 def pretraining_of(job: Job) -> Job:
@@ -237,7 +234,11 @@ def _from_given(job: Job, given: GivenEncoder, overrides: list[str]) -> Job:
     """Let a transfer, or a pretraining that goes on, start from a finished run or a file."""
     if _checked_foreign(given):
         return _from_foreign(job, given, overrides)
-    job, described = _with_given(job, given, overrides)
+    described = read_description(given.path)
+    architecture = {key: value for key, value in described.architecture.items() if key not in ("input_shape", FLOATS)}
+    _check_encoder(architecture, job, given.path, overrides)
+    given_now = {"path": given.path, "digest": described.digest}
+    job = Job.model_validate(job.model_dump(by_alias=True) | {"encoder": architecture, "pretrain": given_now})
     if job.data.stated:
         channels, own = described.image[0], job.data.channels
         if channels != own:
@@ -274,15 +275,6 @@ def _checked_foreign(given: GivenEncoder) -> bool:
         if getattr(given, key) is not None:
             raise UserError(f"{given.path} is of this program and says pretrain.{key} itself: leave that out.")
     return False
-
-
-def _with_given(job: Job, given: GivenEncoder, overrides: list[str]) -> tuple[Job, Description]:
-    described = read_description(given.path)
-    architecture = {key: value for key, value in described.architecture.items() if key not in ("input_shape", FLOATS)}
-    _check_encoder(architecture, job, given.path, overrides)
-    given_now = {"path": given.path, "digest": described.digest}
-    config = job.model_dump(by_alias=True) | {"encoder": architecture, "pretrain": given_now}
-    return Job.model_validate(config), described
 
 
 def _from_foreign(job: Job, given: GivenEncoder, overrides: list[str]) -> Job:

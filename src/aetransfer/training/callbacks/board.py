@@ -28,39 +28,34 @@ from aetransfer.errors import UserError
 from aetransfer.evaluation.features import NoNumbersError
 from aetransfer.files import replace_file
 from aetransfer.models.length import ends_epoch, falls_due
-from aetransfer.training.sharded import is_sharded
+from aetransfer.training.strategy import is_sharded
 
 log = logging.getLogger(__name__)
 
 COMPRESSION = 3
 
 
-class Board:
-    """TensorBoard, where the run has it, and PNG files in the run's directory.
+class BoardCallback(Callback):
+    """What writes to TensorBoard, where the run has it, and PNG files to the run's directory.
 
-    Loggers are remembered from the training, for the final test has none.
+    needs: what a model must do to be drawn.
     """
+
+    needs: ClassVar[type] = LightningModule
 
     def __init__(self, directory: str) -> None:
         self.directory = Path(directory)
         self.gave_up = False
         self._loggers: list[Logger] = []
 
-    def follow(self, trainer: Trainer) -> None:
-        """Remember where this training is logged."""
-        self._loggers = list(trainer.loggers)
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        # The final test has no loggers.
+        if stage == "fit":
+            self._loggers = list(trainer.loggers)
 
     @property
     def writers(self) -> list[SummaryWriter]:
         return [logger.experiment for logger in self._loggers if isinstance(logger, TensorBoardLogger)]
-
-    def is_due(self, trainer: Trainer, every_n_epochs: int) -> bool:
-        """Tell whether this validation is one to draw: at the end of the first epoch, each n-th and the last."""
-        if trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING or not self.can_draw(trainer):
-            return False
-        epoch = trainer.current_epoch + 1
-        first, last = epoch <= (trainer.check_val_every_n_epoch or 1), epoch == trainer.max_epochs
-        return ends_epoch(trainer) and (first or last or falls_due(trainer, every_n_epochs))
 
     def can_draw(self, trainer: Trainer) -> bool:
         """Tell whether this is the one process that draws, and has whole weights to do so."""
@@ -68,14 +63,12 @@ class Board:
 
     @contextmanager
     def drawing(self, what: str, model: LightningModule) -> Iterator[None]:
-        """Let the model be looked at: in eval mode, without gradients and without compiling it for other shapes.
+        """Let the model be looked at, which Lightning has in eval mode by then, without compiling it for other shapes.
 
         After an error nothing is drawn any more. Raises UserError and OSError, which are not the picture's.
         """
-        modes = {module: module.training for module in model.modules()}
-        model.eval()
         try:
-            with torch.no_grad(), uncompiled(model):
+            with uncompiled(model):
                 yield
         except NoNumbersError as error:
             self.gave_up = True
@@ -86,9 +79,6 @@ class Board:
             self.gave_up = True
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             log.warning("%s could not be drawn and is left out from here on (%s). The run goes on.", what, reason)
-        finally:
-            for module, mode in modes.items():
-                module.training = mode
 
     def show(self, tag: str, picture: Image.Image, step: int, name: str) -> None:
         """Write a picture to TensorBoard as `tag` and to `<name>.png`. Raises WriteError."""
@@ -116,11 +106,6 @@ def as_png(picture: Image.Image) -> bytes:
     return png.getvalue()
 
 
-def last_step(trainer: Trainer) -> int:
-    """Return the step that was just done, counted from 0 as by the curves."""
-    return max(trainer.global_step - 1, 0)
-
-
 def fixed_inputs(trainer: Trainer, part: Part, count: int, model: LightningModule) -> Tensor:
     """Return the same inputs of a part each time, evenly spaced, as the model takes them: (count or fewer, *shape)."""
     inputs, _ = next(data_of(trainer).in_order(part, count, model.device, count))
@@ -144,19 +129,6 @@ def uncompiled(model: torch.nn.Module) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-class BoardCallback(Callback):
-    """What has a board, and follows where the training is logged. needs: what a model must do to be drawn."""
-
-    needs: ClassVar[type] = LightningModule
-
-    def __init__(self, directory: str) -> None:
-        self.board = Board(directory)
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if stage == "fit":
-            self.board.follow(trainer)
-
-
 class EpochPicture(BoardCallback, ABC):
     """Of validation images, the same ones each time: after the first epoch, each n-th and the last."""
 
@@ -172,12 +144,17 @@ class EpochPicture(BoardCallback, ABC):
         """Draw a model that does what this `needs`; None where there is nothing to draw."""
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not isinstance(pl_module, self.needs) or not self.board.is_due(trainer, self.every_n_epochs):
+        if trainer.state.fn != TrainerFn.FITTING or not isinstance(pl_module, self.needs) or not self.can_draw(trainer):
             return
-        with self.board.drawing(self.tag, pl_module):
+        epoch = trainer.current_epoch + 1
+        is_first, is_last = epoch <= (trainer.check_val_every_n_epoch or 1), epoch == trainer.max_epochs
+        if not ends_epoch(trainer) or not (is_first or is_last or falls_due(trainer, self.every_n_epochs)):
+            return
+        with self.drawing(self.tag, pl_module):
             picture = self.picture(trainer, pl_module)
             if picture is not None:
-                self.board.show(self.tag, picture, last_step(trainer), self.file)
+                # The step that was just done, counted from 0 as by the curves.
+                self.show(self.tag, picture, max(trainer.global_step - 1, 0), self.file)
 
 
 class AtFinalTest(BoardCallback, ABC):
@@ -190,6 +167,6 @@ class AtFinalTest(BoardCallback, ABC):
         """Look at a model that does what this `needs`, and write what is seen."""
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if isinstance(pl_module, self.needs) and self.board.can_draw(trainer):
-            with self.board.drawing(self.what, pl_module):
+        if isinstance(pl_module, self.needs) and self.can_draw(trainer):
+            with self.drawing(self.what, pl_module):
                 self.look(trainer, pl_module)

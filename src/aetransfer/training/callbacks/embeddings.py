@@ -23,7 +23,7 @@ from aetransfer.files import replace_file
 from aetransfer.models.capabilities import Classifies, Regresses
 from aetransfer.printable import printable
 from aetransfer.training.callbacks.board import AtFinalTest, as_png, as_taken
-from aetransfer.training.callbacks.views import View, view_of
+from aetransfer.training.callbacks.drawing import View, view_of
 
 BATCH = 500
 FOLDER = "projector"
@@ -46,7 +46,7 @@ class Embeddings(AtFinalTest):
         self.images = images
 
     def look(self, trainer: Trainer, model: Any) -> None:
-        if not self.board.writers:
+        if not self.writers:
             return
         data, view = data_of(trainer), view_of(trainer, model, THUMBNAIL, THUMBNAIL)
         thumbnails: list[Tensor] = []
@@ -71,7 +71,7 @@ class Embeddings(AtFinalTest):
 
         noun: what the examples are.
         """
-        folder = self.board.directory / FOLDER
+        folder = self.directory / FOLDER
         folder.mkdir(exist_ok=True)
         lines = ["\t".join(f"{number:.5g}" for number in code) for code in codes.tolist()]
         replace_file(folder / "codes.tsv", "\n".join(lines) + "\n")
@@ -91,7 +91,7 @@ class Embeddings(AtFinalTest):
             embedding.sprite.image_path = f"{FOLDER}/thumbnails.png"
             embedding.sprite.single_image_dim.extend(thumbnails.shape[-2:])
         # Where TensorBoard looks for it: beside the events.
-        replace_file(self.board.directory / "projector_config.pbtxt", text_format.MessageToString(config))
+        replace_file(self.directory / "projector_config.pbtxt", text_format.MessageToString(config))
 
 
 def _columns(targets: Targets, labels: Tensor, predicted: Tensor | None) -> dict[str, list[str]]:

@@ -20,7 +20,7 @@ from aetransfer.models.base import Model
 from aetransfer.models.capabilities import HasPosterior, Reconstructs
 from aetransfer.models.processes import in_any_process
 from aetransfer.training.callbacks.board import as_taken, uncompiled
-from aetransfer.training.sharded import is_sharded
+from aetransfer.training.strategy import is_sharded
 
 log = logging.getLogger(__name__)
 

@@ -17,8 +17,7 @@ from aetransfer.models.capabilities import HasPosterior, Reconstructs, Samples
 from aetransfer.networks.encoder import Encoder
 from aetransfer.store.directory import RunDirectory
 from aetransfer.training.callbacks.board import AtFinalTest, EpochPicture, as_taken, fixed_inputs
-from aetransfer.training.callbacks.drawing import beside, sheet, signed
-from aetransfer.training.callbacks.views import FloatImages, Pixels, Signals, View, view_of
+from aetransfer.training.callbacks.drawing import FloatImages, Pixels, Signals, View, beside, sheet, view_of
 
 # Pixels across a drawn panel, of which many stand in a row.
 NARROW = 96
@@ -55,7 +54,7 @@ class ReconstructionGrid(EpochPicture, AtFinalTest):
     def look(self, trainer: Trainer, model: Any) -> None:
         picture = self._of("test", trainer, model)
         if picture is not None:
-            self.board.show(self.what, picture, trainer.global_step, "reconstructions_test")
+            self.show(self.what, picture, trainer.global_step, "reconstructions_test")
 
     def _of(self, part: Part, trainer: Trainer, model: Any) -> Image.Image | None:
         view, margin = view_of(trainer, model), data_of(trainer).margin
@@ -200,8 +199,8 @@ class FirstLayerFilters(AtFinalTest):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
         # A checkpoint that the run goes on from is loaded after this.
-        if stage == "fit" and self.board.can_draw(trainer):
-            with self.board.drawing(self.what, pl_module):
+        if stage == "fit" and self.can_draw(trainer):
+            with self.drawing(self.what, pl_module):
                 self._before = first_filters(pl_module)
 
     def look(self, trainer: Trainer, model: LightningModule) -> None:
@@ -215,10 +214,15 @@ class FirstLayerFilters(AtFinalTest):
             halves = [sheet(lines.pictures(each[:MOST]), COLUMNS, drawn=True) for each in (self._before, after)]
         else:
             halves = [sheet(signed(each[:MOST], most), COLUMNS) for each in (self._before, after)]
-        carried = (RunDirectory(self.board.directory).result() or {}).get("source") is not None
+        carried = (RunDirectory(self.directory).result() or {}).get("source") is not None
         ends = "bottom to top" if self._before.ndim == 3 else "white and black"
         heads = ["as carried" if carried else "before training", f"at the best epoch ({ends}: ±{most:.2g})"]
-        self.board.show(self.what, beside(halves, heads), trainer.global_step, "first_layer")
+        self.show(self.what, beside(halves, heads), trainer.global_step, "first_layer")
+
+
+def signed(values: Tensor, most: float) -> Tensor:
+    """Map [-most, most] to [0, 1]: zero is mid-grey."""
+    return (0.5 + 0.5 * values / most).clamp(0, 1)
 
 
 def first_filters(model: LightningModule) -> Tensor | None:

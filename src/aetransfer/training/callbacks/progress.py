@@ -1,7 +1,6 @@
 """How fast training goes: examples per second, on a progress bar in a terminal and one line an epoch elsewhere."""
 
 import logging
-import sys
 import time
 from datetime import timedelta
 from typing import Any
@@ -86,7 +85,7 @@ def _finish_device_work(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
-class ProgressBar(RichProgressBar):
+class TimedBar(RichProgressBar):
     """Lightning's bar, which shows the time left, with images/s, or of what else is trained on."""
 
     def __init__(self, throughput: Throughput) -> None:
@@ -138,8 +137,3 @@ class EpochLines(Callback):
             data_of(trainer).noun,
             timedelta(seconds=round(self.throughput.seconds_left(trainer))),
         )
-
-
-def progress(throughput: Throughput) -> Callback:
-    """Choose what suits where the output goes."""
-    return ProgressBar(throughput) if sys.stdout.isatty() else EpochLines(throughput)

@@ -21,10 +21,9 @@ from pytorch_lightning.trainer.states import TrainerFn
 from aetransfer import signals
 from aetransfer.errors import UserError
 from aetransfer.files import replace_file
-from aetransfer.models.length import ends_epoch, is_validated
+from aetransfer.models.length import ends_epoch, is_validated, validate_last_epoch
 from aetransfer.models.processes import in_any_process
 from aetransfer.training.callbacks.health import Finite
-from aetransfer.training.length import validate_last_epoch
 from aetransfer.transfer.exported import loaded
 
 log = logging.getLogger(__name__)
@@ -88,14 +87,6 @@ class Resume(Checkpoint):
             _set_random_states(self._restored["random"])
             trainer.should_stop = self._restored["stopping"]
             validate_last_epoch(trainer)
-        signals.defer()
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        signals.undefer()
-        signals.stop_if_asked()
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        signals.undefer()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
