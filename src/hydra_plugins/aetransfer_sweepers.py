@@ -27,7 +27,7 @@ from aetransfer.models.facts import Monitor
 from aetransfer.origin import pip_install
 from aetransfer.store.identity import identified
 from aetransfer.sweeps.jobs import note_lost, note_planned, read_jobs
-from aetransfer.sweeps.watch import shown
+from aetransfer.sweeps.status import shown
 from aetransfer.transfer.resolve import resolve
 
 if TYPE_CHECKING:

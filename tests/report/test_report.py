@@ -14,8 +14,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from aetransfer.report import __main__ as report
 from aetransfer.report.collect import CollectedRun, Collection, collect_store, collect_sweep
-from aetransfer.report.conclude import conclude, print_report
-from aetransfer.report.files import write_report
+from aetransfer.report.files import conclude, print_report, write_report
 from aetransfer.report.sweep import content_of
 from tests.report.store import make_pretraining, make_run, make_sweep
 

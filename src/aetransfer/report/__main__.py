@@ -63,7 +63,7 @@ def main() -> None:
 
 def _page(run: Path) -> Path:
     directory = RunDirectory.existing(run)
-    from aetransfer.report.run_files import write_run_page
+    from aetransfer.report.run import write_run_page
 
     return write_run_page(directory)
 
@@ -91,8 +91,7 @@ def report(request: Request) -> Path:
 
     from datetime import date
 
-    from aetransfer.report.conclude import print_report, say_unfinished
-    from aetransfer.report.files import write_report
+    from aetransfer.report.files import print_report, say_unfinished, write_report
     from aetransfer.report.sweep import content_of
 
     content = content_of(collection)

@@ -1,5 +1,7 @@
 """What a run's page says, in sentences and tables."""
 
+import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ from aetransfer.config.commands import again, allowed, command, of_control, quot
 from aetransfer.config.schema import ARM
 from aetransfer.config.shapes import noun_of
 from aetransfer.errors import UserError
-from aetransfer.files import last_lines, read_bytes
+from aetransfer.files import WriteError, last_lines, read_bytes, replace_file
 from aetransfer.printable import duration, without_secrets
 from aetransfer.report.html import filled, pictures_of
 from aetransfer.report.run_parts import (
@@ -23,9 +25,12 @@ from aetransfer.report.run_parts import (
     control_of,
     measures_of,
     source_of,
+    subject_at,
+    write_on_card,
 )
 from aetransfer.report.sweep import reproduction
 from aetransfer.report.tables import TextTable
+from aetransfer.store.directory import RunDirectory
 from aetransfer.transfer.card import caveats
 
 LOG_LINES = 25
@@ -244,3 +249,31 @@ def _reproduction(subject: Subject) -> list[tuple[str, list[str]]]:
 
 def _config(subject: Subject) -> str:
     return str(without_secrets(read_bytes(subject.directory.config).decode(errors="replace")))
+
+
+# Writing a run's page, and doing so at the end of a run in a way that can spoil nothing.
+
+log = logging.getLogger(__name__)
+
+
+def write_run_page(directory: RunDirectory) -> Path:
+    """Write report.html over an earlier one and return its path. Raises UserError for what is no run or damaged."""
+    replace_file(directory.page, page_of(subject_at(directory)))
+    return directory.page
+
+
+def leave_page(directory: RunDirectory) -> None:
+    """Write the page of a run whose result is written, and what was measured of it onto its card.
+
+    What goes wrong with it is a warning: the run is what it is.
+    """
+    try:
+        write_run_page(directory)
+        write_on_card(directory)
+    except Exception as error:
+        # On a full disk the log finds no room either.
+        with suppress(WriteError):
+            log.warning(
+                "The run's page can't be written (%s: %s); %s writes it again.",
+                *(type(error).__name__, error, command("report", [f"run={directory.path}"])),
+            )

@@ -16,8 +16,7 @@ from aetransfer.report.figures import Plot, choose
 from aetransfer.report.grouping import Group, group_runs, settings_of
 from aetransfer.report.html import Picture, pictures
 from aetransfer.report.statistics import ranges
-from aetransfer.report.tables import TextTable
-from aetransfer.report.transferability import rank_correlations
+from aetransfer.report.tables import TextTable, rank_correlations
 
 # What is needed to do a report's runs again: commands, versions, commits, hardware and seeds, each said once.
 

@@ -15,11 +15,11 @@ from typing import Any
 import yaml
 
 from aetransfer.config.nodes import at_home
+from aetransfer.config.other_names import todays_config
 from aetransfer.errors import UserError
 from aetransfer.files import read_json, read_yaml
 from aetransfer.models.facts import ModelFacts, Part, facts_of
 from aetransfer.store.directory import RunDirectory
-from aetransfer.store.earlier import todays_config
 from aetransfer.store.finished import UNTESTED, is_untested
 from aetransfer.store.lock import RunLock
 
