@@ -291,6 +291,16 @@ def test_a_reader_hands_over_its_own_validation_and_no_seed_changes_it(caplog: p
     }
 
 
+def test_the_account_names_classes_of_which_a_part_has_no_example() -> None:
+    without_last = TRAIN.targets.unique()[-1]
+    kept = TRAIN.targets != without_last
+    test = replace(TRAIN, inputs=TRAIN.inputs[kept], targets=TRAIN.targets[kept])
+    module = fitted(reader=lambda split: TRAIN if split == "train" else test)
+    assert "without" not in module.account()
+    module.setup("test")
+    assert module.account()["without"] == {"train": [], "val": [], "test": [TRAIN.names[-1]]}
+
+
 @pytest.mark.parametrize(
     ("validation", "fault"),
     [

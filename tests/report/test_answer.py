@@ -169,13 +169,15 @@ def test_what_may_explain_the_numbers_is_said(tmp_path):
             "encoder.json": {"normalisation": {"deviation": [0.1]}, "input": {"range": [0, 1]}},
         }.items():
             (Path(source) / name).write_text(json.dumps(content))
-        (run / "evaluation").mkdir()
-        by_class = {"rows": [{"class": "cat", "images": 9, "acc": 0.5}, {"class": "dog", "images": 0, "acc": None}]}
-        (run / "evaluation" / "classifier.json").write_text(json.dumps(by_class))
+        result = json.loads((run / "result.json").read_text())
+        result["data"] = {"without": {"train": [], "val": ["cat"], "test": ["dog"]}}
+        (run / "result.json").write_text(json.dumps(result))
 
     found = " ".join(reported(tmp_path).cautions)
 
     assert "The pretraining ae on digits had not converged: val/mse still improved by" in found
     assert "Validation is far from test in 1 of 1 groups, most in frozen: 0.900 against 0.505." in found
-    assert "No test example is of class dog" in found
+    assert "No validation example is of class cat: it has no say in which epoch is best." in found
+    assert "No test example is of class dog: nothing is known about it." in found
+    assert "No training example" not in found
     assert "reconstructs blurs" in found

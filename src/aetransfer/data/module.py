@@ -347,14 +347,21 @@ class DataModule(LightningDataModule):
     def account(self) -> dict[str, Any]:
         """Return what a run's result.json says of its data, after the fit."""
         train = self._read["train"]
+        missing = {part: self._without(part) for part in self._positions}
         return {
             "used": self.used,
             "notes": self.notes,
             "classes": len(self.class_names),
             "validation": "cut" if train.validation is None else "own",
+            **({"without": missing} if any(missing.values()) else {}),
             **({"tested_on": self.tested_on, "held_out": self.held_out} if self.tests_within else {}),
             **({} if train.groups is None else {"groups": {**self.groups, "called": train.grouped_by}}),
         }
+
+    def _without(self, part: Part) -> list[str]:
+        """Name the classes of which a part has no example."""
+        here = self._examples(part).labels[self._positions[part]].unique() if self.class_names else []
+        return [name for number, name in enumerate(self.class_names) if number not in here]
 
     @property
     def _any(self) -> Examples:

@@ -12,11 +12,12 @@ from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, Field
 
+from aetransfer.data.targets import listed
 from aetransfer.files import read_json
 from aetransfer.models.facts import Monitor
 from aetransfer.report.answer import MOST_EXAMPLES, is_share, validated
 from aetransfer.report.collect import CollectedRun, Facts
-from aetransfer.report.grouping import Group, group_runs, noun_of_groups
+from aetransfer.report.grouping import Group, group_runs
 from aetransfer.report.statistics import share_variance
 from aetransfer.report.tables import TextTable
 
@@ -27,6 +28,13 @@ FEWEST_EPOCHS = 5
 BLURRED, DEAD = 0.8, 0.1
 # Standard errors, and points, between validation and test.
 FAR, FAR_POINTS = 3.0, 0.05
+# Of what has no example of a class: its name, and what that means.
+WORDS = {"train": "training", "val": "validation", "test": "test"}
+WHAT_FOLLOWS = {
+    "train": "it can't be learnt",
+    "val": "it has no say in which epoch is best",
+    "test": "nothing is known about it",
+}
 
 
 Content = TypeVar("Content", bound=BaseModel)
@@ -45,10 +53,6 @@ class Card(BaseModel):
 
     normalisation: Channels
     input: Taken
-
-
-class ByClass(BaseModel):
-    rows: Annotated[list[dict[str, str | int | float | None]], Field(max_length=10_000)]
 
 
 def cautions(groups: Sequence[Group], monitor: Monitor, sources: Sequence[CollectedRun]) -> list[str]:
@@ -134,15 +138,16 @@ def _far_from_validation(groups: Sequence[Group], monitor: Monitor) -> list[str]
 
 
 def _missing_classes(groups: Sequence[Group]) -> list[str]:
-    """Name classes without a test example, of runs that were reported class by class."""
-    for group in groups:
-        noun = noun_of_groups([group])
-        for run in group.runs:
-            found = _read(run.directory.evaluation / "classifier.json", ByClass)
-            missing = [str(row.get("class")) for row in (found.rows if found else []) if row.get(noun) == 0]
-            if missing:
-                return [f"No test example is of class {', '.join(missing[:5])}: nothing is known about it."]
-    return []
+    """Say which classes a part of the data has no example of, a sentence a part."""
+    missing: dict[str, set[str]] = {}
+    for run in (run for group in groups for run in group.runs):
+        for part, names in Facts.model_validate(run.result).data.without.items():
+            missing.setdefault(part, set()).update(names)
+    return [
+        f"No {WORDS[part]} example is of class {listed(sorted(missing[part]))}: {WHAT_FOLLOWS[part]}."
+        for part in WORDS
+        if missing.get(part)
+    ]
 
 
 def _pretraining(group: Group) -> str:

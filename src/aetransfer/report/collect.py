@@ -53,7 +53,8 @@ class Groups(BaseModel):
 class Used(BaseModel):
     """Which data a run used. classes: 0 without labels. validation: "own", where the data have a split for that, or
     "cut" out of train by the seed. What older runs don't tell is as it always was then. tested_on: which
-    part of the training split, where it is no test split. groups: of data that have some.
+    part of the training split, where it is no test split. without: the classes of which a part has no example, of each
+    part. groups: of data that have some.
     """
 
     used: str = ""
@@ -61,6 +62,7 @@ class Used(BaseModel):
     classes: int = 2
     validation: str = "cut"
     tested_on: str = ""
+    without: dict[str, Annotated[list[str], Field(max_length=10_000)]] = {}
     groups: Groups | None = None
 
 
