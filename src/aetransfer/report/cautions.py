@@ -16,10 +16,10 @@ from aetransfer.data.targets import listed
 from aetransfer.files import read_json
 from aetransfer.models.facts import Monitor
 from aetransfer.report.answer import MOST_EXAMPLES, is_share, validated
-from aetransfer.report.collect import CollectedRun, Facts
 from aetransfer.report.grouping import Group, group_runs
 from aetransfer.report.statistics import share_variance
 from aetransfer.report.tables import TextTable
+from aetransfer.store.run import Facts, StoredRun
 
 # Of the larger of a curve's last value and its whole way, in its last fifth.
 FALLING = 0.03
@@ -55,7 +55,7 @@ class Card(BaseModel):
     input: Taken
 
 
-def cautions(groups: Sequence[Group], monitor: Monitor, sources: Sequence[CollectedRun]) -> list[str]:
+def cautions(groups: Sequence[Group], monitor: Monitor, sources: Sequence[StoredRun]) -> list[str]:
     """Return a sentence each."""
     transfers = [group for group in groups if group.values(monitor.metric)]
     _, pretrainings = group_runs(list(sources))
@@ -69,7 +69,7 @@ def cautions(groups: Sequence[Group], monitor: Monitor, sources: Sequence[Collec
 
 def _still_falling(group: Group) -> str:
     """Say that a pretraining was getting better when it ended."""
-    monitor = group.runs[0].stored.model.compared
+    monitor = group.runs[0].model.compared
     if monitor is None:
         return ""
     shares, epochs = [], 0
@@ -99,7 +99,7 @@ def _blurred(group: Group) -> str:
     for run in group.runs:
         card, error = _read(run.directory.encoder_card, Card), run.tested.get("test/mse")
         # Of patches that were hidden nobody expects more than a blur.
-        whole = run.stored.model.does("reconstruct") and "hidden" not in run.stored.model.words("mse")
+        whole = run.model.does("reconstruct") and "hidden" not in run.model.words("mse")
         if card and card.input.range and error is not None and whole:
             variance = fmean(deviation**2 for deviation in card.normalisation.deviation)
             kept.append(1 - error / variance if variance else 1.0)
@@ -122,7 +122,7 @@ def _far_from_validation(groups: Sequence[Group], monitor: Monitor) -> list[str]
         if not both or not is_share(group, monitor):
             continue
         val, test = fmean(value for value, _ in both), fmean(run.tested[monitor.metric] for _, run in both)
-        counts = [fmean(run.result["counts"].get(part, 0) for _, run in both) for part in ("val", "test")]
+        counts = [fmean(run.counts.get(part, 0) for _, run in both) for part in ("val", "test")]
         if not (all(1 <= count < MOST_EXAMPLES for count in counts) and 0 <= val <= 1):
             continue
         error = math.sqrt(sum(share_variance(share, int(n)) for share, n in zip((val, test), counts, strict=True)))
@@ -141,7 +141,7 @@ def _missing_classes(groups: Sequence[Group]) -> list[str]:
     """Say which classes a part of the data has no example of, a sentence a part."""
     missing: dict[str, set[str]] = {}
     for run in (run for group in groups for run in group.runs):
-        for part, names in Facts.model_validate(run.result).data.without.items():
+        for part, names in run.facts.data.without.items():
             missing.setdefault(part, set()).update(names)
     return [
         f"No {WORDS[part]} example is of class {listed(sorted(missing[part]))}: {WHAT_FOLLOWS[part]}."
@@ -152,11 +152,11 @@ def _missing_classes(groups: Sequence[Group]) -> list[str]:
 
 def _pretraining(group: Group) -> str:
     run = group.runs[0]
-    return f"The pretraining {run.config.get('model.name')} on {run.config.get('data.name')}"
+    return f"The pretraining {run.settings.get('model.name')} on {run.settings.get('data.name')}"
 
 
 def _data(group: Group) -> str:
-    return str(group.runs[0].config.get("data.name"))
+    return str(group.runs[0].settings.get("data.name"))
 
 
 def _read(path: Path, kind: type[Content]) -> Content | None:
@@ -167,15 +167,15 @@ def _read(path: Path, kind: type[Content]) -> Content | None:
         return None
 
 
-def examples(transfers: Sequence[CollectedRun], sources: Sequence[CollectedRun]) -> TextTable:
+def examples(transfers: Sequence[StoredRun], sources: Sequence[StoredRun]) -> TextTable:
     """Count examples, a row for each data set and amount of labels: of transfers, then of pretrainings."""
     counted: dict[tuple[str, ...], list[Facts]] = {}
     for what, run in [*(("transfer", run) for run in transfers), *(("pretraining", run) for run in sources)]:
-        told = Facts.model_validate(run.result)
-        labels, fraction = run.config.get("data.labels_per_class"), run.config.get("data.train_fraction")
+        told = run.facts
+        labels, fraction = run.settings.get("data.labels_per_class"), run.settings.get("data.train_fraction")
         part = f"{fraction:.0%}" if isinstance(fraction, float) else ""
         used = f"{labels} a class" if labels else part or ("all" if told.data.classes else "none")
-        counted.setdefault((str(run.config.get("data.name")), what, used), []).append(told)
+        counted.setdefault((str(run.settings.get("data.name")), what, used), []).append(told)
     rows = [
         [*key, *(_range([cell(told) for told in all_told]) for cell in CELLS.values())]
         for key, all_told in counted.items()

@@ -214,7 +214,7 @@ def labels_for(curve: Sequence[tuple[float, float]], wanted: float) -> tuple[flo
 
 def labelled(group: Group) -> float:
     """Return the mean number of images that a group's runs were trained on."""
-    return fmean(run.result["counts"]["train"] for run in group.runs)
+    return fmean(run.counts["train"] for run in group.runs)
 
 
 def epochs_to_match(group: Group, groups: Sequence[Group], monitor: Monitor) -> str | None:

@@ -10,18 +10,19 @@ from aetransfer.printable import duration
 from aetransfer.report import tables
 from aetransfer.report.answer import Answer, answers
 from aetransfer.report.cautions import cautions, examples
-from aetransfer.report.collect import CollectedRun, Collection, Facts, Groups, Unfinished
+from aetransfer.report.collect import Collection, Unfinished
 from aetransfer.report.comparison import OF_AN_ARM, Comparison, compare_all, pool
 from aetransfer.report.figures import Plot, choose
 from aetransfer.report.grouping import Group, group_runs, settings_of
 from aetransfer.report.html import Picture, pictures
 from aetransfer.report.statistics import ranges
 from aetransfer.report.tables import TextTable, rank_correlations
+from aetransfer.store.run import Facts, Groups, StoredRun
 
 # What is needed to do a report's runs again: commands, versions, commits, hardware and seeds, each said once.
 
 
-def reproduction(runs: Sequence[CollectedRun]) -> list[tuple[str, list[str]]]:
+def reproduction(runs: Sequence[StoredRun]) -> list[tuple[str, list[str]]]:
     """Return headings, each with its lines."""
     facts = [
         ("Commands", _distinct(launched(run.result) for run in runs)),
@@ -152,7 +153,7 @@ class Content:
     data_notes: list[str]
     sections: list[Section]
     unfinished: list[Unfinished]
-    finished: list[CollectedRun]
+    finished: list[StoredRun]
     pictures: list[Picture]
     pictures_left_out: int
     pretraining_cost: str
@@ -190,11 +191,11 @@ def content_of(collection: Collection) -> Content:
     )
 
 
-def _told(run: CollectedRun) -> Facts:
-    return Facts.model_validate(run.result)
+def _told(run: StoredRun) -> Facts:
+    return run.facts
 
 
-def _section(title: str, runs: Sequence[CollectedRun]) -> Section:
+def _section(title: str, runs: Sequence[StoredRun]) -> Section:
     columns, groups = group_runs(list(runs))
     # No comparison is made across metrics.
     alike = {
@@ -275,10 +276,10 @@ def _notes(groups: Sequence[Group], compared: int) -> list[str]:
 
 def _groups_behind(groups: Sequence[Group]) -> list[str]:
     """Say how many groups, such as subjects, stand behind the numbers of each data set that has some."""
-    by_data: dict[str, list[tuple[CollectedRun, Groups]]] = {}
+    by_data: dict[str, list[tuple[StoredRun, Groups]]] = {}
     for run in (run for group in groups for run in group.runs):
         if (of := _told(run).data.groups) is not None:
-            by_data.setdefault(str(run.config.get("data.name")), []).append((run, of))
+            by_data.setdefault(str(run.settings.get("data.name")), []).append((run, of))
     notes = []
     for data, found in by_data.items():
         parts = {"train on": "train", "validate": "val", "test on": "test"}
@@ -296,14 +297,14 @@ def _groups_behind(groups: Sequence[Group]) -> list[str]:
     return notes
 
 
-def _title(transfers: Sequence[CollectedRun], pretrainings: Sequence[CollectedRun]) -> str:
+def _title(transfers: Sequence[StoredRun], pretrainings: Sequence[StoredRun]) -> str:
     if not transfers:
-        names = _named(f"{run.config['model.name']} on {run.config['data.name']}" for run in pretrainings)
+        names = _named(f"{run.settings['model.name']} on {run.settings['data.name']}" for run in pretrainings)
         return f"Pretraining: {names}" if names else "No finished run"
     settings = settings_of(transfers)
     targets = _named(settled["data"] for settled in settings)
     sources = _named(settled["pretrain.data"] for settled in settings if "pretrain.data" in settled)
-    titles = {run.stored.model.title for run in transfers}
+    titles = {run.model.title for run in transfers}
     what = f"{titles.pop()}s" if len(titles) == 1 else "models"
     return f"Transfer from {sources} to {targets}" if sources else f"{what[:1].upper()}{what[1:]} of {targets}"
 
@@ -327,7 +328,7 @@ def _left_out(collection: Collection) -> str:
     return f"{runs} left out, because a search made {it} and did not test {it}: train with the same config does."
 
 
-def _pretraining_cost(sources: Sequence[CollectedRun]) -> str:
+def _pretraining_cost(sources: Sequence[StoredRun]) -> str:
     seconds = [run.result["timing"]["seconds"] for run in sources if "seconds" in run.result["timing"]]
     if not seconds:
         return ""

@@ -15,10 +15,10 @@ from scipy.stats import spearmanr, weightedtau
 from aetransfer.files import read_json
 from aetransfer.models.facts import Monitor, Part
 from aetransfer.printable import duration
-from aetransfer.report.collect import CollectedRun
 from aetransfer.report.comparison import OF_AN_ARM, Comparison, Pooled, epochs_to_match, label_savings
 from aetransfer.report.grouping import Group, noun_of_groups
 from aetransfer.report.statistics import NOTHING, Paired, Summary, decimals, interval, spread, summarise
+from aetransfer.store.run import StoredRun
 
 CI, IQM, BETTER, RATIO = "95 % CI", "IQM", "P(better)", "transfer ratio"
 # Of fewer values the interquartile mean is the mean, and a share of seeds is one of two numbers.
@@ -248,7 +248,7 @@ def _mean(timings: Sequence[dict[str, float]], key: str) -> float | None:
 
 
 def _count(group: Group, key: str) -> str:
-    counts = sorted({run.result["counts"][key] for run in group.runs if key in run.result["counts"]})
+    counts = sorted({run.counts[key] for run in group.runs if key in run.counts})
     if not counts:
         return NOTHING
     return f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,}–{counts[-1]:,}"
@@ -296,7 +296,7 @@ def _correlations(scored: list[float], reached: list[float]) -> list[str]:
     return [f"{spearmanr(scored, reached).statistic:+.2f}", f"{weightedtau(scored, reached).statistic:+.2f}"]
 
 
-def _scores(run: CollectedRun) -> dict[str, float]:
+def _scores(run: StoredRun) -> dict[str, float]:
     """Return those scores of a run that are numbers."""
     path = run.directory.path / "evaluation" / "transferability.json"
     if not path.is_file():

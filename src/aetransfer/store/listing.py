@@ -11,7 +11,8 @@ from aetransfer.config.nodes import at_home
 from aetransfer.errors import UserError
 from aetransfer.files import replacing
 from aetransfer.printable import console, is_wide, printable
-from aetransfer.store.query import StoredRun, chosen, default_output_dir, flat, runs_in, setting
+from aetransfer.store.query import chosen, default_output_dir, runs_in
+from aetransfer.store.run import StoredRun, flat
 
 COLOURS = {
     "finished": "green",
@@ -77,7 +78,7 @@ def print_run(run: StoredRun, children: list[StoredRun]) -> None:
     lines |= {"source": _text(run.source), "carried by": ", ".join(child.name for child in children)}
     chapters = {
         "": lines,
-        "config": {key: _text(setting(run.config, key)) for key in ESSENTIAL.split()},
+        "config": {key: _text(run.settings.get(key)) for key in ESSENTIAL.split()},
         "metrics": {key: _shown(value, ".6g") for key, value in _part(run, "metrics").items()},
         "counts": {key: _shown(value, ",") for key, value in _part(run, "counts").items()},
         "timing": {key: _text(value) for key, value in _part(run, "timing").items()},
@@ -144,7 +145,7 @@ def row_of(run: StoredRun) -> dict[str, Any]:
     head = {"name": run.name, "identity": run.result.get("identity"), "status": run.status}
     parts = {part: _part(run, part) for part in ("counts", "timing")}
     # The config has a key of nearly every word; metrics alone are known by their slash.
-    return head | flat(run.config) | _part(run, "metrics") | flat(parts)
+    return head | run.settings | _part(run, "metrics") | flat(parts)
 
 
 def _part(run: StoredRun, name: str) -> dict[str, Any]:

@@ -105,6 +105,11 @@ def _checked(shape: TypeAdapter[Any], path: Path) -> Any:
         raise UserError(f"{path} is damaged ({reason}): launch the sweep again.") from error
 
 
+def store_of(sweep: Path) -> Path:
+    """<output>/sweeps/<time> stands beside <output>/runs, wherever the store was moved since."""
+    return sweep.absolute().parent.parent / "runs"
+
+
 # What jobs are called, and why they failed, where a person reads of many of them.
 
 

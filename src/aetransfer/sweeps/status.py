@@ -20,11 +20,11 @@ from aetransfer.config.shapes import noun_of, shape_in
 from aetransfer.errors import UserError
 from aetransfer.files import last_lines, replace_file
 from aetransfer.printable import duration, printable
-from aetransfer.report.collect import moved, store_of
 from aetransfer.store.directory import RunDirectory
 from aetransfer.store.listing import print_table, say
 from aetransfer.store.lock import Claim
-from aetransfer.store.query import StoredRun, chosen, read
+from aetransfer.store.query import chosen
+from aetransfer.store.run import StoredRun, moved, read
 from aetransfer.sweeps.jobs import (
     SweepJob,
     causes,
@@ -35,6 +35,7 @@ from aetransfer.sweeps.jobs import (
     read_jobs,
     read_planned,
     seconds_left,
+    store_of,
 )
 from aetransfer.sweeps.queue import Standing, read_queued, standings
 
