@@ -1,15 +1,14 @@
 """How a sweep's report is written: on the terminal, and as results.csv, summary.md, index.html and figures."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-from rich.text import Text
+from markupsafe import Markup
 
 from aetransfer.errors import UserError
 from aetransfer.files import WriteError, replace_file
@@ -23,24 +22,8 @@ from aetransfer.report.statistics import NOTHING, interval
 from aetransfer.report.sweep import PRETRAININGS, TRANSFERS, Content, Section, content_of
 from aetransfer.report.tables import CI, TextTable, metrics_of
 from aetransfer.store.directory import RunDirectory
+from aetransfer.store.listing import print_table
 from aetransfer.sweeps.jobs import causes, labels, read_planned
-
-# A sweep's report as one self-contained HTML page: the template beside this file, with figures and pictures inside.
-
-
-def page(content: Content, svgs: Mapping[str, bytes], links: Mapping[str, str], today: date) -> str:
-    """Fill the template.
-
-    svgs: by file name. Each is an image of its own: ids inside two SVGs of a page would clash. links: addresses of the
-    runs' own pages, by the runs' names.
-    """
-    return filled(
-        "sweep.html.jinja",
-        content=content,
-        images={name: data_uri(svg, "svg+xml") for name, svg in svgs.items()},
-        links=links,
-        today=today.isoformat(),
-    )
 
 
 def write_report(content: Content, folder: Path, today: date) -> Path:
@@ -48,16 +31,18 @@ def write_report(content: Content, folder: Path, today: date) -> Path:
 
     Raises UserError where the folder can't be written, or is a link.
     """
-    svgs: dict[str, bytes] = {}
+    # Each SVG is an image of its own on the page: the ids inside two of them would clash.
+    images: dict[str, Markup] = {}
     files: dict[str, str | bytes] = {}
     for section in content.sections:
         for plot in section.plots:
             name = f"{section.title.lower()}_{plot.name}"
-            svgs[name], files[f"figures/{name}.pdf"] = rendered(plot.figure)
-            files[f"figures/{name}.svg"] = svgs[name]
+            svg, files[f"figures/{name}.pdf"] = rendered(plot.figure)
+            files[f"figures/{name}.svg"], images[name] = svg, data_uri(svg, "svg+xml")
     files["results.csv"] = as_csv(content)
     files["summary.md"] = as_markdown(content, today)
-    files["index.html"] = page(content, svgs, _links(content, folder), today)
+    links, written = _links(content, folder), today.isoformat()
+    files["index.html"] = filled("sweep.html.jinja", content=content, images=images, links=links, today=written)
     try:
         _write(files, folder)
     except (OSError, WriteError) as error:
@@ -156,10 +141,10 @@ def print_report(content: Content) -> None:
         if section.overall and section.pools_all and len(section.results.rows) > MOST_ROWS:
             shown = section.overall
             fits = shown.without([each for each in shown.header[shown.texts :] if each not in ("difference", CI, "n")])
-            out.print(_table(shown if out.width >= WIDE else fits))
+            _print(shown if out.width >= WIDE else fits)
             say(f"{len(section.results.rows)} groups: the page and results.csv have each.")
             continue
-        out.print(_table(_results(section, out.width >= WIDE)))
+        _print(_results(section, out.width >= WIDE))
         say(section.spread)
         if len(section.each) <= MOST_ROWS:
             for comparison in section.each:
@@ -189,17 +174,14 @@ def _results(section: Section, wide: bool) -> TextTable:
     return replace(table, header=rows[0], rows=rows[1:])
 
 
-def _table(shown: TextTable) -> Table:
-    """Draw a table, with the last parts of keys as headings where they tell them apart."""
-    table = Table()
+def _print(shown: TextTable) -> None:
+    """Print a table, with the last parts of keys as headings where they tell them apart."""
     last = [heading.rpartition(".")[2] for heading in shown.header]
-    for place, heading in enumerate(shown.header):
-        short = last[place] if last.count(last[place]) == 1 and place < shown.texts else heading
-        table.add_column(Text(printable(short)), justify="left" if place < shown.texts else "right")
-    for place, row in enumerate(shown.rows):
-        # Text, so that brackets in a name are no markup.
-        table.add_row(*(Text(printable(cell)) for cell in row), style="bold" if place in shown.bold else None)
-    return table
+    header = [
+        last[place] if last.count(last[place]) == 1 and place < shown.texts else heading
+        for place, heading in enumerate(shown.header)
+    ]
+    print_table(header, shown.rows, shown.texts, shown.bold)
 
 
 def conclude(sweep: Path) -> None:

@@ -123,8 +123,8 @@ class Group:
         words = self.runs[0].model.words(metric.partition("/")[2])
         return f"{metric}: {words}" if words else metric
 
-    def labels(self, columns: Iterable[str]) -> list[str]:
-        return [label(column, self.setting) for column in columns]
+    def labels(self, columns: Iterable[str]) -> dict[str, str]:
+        return {column: label(column, self.setting) for column in columns}
 
 
 def noun_of_groups(groups: Sequence[Group]) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from aetransfer.config.commands import launched
 from aetransfer.models.facts import Monitor
@@ -17,7 +16,7 @@ from aetransfer.report.grouping import Group, group_runs, settings_of
 from aetransfer.report.html import Picture, pictures
 from aetransfer.report.statistics import ranges
 from aetransfer.report.tables import TextTable, rank_correlations
-from aetransfer.store.run import Facts, Groups, StoredRun
+from aetransfer.store.run import Groups, StoredRun
 
 # What is needed to do a report's runs again: commands, versions, commits, hardware and seeds, each said once.
 
@@ -27,9 +26,9 @@ def reproduction(runs: Sequence[StoredRun]) -> list[tuple[str, list[str]]]:
     facts = [
         ("Commands", _distinct(launched(run.result) for run in runs)),
         ("Seeds", [ranges(run.seed for run in runs)]),
-        ("Versions", _distinct(_versions(run.result.get("versions")) for run in runs)),
-        ("Code", _distinct(_code(run.result.get("git")) for run in runs)),
-        ("Hardware", _distinct(_hardware(run.result.get("hardware")) for run in runs)),
+        ("Versions", _distinct(map(_versions, runs))),
+        ("Code", _distinct(map(_code, runs))),
+        ("Hardware", _distinct(map(_hardware, runs))),
     ]
     return [(heading, lines) for heading, lines in facts if lines]
 
@@ -38,22 +37,21 @@ def _distinct(lines: Iterable[str]) -> list[str]:
     return sorted({line for line in lines if line})
 
 
-def _versions(versions: dict[str, str] | None) -> str:
-    return ", ".join(f"{name} {number}" for name, number in (versions or {}).items())
+def _versions(run: StoredRun) -> str:
+    return ", ".join(f"{name} {number}" for name, number in (run.facts.versions or {}).items())
 
 
-def _code(git: dict[str, Any] | None) -> str:
-    if git is None:
+def _code(run: StoredRun) -> str:
+    git = run.facts.git
+    return f"commit {git.commit}{' with uncommitted changes' if git.dirty else ''}" if git else ""
+
+
+def _hardware(run: StoredRun) -> str:
+    its = run.facts.hardware
+    if its is None:
         return ""
-    return f"commit {git['commit']}{' with uncommitted changes' if git['dirty'] else ''}"
-
-
-def _hardware(hardware: dict[str, Any] | None) -> str:
-    if hardware is None:
-        return ""
-    threads = f"{hardware['threads']} {'thread' if hardware['threads'] == 1 else 'threads'}"
-    machine = f"{hardware['machine']}, {hardware['cpus']} CPU cores, {threads}"
-    return ", ".join([machine, *hardware["gpus"]])
+    threads = f"{its.threads} {'thread' if its.threads == 1 else 'threads'}"
+    return ", ".join([f"{its.machine}, {its.cpus} CPU cores, {threads}", *its.gpus])
 
 
 # The sections' titles. Their figures are called by them.
@@ -112,7 +110,7 @@ class Section:
     @property
     def pools_all(self) -> bool:
         """Tell whether every arm that was compared is in the table over all settings."""
-        arms = {tuple(each.group.labels(OF_AN_ARM)) for each in self.each if each.paired}
+        arms = {tuple(each.group.labels(OF_AN_ARM).values()) for each in self.each if each.paired}
         return self.overall is not None and len(arms) == len(self.overall.rows)
 
     @property
@@ -178,9 +176,7 @@ def content_of(collection: Collection) -> Content:
         answers=sections[0].answers[:MOST_ANSWERS] if sections else [],
         cautions=list(dict.fromkeys(warned)),
         examples=examples(transfers, sources) if sections else None,
-        data_notes=_distinct(note for run in (*collection.runs, *sources) for note in _told(run).data.notes)[
-            :MOST_ROWS
-        ],
+        data_notes=_distinct(note for run in (*collection.runs, *sources) for note in run.facts.data.notes)[:MOST_ROWS],
         sections=sections,
         unfinished=collection.unfinished,
         finished=[*transfers, *drawn.values()],
@@ -189,10 +185,6 @@ def content_of(collection: Collection) -> Content:
         pretraining_cost=_pretraining_cost(collection.sources),
         reproduction=reproduction([*collection.runs, *collection.sources]),
     )
-
-
-def _told(run: StoredRun) -> Facts:
-    return run.facts
 
 
 def _section(title: str, runs: Sequence[StoredRun]) -> Section:
@@ -250,7 +242,7 @@ def _notes(groups: Sequence[Group], compared: int) -> list[str]:
             "Some groups have several runs of one seed, which differ in something that this report does not compare, "
             "such as pretrain.seed: their mean counts as one seed."
         )
-    facts = [_told(run) for group in groups for run in group.runs]
+    facts = [run.facts for group in groups for run in group.runs]
     notes += _groups_behind(groups)
     if own := sum(run.data.validation == "own" for run in facts):
         notes.append(
@@ -278,7 +270,7 @@ def _groups_behind(groups: Sequence[Group]) -> list[str]:
     """Say how many groups, such as subjects, stand behind the numbers of each data set that has some."""
     by_data: dict[str, list[tuple[StoredRun, Groups]]] = {}
     for run in (run for group in groups for run in group.runs):
-        if (of := _told(run).data.groups) is not None:
+        if (of := run.facts.data.groups) is not None:
             by_data.setdefault(str(run.settings.get("data.name")), []).append((run, of))
     notes = []
     for data, found in by_data.items():
@@ -329,7 +321,7 @@ def _left_out(collection: Collection) -> str:
 
 
 def _pretraining_cost(sources: Sequence[StoredRun]) -> str:
-    seconds = [run.result["timing"]["seconds"] for run in sources if "seconds" in run.result["timing"]]
+    seconds = [run.facts.timing.seconds for run in sources if run.facts.timing.seconds is not None]
     if not seconds:
         return ""
     return f"Beside that, {len(seconds)} pretrainings, each done once: {duration(sum(seconds))} together."

@@ -1,7 +1,7 @@
 """How stored runs are shown: the table of `list`, the page of `show`, the files of `export`, a DataFrame."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from os.path import commonprefix
 from pathlib import Path
@@ -46,17 +46,26 @@ def print_list(runs: list[StoredRun], output_dir: Path) -> None:
     say(*(f"damaged: {run.name}: {run.damage}" for run in runs if run.damage))
 
 
-def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table, with the words of a status in colours; nothing without rows."""
+def print_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], texts: int | None = None, bold: Collection[int] = ()
+) -> None:
+    """Print a table, with the words of a status in colours; nothing without rows.
+
+    texts: how many columns, from the left, are words and not numbers; None: all. bold: places of rows.
+    """
     if not rows:
         return
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*header)
-    for row in rows:
+    table = Table()
+    for place, heading in enumerate(header):
+        is_number = texts is not None and place >= texts
+        table.add_column(Text(printable(heading)), justify="right" if is_number else "left")
+    for place, row in enumerate(rows):
         # Text, so that brackets in a name are no markup.
-        table.add_row(*(Text(printable(cell), COLOURS.get(cell, "")) for cell in row))
+        cells = (Text(printable(cell), COLOURS.get(cell, "")) for cell in row)
+        table.add_row(*cells, style="bold" if place in bold else None)
     console().print(table)
 
 

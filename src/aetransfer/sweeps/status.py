@@ -7,16 +7,15 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import yaml
 
-from aetransfer.config.shapes import noun_of, shape_in
 from aetransfer.errors import UserError
 from aetransfer.files import last_lines, replace_file
 from aetransfer.printable import duration, printable
@@ -138,7 +137,8 @@ def _how_far(job: SweepJob | None, standing: Standing | None, run: StoredRun | N
     if job is not None:
         if job.run is None or run is None:
             return "failed", job.error or ""
-        return run.status, run.damage or f"{run.measured()}{_took(run)}"
+        seconds = run.result.get("timing", {}).get("seconds")
+        return run.status, run.damage or f"{run.measured()}{'' if seconds is None else f' in {duration(seconds)}'}"
     works = run is not None and run.status == "running"
     if standing is None:
         if run is not None and works:
@@ -159,17 +159,8 @@ def _progress(run: StoredRun, brief: bool = False) -> str:
     epoch = f"{run.stage} epoch {progress['epoch']}/{progress['epochs']}"
     if brief:
         return epoch
-    speed = f"{progress['images_per_second']:,.0f} {noun_of(shape_in(run.config))}/s"
-    return f"{epoch}, {speed}, {_clock(progress['seconds_left'])} left"
-
-
-def _took(run: StoredRun) -> str:
-    seconds = run.result.get("timing", {}).get("seconds")
-    return "" if seconds is None else f" in {duration(seconds)}"
-
-
-def _clock(seconds: float) -> str:
-    return str(timedelta(seconds=round(seconds)))
+    speed = f"{progress['images_per_second']:,.0f} {run.noun}/s"
+    return f"{epoch}, {speed}, {timedelta(seconds=round(progress['seconds_left']))} left"
 
 
 def _output(sweep: Path, number: int, slurm: str | None) -> Path:
@@ -232,12 +223,25 @@ POLL = 0.25  # seconds
 @contextmanager
 def shown(sweep: Path, *, searches: bool = False) -> Iterator[None]:
     """Print a line for each job of a sweep that ends meanwhile. searches: more jobs are planned as it goes on."""
-    lines, ended = _Lines(sweep, searches), threading.Event()
-    with _bar(sys.stdout) if sys.stdout.isatty() else _no_bar(sys.stdout) as show:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    lines, ended, out = _Lines(sweep, searches), threading.Event(), Console(file=sys.stdout, emoji=False)
+    columns = (MofNCompleteColumn(), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[left]}"))
+    # A line of a terminal ends where the terminal does; what is read by a program is whole.
+    way: dict[str, Any] = {"overflow": "ellipsis", "no_wrap": True} if out.is_terminal else {"soft_wrap": True}
+    with Progress(*columns, console=out, auto_refresh=False, transient=True, disable=not out.is_terminal) as progress:
+        bar = progress.add_task("", total=None, left="")
+
+        def show() -> None:
+            fresh, done, total, left = lines.new()
+            for line in fresh:
+                out.print(printable(line), markup=False, highlight=False, **way)
+            progress.update(bar, completed=done, total=total, left=left, refresh=True)
 
         def watch() -> None:
             while not ended.wait(POLL):
-                show(*lines.new())
+                show()
 
         watcher = threading.Thread(target=watch, daemon=True)
         watcher.start()
@@ -246,7 +250,7 @@ def shown(sweep: Path, *, searches: bool = False) -> Iterator[None]:
         finally:
             ended.set()
             watcher.join()
-            show(*lines.new())
+            show()
 
 
 class _Lines:
@@ -283,30 +287,3 @@ class _Lines:
         return "  ".join(
             part for part in (count, said[job.number], run.measured("val" if self._searches else "test"), took) if part
         )
-
-
-Show = Callable[[list[str], int, int, str], None]
-
-
-@contextmanager
-def _no_bar(out: TextIO) -> Iterator[Show]:
-    yield lambda lines, *_: print(*map(printable, lines), sep="\n", file=out, flush=True) if lines else None
-
-
-@contextmanager
-def _bar(out: TextIO) -> Iterator[Show]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (MofNCompleteColumn(), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[left]}"))
-    with Progress(*columns, console=Console(file=out), auto_refresh=False, transient=True) as progress:
-        task = progress.add_task("", total=None, left="")
-
-        def show(lines: list[str], done: int, total: int, left: str) -> None:
-            for line in lines:
-                progress.console.print(
-                    printable(line), markup=False, highlight=False, no_wrap=True, overflow="ellipsis", crop=True
-                )
-            progress.update(task, completed=done, total=total, left=left, refresh=True)
-
-        yield show
