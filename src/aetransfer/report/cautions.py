@@ -4,11 +4,9 @@ All of it is read from what runs wrote; the thresholds are rules of thumb, and e
 """
 
 import math
-from collections.abc import Callable, Sequence
-from functools import partial
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from statistics import fmean
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from pydantic import BaseModel, Field
 
@@ -35,9 +33,6 @@ WHAT_FOLLOWS = {
     "val": "it has no say in which epoch is best",
     "test": "nothing is known about it",
 }
-
-
-Content = TypeVar("Content", bound=BaseModel)
 
 
 class Channels(BaseModel):
@@ -97,7 +92,7 @@ def _blurred(group: Group) -> str:
     """
     kept = []
     for run in group.runs:
-        card, error = _read(run.directory.encoder_card, Card), run.tested.get("test/mse")
+        card, error = _card(run), run.tested.get("test/mse")
         # Of patches that were hidden nobody expects more than a blur.
         whole = run.model.does("reconstruct") and "hidden" not in run.model.words("mse")
         if card and card.input.range and error is not None and whole:
@@ -155,14 +150,11 @@ def _pretraining(group: Group) -> str:
     return f"The pretraining {run.settings.get('model.name')} on {run.settings.get('data.name')}"
 
 
-def _data(group: Group) -> str:
-    return str(group.runs[0].settings.get("data.name"))
-
-
-def _read(path: Path, kind: type[Content]) -> Content | None:
-    """Return a file's checked content, None where it is not there, is a link or holds something else."""
+def _card(run: StoredRun) -> Card | None:
+    """Return an encoder's checked card, None where it is not there, is a link or holds something else."""
+    path = run.directory.encoder_card
     try:
-        return None if path.is_symlink() or not path.is_file() else kind.model_validate(read_json(path))
+        return None if path.is_symlink() or not path.is_file() else Card.model_validate(read_json(path))
     except (OSError, ValueError):
         return None
 
@@ -176,21 +168,17 @@ def examples(transfers: Sequence[StoredRun], sources: Sequence[StoredRun]) -> Te
         part = f"{fraction:.0%}" if isinstance(fraction, float) else ""
         used = f"{labels} a class" if labels else part or ("all" if told.data.classes else "none")
         counted.setdefault((str(run.settings.get("data.name")), what, used), []).append(told)
+    parts = ("train", "val", "test")
     rows = [
-        [*key, *(_range([cell(told) for told in all_told]) for cell in CELLS.values())]
-        for key, all_told in counted.items()
+        dict(zip(("data", "of", "labels used"), key, strict=True))
+        | {part: _range(told.counts.get(part) for told in those) for part in parts}
+        | {"classes": _range(told.data.classes or None if told.data.used else None for told in those)}
+        | {"test groups": _range(told.data.groups.test if told.data.groups else None for told in those)}
+        for key, those in counted.items()
     ]
-    table = TextTable(["data", "of", "labels used", *CELLS], rows, 3)
-    return table.without([heading for place, heading in enumerate(CELLS, 3) if not any(row[place] for row in rows)])
+    return TextTable.of(rows, 3).telling(*parts, "classes", "test groups")
 
 
-CELLS: dict[str, Callable[[Facts], float | None]] = {
-    **{part: partial(lambda part, told: told.counts.get(part), part) for part in ("train", "val", "test")},
-    "classes": lambda told: told.data.classes if told.data.used and told.data.classes else None,
-    "test groups": lambda told: told.data.groups.test if told.data.groups else None,
-}
-
-
-def _range(values: Sequence[float | None]) -> str:
+def _range(values: Iterable[float | None]) -> str:
     known = sorted({int(value) for value in values if value is not None and abs(value) < MOST_EXAMPLES})
     return "" if not known else f"{known[0]:,}" if len(known) == 1 else f"{known[0]:,}–{known[-1]:,}"
