@@ -6,7 +6,6 @@ from dataclasses import replace
 from datetime import date
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 from markupsafe import Markup
 
@@ -15,12 +14,11 @@ from aetransfer.files import WriteError, replace_file
 from aetransfer.printable import console, printable
 from aetransfer.report.collect import Unfinished, collect_sweep
 from aetransfer.report.drawing import rendered
-from aetransfer.report.grouping import label
 from aetransfer.report.hparams import write_hparams
 from aetransfer.report.html import data_uri, filled, link
-from aetransfer.report.statistics import NOTHING, interval
+from aetransfer.report.statistics import NOTHING
 from aetransfer.report.sweep import PRETRAININGS, TRANSFERS, Content, Section, content_of
-from aetransfer.report.tables import CI, TextTable, metrics_of
+from aetransfer.report.tables import CI, TextTable, effect, metrics_of
 from aetransfer.store.directory import RunDirectory
 from aetransfer.store.listing import print_table
 from aetransfer.sweeps.jobs import causes, labels, read_planned
@@ -87,19 +85,18 @@ def as_csv(content: Content) -> str:
     for section in content.sections:
         for group in section.groups:
             folds = sorted({run.fold for run in group.runs if run.fold is not None})
-            about = {"stage": group.runs[0].stage}
-            about |= {column: label(column, group.setting) for column in columns if column in group.setting}
-            runs: dict[str, list[Any]] = {
+            about = {"stage": group.runs[0].stage} | group.labels(each for each in columns if each in group.setting)
+            behind: dict[str, Sequence[object]] = {
                 "seeds": group.seeds,
                 "folds": folds,
                 "runs": [run.name for run in group.runs],
             }
+            words = {key: " ".join(map(str, values)) for key, values in behind.items()}
             for metric in metrics_of([group]):
                 summary = group.summary(metric)
                 assert summary is not None, metric
                 low, high = summary.interval or (None, None)
                 numbers = {"mean": summary.mean, "sd": summary.sd, "ci_low": low, "ci_high": high, "iqm": summary.iqm}
-                words = {key: " ".join(map(str, values)) for key, values in runs.items()}
                 rows.append({**about, "metric": metric, **numbers, "n": summary.n, **words})
     named = ["stage", *columns, "metric", "mean", "sd", "ci_low", "ci_high", "iqm", "n", "seeds", "folds", "runs"]
     if not any(row["folds"] for row in rows):
@@ -139,22 +136,19 @@ def print_report(content: Content) -> None:
         say(f"Note: {caution}")
     for section in content.sections:
         if section.overall and section.pools_all and len(section.results.rows) > MOST_ROWS:
-            shown = section.overall
-            fits = shown.without([each for each in shown.header[shown.texts :] if each not in ("difference", CI, "n")])
-            _print(shown if out.width >= WIDE else fits)
+            overall = section.overall
+            kept = (*overall.header[: overall.texts], "difference", CI, "n")
+            _print(overall if out.width >= WIDE else overall.without(set(overall.header) - set(kept)))
             say(f"{len(section.results.rows)} groups: the page and results.csv have each.")
             continue
         _print(_results(section, out.width >= WIDE))
         say(section.spread)
         if len(section.each) <= MOST_ROWS:
             for comparison in section.each:
-                setting = [
-                    label(column, comparison.group.setting) for column in section.columns if column != "transfer"
-                ]
-                paired = comparison.paired
-                effect = [f"{paired.mean:+.4f}", interval(paired.interval, 4, signed=True)] if paired else []
-                verdict = " ".join([*(each for each in effect if each != NOTHING), comparison.verdict])
-                say(" ".join([*setting, f"{comparison.group.arm} – {comparison.control}: {verdict}"]))
+                setting = comparison.group.labels(column for column in section.columns if column != "transfer")
+                arm = f"{comparison.group.arm} – {comparison.control}:"
+                shown = [cell for cell in effect(comparison.paired).values() if cell != NOTHING]
+                say(" ".join([*setting.values(), arm, *shown, comparison.verdict]))
     if content.left_out:
         say(content.left_out)
 

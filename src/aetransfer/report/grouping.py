@@ -178,14 +178,14 @@ def label(column: str, setting: dict[str, Any]) -> str:
 
 def decisive_settings(run: StoredRun) -> dict[str, Any]:
     """Return what decides a run's numbers, but its seed, by the user's keys."""
-    looks = _nodes_that_look(run.settings)
+    not_decisive = (*IGNORED_BELOW, *_prefixes_that_look(run.settings))
     decided: dict[str, Any] = {}
     for key, value in run.settings.items():
         if value is None and key in ("transfer", "transfer.transplanted", "pretrain", "head"):
             continue
         if key.startswith("pretrain.") and run.stage == "transfer" and run.control is None:
             continue  # a control's config may name a pretraining that it does not use
-        if key in IGNORED or key.startswith(IGNORED_BELOW) or key.endswith(MACHINE) or _at_node(key, looks):
+        if key in IGNORED or key.startswith(not_decisive) or key.endswith(MACHINE):
             continue
         if key.startswith("trainer.") and key not in TRAINER:
             continue
@@ -232,17 +232,14 @@ def varied(settings: list[dict[str, Any]]) -> list[str]:
     return sorted(columns, key=lambda key: key == "transfer")
 
 
-def _nodes_that_look(config: dict[str, Any]) -> set[str]:
-    nodes = {
-        key.removesuffix("._target_"): value
-        for key, value in config.items()
-        if key.startswith("callbacks.") and key.endswith("._target_")
-    }
-    return {node for node, target in nodes.items() if only_looks(str(target), config.get(f"{node}.only_looks"))}
-
-
-def _at_node(key: str, nodes: set[str]) -> bool:
-    return any(key.startswith(f"{node}.") for node in nodes)
+def _prefixes_that_look(config: dict[str, Any]) -> tuple[str, ...]:
+    """Return what the keys of callbacks begin with that only look."""
+    nodes = {key.removesuffix("_target_"): value for key, value in config.items() if key.endswith("._target_")}
+    return tuple(
+        node
+        for node, target in nodes.items()
+        if node.startswith("callbacks.") and only_looks(str(target), config.get(f"{node}only_looks"))
+    )
 
 
 def _differs(key: str, settings: list[dict[str, Any]]) -> bool:

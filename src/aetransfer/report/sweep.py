@@ -1,7 +1,7 @@
 """What a report says, before it is written down in any format."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 from aetransfer.config.commands import launched
 from aetransfer.models.facts import Monitor
@@ -98,14 +98,14 @@ class Section:
     answers: list[Answer]
     each: list[Comparison]
     results: TextTable
-    spread: str = SPREAD
-    comparisons: TextTable | None = None
-    overall: TextTable | None = None
-    savings: TextTable | None = None
-    transferability: TextTable | None = None
-    costs: TextTable | None = None
-    plots: list[Plot] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    spread: str
+    comparisons: TextTable | None
+    overall: TextTable | None
+    savings: TextTable | None
+    transferability: TextTable | None
+    costs: TextTable | None
+    plots: list[Plot]
+    notes: list[str]
 
     @property
     def pools_all(self) -> bool:
@@ -202,10 +202,13 @@ def _section(title: str, runs: Sequence[StoredRun]) -> Section:
         for monitor, those in alike.items()
         for answer in answers(those, monitor, [each for each in pooled if each.first.monitor == monitor])
     ]
-    arms = {monitor: those for monitor, those in alike.items() if any(group.arm is not None for group in those)}
     (only,) = alike if len(alike) == 1 else (None,)
     drawn = alike or {Monitor(metric, "max"): groups for metric in tables.metrics_of(groups)[:1]}
-    plots = [choose(those, columns, monitor) for monitor, those in drawn.items()]
+    plots, left_out = [], []
+    for number, (monitor, those) in enumerate(drawn.items(), 1):
+        found, lines = choose(those, columns, monitor)
+        plots += [replace(plot, name=f"{plot.name}_metric{number}") if number > 1 else plot for plot in found]
+        left_out += lines
     return Section(
         title=title,
         compared=", ".join(f"{monitor.metric}{monitor.remark}" for monitor in alike),
@@ -218,10 +221,10 @@ def _section(title: str, runs: Sequence[StoredRun]) -> Section:
         comparisons=tables.comparisons(compared, columns) if compared else None,
         overall=tables.overall(pooled),
         savings=tables.savings(groups, columns) if compared else None,
-        transferability=rank_correlations(groups, only) if only in arms else None,
+        transferability=rank_correlations(groups, only) if only and groups[0].arm else None,
         costs=tables.costs(groups, columns),
-        plots=[plot for number, each in enumerate(plots) for plot in each.called(number)],
-        notes=[*_notes(groups, compared=len(compared)), *(line for each in plots for line in each.left_out)],
+        plots=plots,
+        notes=[*_notes(groups, compared=len(compared)), *left_out],
     )
 
 
@@ -291,18 +294,14 @@ def _groups_behind(groups: Sequence[Group]) -> list[str]:
 
 def _title(transfers: Sequence[StoredRun], pretrainings: Sequence[StoredRun]) -> str:
     if not transfers:
-        names = _named(f"{run.settings['model.name']} on {run.settings['data.name']}" for run in pretrainings)
-        return f"Pretraining: {names}" if names else "No finished run"
+        names = _distinct(f"{run.settings['model.name']} on {run.settings['data.name']}" for run in pretrainings)
+        return f"Pretraining: {', '.join(names)}" if names else "No finished run"
     settings = settings_of(transfers)
-    targets = _named(settled["data"] for settled in settings)
-    sources = _named(settled["pretrain.data"] for settled in settings if "pretrain.data" in settled)
+    targets = ", ".join(_distinct(settled["data"] for settled in settings))
+    sources = ", ".join(_distinct(settled.get("pretrain.data", "") for settled in settings))
     titles = {run.model.title for run in transfers}
     what = f"{titles.pop()}s" if len(titles) == 1 else "models"
     return f"Transfer from {sources} to {targets}" if sources else f"{what[:1].upper()}{what[1:]} of {targets}"
-
-
-def _named(names: Iterable[str]) -> str:
-    return ", ".join(sorted(set(names)))
 
 
 def _lead(collection: Collection) -> str:

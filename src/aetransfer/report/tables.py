@@ -133,7 +133,7 @@ def overall(pooled: Sequence[Pooled]) -> TextTable | None:
             first.group.labels(told)
             | ({"metric": metric} if several else {})
             | {"arm – control": f"{first.group.arm} – {first.control}", "verdict": each.verdict}
-            | _effect(each.paired)
+            | effect(each.paired)
             | {"p (Holm)": NOTHING if each.p is None else f"{each.p:.2g}"}
             | {"settings ahead": f"{each.better} of {len(each.arms)}"}
             | {"mean" if several else metric: f"{summary.mean:.{places}f}"}
@@ -143,7 +143,7 @@ def overall(pooled: Sequence[Pooled]) -> TextTable | None:
     return TextTable.of(rows, len(told) + several + 2).telling(f"its {CI}")
 
 
-def _effect(paired: Paired | None) -> dict[str, str]:
+def effect(paired: Paired | None) -> dict[str, str]:
     if paired is None:
         return {"difference": NOTHING, CI: NOTHING}
     return {"difference": f"{paired.mean:+.4f}", CI: interval(paired.interval, 4, signed=True)}
@@ -165,7 +165,7 @@ def comparisons(compared: Sequence[Comparison], columns: Sequence[str]) -> TextT
             comparison.group.labels(settings)
             | ({"metric": comparison.monitor.metric} if several else {})
             | {"arm – control": f"{comparison.group.arm} – {comparison.control}", "verdict": verdict}
-            | _effect(paired)
+            | effect(paired)
             | {BETTER: f"{paired.better:.2f}" if paired else NOTHING}
             | {RATIO: f"{paired.ratio:.3f}" if paired and paired.ratio is not None else NOTHING}
             | {"n": f"{paired.n}{f' ({paired.folds} folds)' if paired.folds else ''}" if paired else "0"}

@@ -31,6 +31,10 @@ ESSENTIAL = """
 """
 
 
+# The parts of result.json that are shown, and how their numbers are written.
+PARTS = (("metrics", ".6g"), ("counts", ","), ("timing", ""), ("versions", ""))
+
+
 def print_list(runs: list[StoredRun], output_dir: Path) -> None:
     """Print a table with a row for each run, the earliest first; when each began where there is room for it."""
     whole = is_wide()
@@ -88,10 +92,7 @@ def print_run(run: StoredRun, children: list[StoredRun]) -> None:
     chapters = {
         "": lines,
         "config": {key: _text(run.settings.get(key)) for key in ESSENTIAL.split()},
-        "metrics": {key: _shown(value, ".6g") for key, value in _part(run, "metrics").items()},
-        "counts": {key: _shown(value, ",") for key, value in _part(run, "counts").items()},
-        "timing": {key: _text(value) for key, value in _part(run, "timing").items()},
-        "versions": {key: _text(value) for key, value in _part(run, "versions").items()},
+        **{part: {key: _shown(value, style) for key, value in _part(run, part).items()} for part, style in PARTS},
         "files": {str(path.relative_to(run.path)): size(path.stat().st_size) for path in run.files},
     }
     for title, rows in chapters.items():
