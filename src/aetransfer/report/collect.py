@@ -31,9 +31,6 @@ class Unfinished:
     def cause(self) -> str:
         return self.status + (f": {self.why}" if self.why else "")
 
-    def __str__(self) -> str:
-        return f"{self.status}: {self.what}" + (f": {self.why}" if self.why else "")
-
 
 @dataclass(frozen=True)
 class Collection:

@@ -35,15 +35,6 @@ class SweepJob:
     error: str | None
     seconds: float | None = None
 
-    @property
-    def choices(self) -> dict[str, str]:
-        """Return what the overrides set, by key."""
-        return choices_in(self.overrides)
-
-
-def choices_in(overrides: Iterable[str]) -> dict[str, str]:
-    return dict(override.lstrip("+").partition("=")[::2] for override in overrides)
-
 
 _Job = TypeAdapter(SweepJob)
 _Planned = TypeAdapter(dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], list[str]])

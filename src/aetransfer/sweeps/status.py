@@ -19,7 +19,6 @@ import yaml
 from aetransfer.errors import UserError
 from aetransfer.files import last_lines, replace_file
 from aetransfer.printable import duration, printable
-from aetransfer.store.directory import RunDirectory
 from aetransfer.store.listing import print_table, say
 from aetransfer.store.lock import Claim
 from aetransfer.store.query import chosen
@@ -27,7 +26,6 @@ from aetransfer.store.run import StoredRun, moved, read
 from aetransfer.sweeps.jobs import (
     SweepJob,
     causes,
-    choices_in,
     labels,
     log_of,
     read_job,
@@ -58,16 +56,13 @@ class JobStatus:
     @property
     def log(self) -> Path | None:
         """Return the run's log, or what the job printed where it came to no run."""
-        return RunDirectory(self.run.path).log if self.run else self.output
-
-    @property
-    def log_tail(self) -> list[str]:
-        return [] if self.log is None else last_lines(self.log, LOG_LINES)
+        return self.run.directory.log if self.run else self.output
 
     @property
     def settings(self) -> dict[str, Any]:
         """Return what the overrides set, by dotted key."""
-        return {key: yaml.safe_load(value) for key, value in choices_in(self.overrides).items()}
+        set_to = (override.lstrip("+").partition("=") for override in self.overrides)
+        return {key: yaml.safe_load(value) for key, _, value in set_to}
 
 
 def note_process(sweep: Path) -> None:
@@ -202,7 +197,8 @@ def print_status(sweep: Path, words: Sequence[str] = ()) -> None:
         say(f"failed: {entry}")
     # The log of one job tells of the others that fail alike.
     for job in {job.detail: job for job in reversed(failed.values())}.values():
-        say(*(f"  {line}" for line in job.log_tail), f"  ({job.log})")
+        lines = last_lines(job.log, LOG_LINES) if job.log else []
+        say(*(f"  {line}" for line in lines), f"  ({job.log})")
     say(f"sweep: {sweep}")
 
 
