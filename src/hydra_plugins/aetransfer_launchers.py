@@ -183,7 +183,7 @@ class SlurmLauncher(_Launcher):
         return [JobReturn(overrides=job.overrides, status=JobStatus.COMPLETED) for job in jobs]
 
     def _queue(self, jobs: list["LaunchedJob"]) -> None:
-        """Queue jobs, and wait for them unless the sweep is to go on by itself. None is left in the queue on an error."""
+        """Queue jobs, and wait for them unless the sweep is to go on by itself. On an error none is left in the queue."""
         executor = _executor(self._folder, self._settings)
         queued: list[submitit.Job[None]] = []
         try:
