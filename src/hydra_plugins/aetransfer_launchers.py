@@ -183,7 +183,7 @@ class SlurmLauncher(_Launcher):
         return [JobReturn(overrides=job.overrides, status=JobStatus.COMPLETED) for job in jobs]
 
     def _queue(self, jobs: list["LaunchedJob"]) -> None:
-        """Queue jobs, and wait for them unless the sweep is to go on by itself. On an error none is left in the queue."""
+        """Queue jobs, and wait for them unless the sweep is to go on by itself. An error leaves none there."""
         executor = _executor(self._folder, self._settings)
         queued: list[submitit.Job[None]] = []
         try:
