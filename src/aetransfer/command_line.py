@@ -30,9 +30,8 @@ from aetransfer.errors import UserError
 from aetransfer.store.finished import note_command_began
 from aetransfer.sweeps.jobs import note_lost, note_planned, read_jobs
 from aetransfer.sweeps.queue import as_submitted, check_submittable, print_queued, read_queued
-from aetransfer.sweeps.status import note_process
+from aetransfer.sweeps.status import note_process, shown
 from aetransfer.sweeps.task import SweepTask, led
-from aetransfer.sweeps.watch import shown
 from aetransfer.training import logs
 from aetransfer.training.launched import Launched, launched
 
@@ -217,7 +216,7 @@ def run_sweep(command: Command, asked: Asked, checked: Sequence[Checked], submit
     note_lost(directory)
     if not searches:  # a search has a table of its own, without the test split
         # scipy and matplotlib take seconds to import, and a config error must not.
-        from aetransfer.report.conclude import conclude
+        from aetransfer.report.files import conclude
 
         conclude(directory)
     return directory

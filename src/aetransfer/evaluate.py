@@ -21,7 +21,7 @@ from aetransfer.data.targets import check_mapped
 from aetransfer.errors import UserError
 from aetransfer.models.facts import ModelFacts
 from aetransfer.store.directory import RunDirectory
-from aetransfer.store.query import read
+from aetransfer.store.run import read
 from aetransfer.training import logs
 from aetransfer.transfer.card import read_targets
 

@@ -33,7 +33,8 @@ from aetransfer.config.nodes import at_home
 from aetransfer.errors import UserError
 from aetransfer.printable import printable
 from aetransfer.store.listing import export, print_list, print_run, size
-from aetransfer.store.query import StoredRun, chosen, default_output_dir, run_called, runs_in, started_from
+from aetransfer.store.query import chosen, default_output_dir, run_called, runs_in, started_from
+from aetransfer.store.run import StoredRun
 
 
 def main() -> None:

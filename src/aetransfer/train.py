@@ -41,7 +41,7 @@ from aetransfer.errors import UserError
 from aetransfer.store.directory import RunDirectory
 from aetransfer.store.finished import Run, finished_run
 from aetransfer.store.identity import config_digest, identified, identity, run_name
-from aetransfer.store.query import read
+from aetransfer.store.run import read
 from aetransfer.training import logs
 from aetransfer.transfer.resolve import check_found, pretraining_of, resolve
 

@@ -179,12 +179,11 @@ class SlurmLauncher(_Launcher):
             else:
                 waiting.append(job)
         if waiting:
-            queued = self._queue(waiting)
-            if not self._task.detached:
-                _wait(queued)
+            self._queue(waiting)
         return [JobReturn(overrides=job.overrides, status=JobStatus.COMPLETED) for job in jobs]
 
-    def _queue(self, jobs: list["LaunchedJob"]) -> list["submitit.Job[None]"]:
+    def _queue(self, jobs: list["LaunchedJob"]) -> None:
+        """Queue jobs, and wait for them unless the sweep is to go on by itself. An error leaves none there."""
         executor = _executor(self._folder, self._settings)
         queued: list[submitit.Job[None]] = []
         try:
@@ -194,10 +193,13 @@ class SlurmLauncher(_Launcher):
             numbers = [str(job.config.hydra.job.num) for job in jobs]
             ids = {number: job.job_id for number, job in zip(numbers, queued, strict=True)}
             note_queued(self._task.sweep, Queued(ids, report))
+            for waited in [] if self._task.detached else queued:
+                # How it ended stands in its note; one that was cancelled has none, and is noted as lost.
+                waited.wait()
         except BaseException:
-            _cancel(queued)
+            for left in queued:
+                left.cancel(check=False)
             raise
-        return queued
 
     def _queue_report(self, job: "submitit.Job[None]") -> str:
         """Queue the job that reports when all of the array that `job` is of have ended, whatever became of them."""
@@ -287,21 +289,6 @@ def _refusals_said() -> Iterator[None]:
     except (FailedJobError, FailedSubmissionError) as error:
         said = " ".join(line.removeprefix("sbatch: ").removeprefix("error: ") for line in str(error).splitlines())
         raise UserError(f"Nothing was queued, for sbatch refused it ({said}): see hydra.launcher and sinfo.") from error
-
-
-def _wait(queued: list["submitit.Job[None]"]) -> None:
-    try:
-        for job in queued:
-            # How it ended stands in its note; one that was cancelled has none, and is noted as lost.
-            job.wait()
-    except BaseException:
-        _cancel(queued)
-        raise
-
-
-def _cancel(queued: list["submitit.Job[None]"]) -> None:
-    for job in queued:
-        job.cancel(check=False)
 
 
 def _plain(node: dict[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from aetransfer.models.facts import Monitor
 from aetransfer.origin import pip_install
 from aetransfer.store.identity import identified
 from aetransfer.sweeps.jobs import note_lost, note_planned, read_jobs
-from aetransfer.sweeps.watch import shown
+from aetransfer.sweeps.status import shown
 from aetransfer.transfer.resolve import resolve
 
 if TYPE_CHECKING:
@@ -99,13 +99,15 @@ class SearchSweeper(Sweeper):
         print_search(arms, self._directory)
 
     def _search(self, arms: list["Arm"], batch: int) -> None:
+        from aetransfer.sweeps.search import setting_of
+
         number = 0
         while asked := [(arm, trial) for arm in arms for _ in range(batch) if (trial := arm.study.ask())]:
             try:
-                self._launch([[*arm.overrides, *trial.overrides] for arm, trial in asked], number)
+                self._launch([[*arm.overrides, *setting_of(trial)] for arm, trial in asked], number)
             except BaseException:
                 for arm, trial in asked:
-                    arm.study.ask_again(trial.trial)
+                    arm.study.ask_again(trial)
                 raise
             for place, (arm, trial) in enumerate(asked, number):
                 arm.study.tell(trial, self._measured(place, arm))

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aetransfer.models.autoencoder import AutoEncoder
-from aetransfer.store.checkpoints import damage
+from aetransfer.store.directory import damage
 from aetransfer.training.callbacks import resume
 from tests.integration.conftest import TINY_PRETRAINING, assert_refused
 from tests.integration.test_resume import assert_same

@@ -12,7 +12,7 @@ import torch
 
 from aetransfer.files import PARTIAL
 from aetransfer.models.autoencoder import AutoEncoder
-from aetransfer.store.checkpoints import damage
+from aetransfer.store.directory import damage
 from tests.integration.conftest import TINY_PRETRAINING, assert_is_one_sentence
 from tests.integration.test_resume import assert_same
 from tests.made import write_class_folder

@@ -9,8 +9,7 @@ from safetensors import safe_open
 
 from aetransfer.config.schema import Job
 from aetransfer.files import PARTIAL
-from aetransfer.store.checkpoints import damage
-from aetransfer.store.directory import RunDirectory
+from aetransfer.store.directory import RunDirectory, damage
 from tests.faults import FILES, PRETRAINING_STEP, TRANSFER_STEP, Fault
 from tests.integration.conftest import TINY
 from tests.integration.test_resume import assert_same

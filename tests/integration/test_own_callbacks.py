@@ -2,9 +2,8 @@
 
 import pytest
 
-from aetransfer.report.collect import CollectedRun
 from aetransfer.report.grouping import group_runs
-from aetransfer.store.query import read
+from aetransfer.store.run import read
 from tests.integration.conftest import TINY_PRETRAINING, assert_refused
 
 WORDS = (
@@ -54,5 +53,5 @@ def test_it_is_built_without_that_word_and_is_no_difference_in_a_report(run_trai
     without = run_train(*WORDS, "seed=1")
 
     assert (with_it.run / "seen.txt").is_file()
-    columns, groups = group_runs([CollectedRun(read(done.run)) for done in (with_it, without)])
+    columns, groups = group_runs([read(done.run) for done in (with_it, without)])
     assert (columns, len(groups)) == ([], 1)

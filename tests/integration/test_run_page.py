@@ -11,7 +11,7 @@ import pytest
 
 from aetransfer.config.compose import composed
 from aetransfer.report import __main__ as report
-from aetransfer.report import run_files
+from aetransfer.report import run as run_page
 from aetransfer.store.directory import RunDirectory
 from tests.integration.conftest import TINY, TINY_PRETRAINING, assert_refused
 from tests.made import idx_bytes, write_idx
@@ -112,7 +112,7 @@ def test_a_page_that_cannot_be_written_is_a_warning_and_the_run_is_finished_befo
         found.append(directory.result()["status"])
         raise ZeroDivisionError("no page today")
 
-    monkeypatch.setattr(run_files, "write_run_page", fail)
+    monkeypatch.setattr(run_page, "write_run_page", fail)
     done = run_train(*TINY, "transfer=scratch")
 
     assert done.code == 0

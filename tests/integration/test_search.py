@@ -16,7 +16,7 @@ from aetransfer import command_line
 from aetransfer.config.choices import Space, SweepFile
 from aetransfer.models.facts import Monitor
 from aetransfer.store.lock import Claim
-from aetransfer.sweeps.search import ArmStudy, storage_at
+from aetransfer.sweeps.search import ArmStudy, setting_of, storage_at
 from tests.integration.conftest import TINY, assert_is_one_sentence
 
 SEARCH = ("-m", *TINY, "transfer=scratch,random_frozen", "sweep=tune", "sweep.trials=3", "trainer.max_epochs=1")
@@ -214,12 +214,12 @@ GONE = {
 @pytest.mark.parametrize("gone", GONE.values(), ids=GONE)
 def test_a_trial_of_a_process_that_is_gone_is_asked_for_again(tmp_path, gone):
     lost = study(tmp_path).ask()
-    lost.trial.set_user_attr("process", asdict(gone()))
+    lost.set_user_attr("process", asdict(gone()))
 
     later = study(tmp_path)
     again = later.ask()
 
-    assert again.overrides == lost.overrides
+    assert setting_of(again) == setting_of(lost)
     later.tell(again, 0.5)
     later.tell(later.ask(), 0.25)
     assert later.ask() is None
@@ -232,18 +232,18 @@ def test_a_trial_of_a_process_that_is_gone_is_asked_for_again(tmp_path, gone):
 )
 def test_a_trial_of_another_machine_is_left_to_it_for_a_day(tmp_path, machine, monkeypatch):
     theirs = study(tmp_path).ask()
-    theirs.trial.set_user_attr("process", asdict(replace(Claim.mine(), machine=machine)))
+    theirs.set_user_attr("process", asdict(replace(Claim.mine(), machine=machine)))
 
-    assert study(tmp_path).ask().overrides != theirs.overrides
+    assert setting_of(study(tmp_path).ask()) != setting_of(theirs)
     monkeypatch.setattr("aetransfer.sweeps.search.GONE_AFTER", timedelta(0))
-    assert study(tmp_path).ask().overrides == theirs.overrides
+    assert setting_of(study(tmp_path).ask()) == setting_of(theirs)
 
 
 def test_a_trial_that_another_process_is_at_is_left_to_it(tmp_path):
     mine, others = study(tmp_path), study(tmp_path)
     first, second = mine.ask(), others.ask()
 
-    assert first.overrides != second.overrides
+    assert setting_of(first) != setting_of(second)
     assert mine.ask() is None
     assert others.ask() is None
 

@@ -13,7 +13,7 @@ from aetransfer.models.facts import ModelFacts, Monitor, Quantity, capabilities_
 from aetransfer.networks.conv4 import Conv4
 from aetransfer.report.collect import collect_store
 from aetransfer.report.files import write_report
-from aetransfer.report.run_files import write_run_page
+from aetransfer.report.run import write_run_page
 from aetransfer.report.sweep import content_of
 from aetransfer.store.directory import RunDirectory
 from tests.report.store import change_result, make_pretraining, make_run

@@ -41,19 +41,19 @@ def test_failed_interrupted_missing_and_damaged_jobs_are_listed_with_their_reaso
     collection = collect_sweep(make_sweep(tmp_path, paths, failed=1))
 
     assert [run.seed for run in collection.runs] == [0]
-    said = [str(run) for run in collection.unfinished]
-    assert said[0] == "interrupted: number=1"
-    assert said[1] == "failed: number=2: RuntimeError: out of memory"
-    assert said[2] == "damaged: number=3: it has no config.yaml"
-    assert said[3].startswith("damaged: number=4: ")
-    assert said[4] == "failed: transfer=scratch seed=5: The disk <is> full."
+    said = [(run.what, run.cause) for run in collection.unfinished]
+    assert said[0] == ("number=1", "interrupted")
+    assert said[1] == ("number=2", "failed: RuntimeError: out of memory")
+    assert said[2] == ("number=3", "damaged: it has no config.yaml")
+    assert said[3][0] == "number=4" and said[3][1].startswith("damaged: ")
+    assert said[4] == ("transfer=scratch seed=5", "failed: The disk <is> full.")
 
 
 def test_jobs_that_an_interrupted_sweep_never_began_are_missing(tmp_path):
     sweep = make_sweep(tmp_path, [make_run(tmp_path, BASE, "transfer=scratch")])
     note_planned(sweep, [["transfer=scratch", "seed=0"], ["transfer=frozen", "seed=0"]])
 
-    assert [str(run) for run in collect_sweep(sweep).unfinished] == ["missing: transfer=frozen seed=0"]
+    assert [(run.what, run.cause) for run in collect_sweep(sweep).unfinished] == [("transfer=frozen seed=0", "missing")]
 
 
 def test_who_reads_a_sweeps_notes_while_they_are_written_finds_them_whole(tmp_path):

@@ -34,7 +34,7 @@ def test_numbers_are_sorted_by_size_no_limit_last_and_controls_come_first(tmp_pa
     columns, groups = grouped(tmp_path, words)
 
     assert columns == ["data.labels_per_class", "transfer"]
-    assert [group.labels(columns) for group in groups] == [
+    assert [list(group.labels(columns).values()) for group in groups] == [
         [labels, arm] for labels in ("5", "30", "all") for arm in ("scratch", "finetune")
     ]
 
@@ -70,7 +70,11 @@ def test_a_control_stands_beside_the_arms_of_every_pretraining(tmp_path):
     columns, groups = grouped(tmp_path, words, seeds=2)
 
     assert columns == ["pretrain", "transfer"]
-    assert [group.labels(columns) for group in groups] == [["–", "scratch"], ["ae", "finetune"], ["vae", "finetune"]]
+    assert [list(group.labels(columns).values()) for group in groups] == [
+        ["–", "scratch"],
+        ["ae", "finetune"],
+        ["vae", "finetune"],
+    ]
     assert [comparison.paired.n for comparison in compare_all(groups, ACCURACY)] == [2, 2]
 
 
@@ -101,7 +105,7 @@ def test_runs_of_one_seed_count_once_in_a_comparison_by_their_mean(tmp_path):
     assert comparison.group.values("test/acc") == pytest.approx([0.7, 0.55])
     assert (comparison.paired.n, comparison.unpaired) == (2, 0)
     assert comparison.paired.mean == pytest.approx((0.2 + 0.05) / 2)
-    assert comparison.ratio == pytest.approx(1.25)
+    assert comparison.paired.ratio == pytest.approx(1.25)
 
 
 def test_a_runs_own_word_on_its_control_is_heeded(tmp_path):
@@ -120,7 +124,7 @@ def test_transforms_are_one_column_named_by_what_they_are(tmp_path):
     columns, groups = grouped(tmp_path, [*words, [*words[1], "data.augment.crop.padding=2"]])
 
     assert columns == ["augment", "data.augment.crop.padding", "transfer"]
-    assert [group.labels(columns)[:2] for group in groups] == [
+    assert [list(group.labels(columns).values())[:2] for group in groups] == [
         ["crop + flip", "2"],
         ["crop + flip", "4"],
         ["flip + mixup", "–"],

@@ -13,9 +13,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from aetransfer.report import __main__ as report
-from aetransfer.report.collect import CollectedRun, Collection, collect_store, collect_sweep
-from aetransfer.report.conclude import conclude, print_report
-from aetransfer.report.files import write_report
+from aetransfer.report.collect import Collection, collect_store, collect_sweep
+from aetransfer.report.files import conclude, print_report, write_report
 from aetransfer.report.sweep import content_of
 from tests.report.store import make_pretraining, make_run, make_sweep
 
@@ -186,16 +185,14 @@ def test_two_hundred_runs_and_long_labels_make_a_page_of_sane_size_and_are_group
     make_run(tmp_path, BASE, "transfer=finetune")
     models = collect_store(tmp_path / "runs", ["stage=transfer"]).runs
     runs = [
-        CollectedRun(
-            replace(
-                run.stored,
-                config=run.stored.config
-                | {
-                    "encoder": run.stored.config["encoder"] | {"widths": [width] * 20},
-                    "trainer": run.stored.config["trainer"] | {"max_epochs": epochs},
-                },
-                result={**run.result, "seed": seed, "name": f"run-{width}-{epochs}-{seed}"},
-            )
+        replace(
+            run,
+            config=run.config
+            | {
+                "encoder": run.config["encoder"] | {"widths": [width] * 20},
+                "trainer": run.config["trainer"] | {"max_epochs": epochs},
+            },
+            result={**run.result, "seed": seed, "name": f"run-{width}-{epochs}-{seed}"},
         )
         for run in models
         for width in range(100, 110)

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from aetransfer.report.transferability import rank_correlations
+from aetransfer.report.tables import rank_correlations
 from tests.report.store import ACCURACY
 
 

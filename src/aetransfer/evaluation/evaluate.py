@@ -14,12 +14,11 @@ from aetransfer.data.targets import listed, places_of
 from aetransfer.errors import UserError
 from aetransfer.evaluation.measure import Subject, check_measures, measures_of, take
 from aetransfer.models.base import Model, Task
-from aetransfer.report.run_files import leave_page
-from aetransfer.store.checkpoints import check_best
-from aetransfer.store.data_record import changes_since
-from aetransfer.store.directory import RunDirectory
+from aetransfer.report.run import leave_page
+from aetransfer.store.directory import RunDirectory, check_best
 from aetransfer.store.finished import is_finished
 from aetransfer.store.identity import at_root, contents_of_data, with_shape
+from aetransfer.store.record import changes_since
 from aetransfer.training import errors, logs
 from aetransfer.training.build import architecture_of, make_data, make_encoder, make_model, make_trainer, outputs_of
 from aetransfer.training.stages import check_classes, metrics_of

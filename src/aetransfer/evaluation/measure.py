@@ -25,11 +25,10 @@ from aetransfer.evaluation.features import Extract, extracted, fitted
 from aetransfer.evaluation.outcome import Outcome, as_json, print_outcome, write_outcome
 from aetransfer.models.facts import ModelFacts
 from aetransfer.networks.encoder import Encoder
-from aetransfer.report.collect import moved
 from aetransfer.store.directory import RunDirectory
 from aetransfer.store.finished import code_version, own_code
 from aetransfer.store.identity import images_identity
-from aetransfer.store.query import read
+from aetransfer.store.run import moved, read
 from aetransfer.training import errors
 from aetransfer.transfer.loading import build_encoder
 

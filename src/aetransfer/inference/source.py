@@ -25,7 +25,7 @@ from aetransfer.data.reading import other_range, remark
 from aetransfer.errors import UserError
 from aetransfer.networks.encoder import Encoder
 from aetransfer.printable import printable
-from aetransfer.store.data_record import warn_of_changes
+from aetransfer.store.record import warn_of_changes
 from aetransfer.transfer.exported import read_description
 
 log = logging.getLogger(__name__)

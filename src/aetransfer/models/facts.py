@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, Field, ValidationError
 
-from aetransfer.store import earlier
+from aetransfer.config.other_names import earlier_facts
 
 Part = Literal["train", "val", "test"]
 Name = Annotated[str, Field(max_length=80)]
@@ -115,7 +115,7 @@ def facts_of(result: Mapping[str, Any], config: Mapping[str, Any]) -> ModelFacts
 
     result, config: result.json and config.yaml as they were read, or what there is of them.
     """
-    for said in (result.get("model"), earlier.facts(config.get("model"))):
+    for said in (result.get("model"), earlier_facts(config.get("model"))):
         try:
             return ModelFacts.model_validate(said)
         except ValidationError:

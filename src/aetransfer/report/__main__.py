@@ -23,7 +23,6 @@ Keys:
 
 import re
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from aetransfer.config.environment import load_environment
@@ -36,17 +35,6 @@ from aetransfer.store.query import default_output_dir
 OUTPUT_DIR = "paths.output_dir"
 
 
-@dataclass(frozen=True)
-class Request:
-    """directory: None for the store of output_dir. out: None for the report's usual place. run: whose page to write."""
-
-    directory: Path | None
-    filters: list[str]
-    output_dir: Path
-    out: Path | None
-    run: Path | None = None
-
-
 def main() -> None:
     """Print the table and write the report. Exits with 1 after one sentence for what the user can mend."""
     words = sys.argv[1:]
@@ -55,56 +43,14 @@ def main() -> None:
         return
     try:
         load_environment()
-        request = _request(words)
-        index = _page(request.run) if request.run else report(request)
+        index = _written(words)
     except UserError as error:
         sys.exit(f"error: {printable(str(error))}")
     print(f"report: {index}")
 
 
-def _page(run: Path) -> Path:
-    directory = RunDirectory.existing(run)
-    from aetransfer.report.run_files import write_run_page
-
-    return write_run_page(directory)
-
-
-def report(request: Request) -> Path:
-    """Collect, print and write. Returns index.html's path. Raises UserError where there is nothing to report."""
-    # scipy and matplotlib take seconds to import, and a misspelt folder must not.
-    directory = request.directory or request.output_dir
-    if not directory.is_dir():
-        raise UserError(f"{directory} is no directory: name a sweep's, an output directory, or filters.")
-    from aetransfer.report.collect import collect_store, collect_sweep
-    from aetransfer.sweeps.jobs import is_sweep
-
-    slug = _slug(request.filters)
-    if is_sweep(directory):
-        collection = collect_sweep(directory, request.filters)
-        folder = directory / (f"report-{slug}" if request.filters else "report")
-    else:
-        runs = directory / "runs" if (directory / "runs").is_dir() else directory
-        collection = collect_store(runs, request.filters)
-        folder = runs.absolute().parent / "reports" / slug
-    if not (collection.runs or collection.unfinished or collection.untested):
-        asked = f" with {' '.join(request.filters)}" if request.filters else ""
-        raise UserError(f"There is no run{asked} in {directory}.")
-
-    from datetime import date
-
-    from aetransfer.report.conclude import print_report, say_unfinished
-    from aetransfer.report.files import write_report
-    from aetransfer.report.sweep import content_of
-
-    content = content_of(collection)
-    print_report(content)
-    say_unfinished(content.unfinished, directory if is_sweep(directory) else None)
-    return write_report(content, request.out or folder, date.today())
-
-
-def _request(words: list[str]) -> Request:
-    directory, out, run, filters = None, None, None, []
-    output_dir = default_output_dir()
+def _written(words: list[str]) -> Path:
+    directory, places, filters = None, {OUTPUT_DIR: default_output_dir()}, []
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or Path(word).exists():
@@ -113,19 +59,55 @@ def _request(words: list[str]) -> Request:
             directory = at_home(word)
         elif not key or not value:
             raise UserError(f"{word} is no filter: write KEY=VALUE, such as stage=transfer.")
-        elif key == "run":
-            run = at_home(value)
-        elif key == "out":
-            out = at_home(value)
-        elif key == OUTPUT_DIR:
-            output_dir = at_home(value)
+        elif key in ("run", "out", OUTPUT_DIR):
+            places[key] = at_home(value)
         else:
             filters.append(word)
-    if run is not None and len(words) > 1:
-        raise UserError("run=DIR writes the page of one run, and takes no other word.")
-    if directory is None and run is None and not filters:
+    if "run" in places:
+        if len(words) > 1:
+            raise UserError("run=DIR writes the page of one run, and takes no other word.")
+        return _page(places["run"])
+    if directory is None and not filters:
         raise UserError("Say what to report on: a directory, or filters such as stage=transfer data=cifar10 (see -h).")
-    return Request(directory, filters, output_dir, out, run)
+    return _report(directory or places[OUTPUT_DIR], filters, places.get("out"))
+
+
+def _page(run: Path) -> Path:
+    directory = RunDirectory.existing(run)
+    # scipy and matplotlib take seconds to import, here and below, and a misspelt folder must not.
+    from aetransfer.report.run import write_run_page
+
+    return write_run_page(directory)
+
+
+def _report(directory: Path, filters: list[str], out: Path | None) -> Path:
+    """Collect, print and write. Returns index.html's path. Raises UserError where there is nothing to report."""
+    if not directory.is_dir():
+        raise UserError(f"{directory} is no directory: name a sweep's, an output directory, or filters.")
+    from aetransfer.report.collect import collect_store, collect_sweep
+    from aetransfer.sweeps.jobs import is_sweep
+
+    slug, sweep = _slug(filters), directory if is_sweep(directory) else None
+    if sweep:
+        collection = collect_sweep(sweep, filters)
+        folder = sweep / (f"report-{slug}" if filters else "report")
+    else:
+        runs = directory / "runs" if (directory / "runs").is_dir() else directory
+        collection = collect_store(runs, filters)
+        folder = runs.absolute().parent / "reports" / slug
+    if not (collection.runs or collection.unfinished or collection.untested):
+        asked = f" with {' '.join(filters)}" if filters else ""
+        raise UserError(f"There is no run{asked} in {directory}.")
+
+    from datetime import date
+
+    from aetransfer.report.files import print_report, say_unfinished, write_report
+    from aetransfer.report.sweep import content_of
+
+    content = content_of(collection)
+    print_report(content)
+    say_unfinished(content.unfinished, sweep)
+    return write_report(content, out or folder, date.today())
 
 
 def _slug(filters: list[str]) -> str:

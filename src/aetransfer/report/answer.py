@@ -17,10 +17,10 @@ from scipy import stats
 from aetransfer.config.commands import again, allowed, command, quoted
 from aetransfer.config.shapes import noun_of, shape_in
 from aetransfer.models.facts import Monitor
-from aetransfer.report.collect import CollectedRun, Facts
 from aetransfer.report.comparison import SCRATCH, Pooled, pair
 from aetransfer.report.grouping import Group, label, means, noun_of_groups, replicate
 from aetransfer.report.statistics import LEVEL, POWER, Paired, Summary, decimals, interval, share_variance, sum_interval
+from aetransfer.store.run import Facts, StoredRun
 
 # More than any data set has: anybody may have written it.
 MOST_EXAMPLES = 10**12
@@ -55,9 +55,9 @@ def _task_of(group: Group) -> str:
     return _named(group, [key for key in group.setting if _is_of_task(key)])
 
 
-def validated(run: CollectedRun, monitor: Monitor) -> float | None:
+def validated(run: StoredRun, monitor: Monitor) -> float | None:
     """Return what a run had on validation at the epoch that was kept, None for what is no number."""
-    value = run.result["metrics"].get(monitor.on("val").metric)
+    value = run.facts.metrics.get(monitor.on("val").metric)
     return value if value is not None and isfinite(value) else None
 
 
@@ -69,16 +69,16 @@ def best_of(groups: Sequence[Group], monitor: Monitor) -> Group | None:
 
 def tested(group: Group) -> int:
     """Return how many test examples stand behind a mean: a fold's are others than the next one's; 0 if not known."""
-    counts = {run.fold: run.result["counts"].get("test", 0) for run in group.runs}
+    counts = {run.fold: run.counts.get("test", 0) for run in group.runs}
     count = sum(counts.values()) if None not in counts else fmean(counts.values())
     return int(count) if 0 <= count < MOST_EXAMPLES else 0
 
 
 def is_share(group: Group, monitor: Monitor) -> bool:
     """Tell whether a metric is the share of test examples that are right."""
-    if monitor.metric != "test/acc" or not group.runs[0].stored.model.does("classify"):
+    if monitor.metric != "test/acc" or not group.runs[0].model.does("classify"):
         return False
-    cut = any(run.config.get("trainer.limit_test_batches") is not None for run in group.runs)
+    cut = any(run.settings.get("trainer.limit_test_batches") is not None for run in group.runs)
     return not cut and all(0 <= value <= 1 for value in group.values(monitor.metric))
 
 
@@ -260,7 +260,7 @@ def _use(group: Group, monitor: Monitor) -> str:
     directory = run.directory
     if not directory.path.is_dir():
         return again(run.result)
-    shape, floats = shape_in(run.stored.config), run.config.get("data.floats")
+    shape, floats = shape_in(run.config), run.settings.get("data.floats")
     files = noun_of(shape) == "images" and shape[0] in (1, 3) and not floats
     inputs = "images=FOLDER" if files else "inputs=FILE.npy"
     use, out = ("embed", "features.npz") if run.stage == "pretrain" else ("predict", "predictions.csv")

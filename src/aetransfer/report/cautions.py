@@ -4,11 +4,9 @@ All of it is read from what runs wrote; the thresholds are rules of thumb, and e
 """
 
 import math
-from collections.abc import Callable, Sequence
-from functools import partial
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from statistics import fmean
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from pydantic import BaseModel, Field
 
@@ -16,10 +14,10 @@ from aetransfer.data.targets import listed
 from aetransfer.files import read_json
 from aetransfer.models.facts import Monitor
 from aetransfer.report.answer import MOST_EXAMPLES, is_share, validated
-from aetransfer.report.collect import CollectedRun, Facts
 from aetransfer.report.grouping import Group, group_runs
 from aetransfer.report.statistics import share_variance
 from aetransfer.report.tables import TextTable
+from aetransfer.store.run import Facts, StoredRun
 
 # Of the larger of a curve's last value and its whole way, in its last fifth.
 FALLING = 0.03
@@ -37,9 +35,6 @@ WHAT_FOLLOWS = {
 }
 
 
-Content = TypeVar("Content", bound=BaseModel)
-
-
 class Channels(BaseModel):
     deviation: Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(max_length=4096, min_length=1)]
 
@@ -55,7 +50,7 @@ class Card(BaseModel):
     input: Taken
 
 
-def cautions(groups: Sequence[Group], monitor: Monitor, sources: Sequence[CollectedRun]) -> list[str]:
+def cautions(groups: Sequence[Group], monitor: Monitor, sources: Sequence[StoredRun]) -> list[str]:
     """Return a sentence each."""
     transfers = [group for group in groups if group.values(monitor.metric)]
     _, pretrainings = group_runs(list(sources))
@@ -69,7 +64,7 @@ def cautions(groups: Sequence[Group], monitor: Monitor, sources: Sequence[Collec
 
 def _still_falling(group: Group) -> str:
     """Say that a pretraining was getting better when it ended."""
-    monitor = group.runs[0].stored.model.compared
+    monitor = group.runs[0].model.compared
     if monitor is None:
         return ""
     shares, epochs = [], 0
@@ -97,9 +92,9 @@ def _blurred(group: Group) -> str:
     """
     kept = []
     for run in group.runs:
-        card, error = _read(run.directory.encoder_card, Card), run.tested.get("test/mse")
+        card, error = _card(run), run.tested.get("test/mse")
         # Of patches that were hidden nobody expects more than a blur.
-        whole = run.stored.model.does("reconstruct") and "hidden" not in run.stored.model.words("mse")
+        whole = run.model.does("reconstruct") and "hidden" not in run.model.words("mse")
         if card and card.input.range and error is not None and whole:
             variance = fmean(deviation**2 for deviation in card.normalisation.deviation)
             kept.append(1 - error / variance if variance else 1.0)
@@ -122,7 +117,7 @@ def _far_from_validation(groups: Sequence[Group], monitor: Monitor) -> list[str]
         if not both or not is_share(group, monitor):
             continue
         val, test = fmean(value for value, _ in both), fmean(run.tested[monitor.metric] for _, run in both)
-        counts = [fmean(run.result["counts"].get(part, 0) for _, run in both) for part in ("val", "test")]
+        counts = [fmean(run.counts.get(part, 0) for _, run in both) for part in ("val", "test")]
         if not (all(1 <= count < MOST_EXAMPLES for count in counts) and 0 <= val <= 1):
             continue
         error = math.sqrt(sum(share_variance(share, int(n)) for share, n in zip((val, test), counts, strict=True)))
@@ -142,7 +137,7 @@ def _missing_classes(groups: Sequence[Group]) -> list[str]:
     """Say which classes a part of the data has no example of, a sentence a part."""
     missing: dict[str, set[str]] = {}
     for run in (run for group in groups for run in group.runs):
-        for part, names in Facts.model_validate(run.result).data.without.items():
+        for part, names in run.facts.data.without.items():
             missing.setdefault(part, set()).update(names)
     return [
         f"No {WORDS[part]} example is of class {listed(sorted(missing[part]))}: {WHAT_FOLLOWS[part]}."
@@ -153,45 +148,38 @@ def _missing_classes(groups: Sequence[Group]) -> list[str]:
 
 def _pretraining(group: Group) -> str:
     run = group.runs[0]
-    return f"The pretraining {run.config.get('model.name')} on {run.config.get('data.name')}"
+    return f"The pretraining {run.settings.get('model.name')} on {run.settings.get('data.name')}"
 
 
-def _data(group: Group) -> str:
-    return str(group.runs[0].config.get("data.name"))
-
-
-def _read(path: Path, kind: type[Content]) -> Content | None:
-    """Return a file's checked content, None where it is not there, is a link or holds something else."""
+def _card(run: StoredRun) -> Card | None:
+    """Return an encoder's checked card, None where it is not there, is a link or holds something else."""
+    path = run.directory.encoder_card
     try:
-        return None if path.is_symlink() or not path.is_file() else kind.model_validate(read_json(path))
+        return None if path.is_symlink() or not path.is_file() else Card.model_validate(read_json(path))
     except (OSError, ValueError):
         return None
 
 
-def examples(transfers: Sequence[CollectedRun], sources: Sequence[CollectedRun]) -> TextTable:
+def examples(transfers: Sequence[StoredRun], sources: Sequence[StoredRun]) -> TextTable:
     """Count examples, a row for each data set and amount of labels: of transfers, then of pretrainings."""
     counted: dict[tuple[str, ...], list[Facts]] = {}
     for what, run in [*(("transfer", run) for run in transfers), *(("pretraining", run) for run in sources)]:
-        told = Facts.model_validate(run.result)
-        labels, fraction = run.config.get("data.labels_per_class"), run.config.get("data.train_fraction")
+        told = run.facts
+        labels, fraction = run.settings.get("data.labels_per_class"), run.settings.get("data.train_fraction")
         part = f"{fraction:.0%}" if isinstance(fraction, float) else ""
         used = f"{labels} a class" if labels else part or ("all" if told.data.classes else "none")
-        counted.setdefault((str(run.config.get("data.name")), what, used), []).append(told)
+        counted.setdefault((str(run.settings.get("data.name")), what, used), []).append(told)
+    parts = ("train", "val", "test")
     rows = [
-        [*key, *(_range([cell(told) for told in all_told]) for cell in CELLS.values())]
-        for key, all_told in counted.items()
+        dict(zip(("data", "of", "labels used"), key, strict=True))
+        | {part: _range(told.counts.get(part) for told in those) for part in parts}
+        | {"classes": _range(told.data.classes or None if told.data.used else None for told in those)}
+        | {"test groups": _range(told.data.groups.test if told.data.groups else None for told in those)}
+        for key, those in counted.items()
     ]
-    table = TextTable(["data", "of", "labels used", *CELLS], rows, 3)
-    return table.without([heading for place, heading in enumerate(CELLS, 3) if not any(row[place] for row in rows)])
+    return TextTable.of(rows, 3).telling(*parts, "classes", "test groups")
 
 
-CELLS: dict[str, Callable[[Facts], float | None]] = {
-    **{part: partial(lambda part, told: told.counts.get(part), part) for part in ("train", "val", "test")},
-    "classes": lambda told: told.data.classes if told.data.used and told.data.classes else None,
-    "test groups": lambda told: told.data.groups.test if told.data.groups else None,
-}
-
-
-def _range(values: Sequence[float | None]) -> str:
+def _range(values: Iterable[float | None]) -> str:
     known = sorted({int(value) for value in values if value is not None and abs(value) < MOST_EXAMPLES})
     return "" if not known else f"{known[0]:,}" if len(known) == 1 else f"{known[0]:,}–{known[-1]:,}"

@@ -29,7 +29,6 @@ class Comparison:
     control: str
     paired: Paired | None
     scratch: Paired | None
-    ratio: float | None
     unpaired: int
 
     @property
@@ -85,17 +84,10 @@ def _together(groups: Sequence[Group]) -> Group:
 
 
 def _compare(group: Group, control: str, groups: Sequence[Group], monitor: Monitor) -> Comparison:
-    controls = partners(group, control, groups)
-    paired = pair(group, controls, monitor)
+    paired = pair(group, partners(group, control, groups), monitor)
     scratch = None if control == SCRATCH else pair(group, partners(group, SCRATCH, groups), monitor)
     unpaired = len(group.replicates) - (paired.n if paired else 0)
-    ratio = None
-    if paired is not None:
-        # A quantity that may be negative, such as a log density, has no ratio.
-        ours, theirs = group.by_replicate(monitor.metric), _together(controls).by_replicate(monitor.metric)
-        arm, own = zip(*((ours[each], theirs[each]) for each in ours if each in theirs), strict=True)
-        ratio = sum(arm) / sum(own) if sum(own) and min(*arm, *own) >= 0 else None
-    return Comparison(group, monitor, control, paired, scratch, ratio, unpaired)
+    return Comparison(group, monitor, control, paired, scratch, unpaired)
 
 
 # What an arm is worth over all settings of a sweep.
@@ -137,7 +129,7 @@ def pool(compared: Sequence[Comparison], groups: Sequence[Group]) -> list[Pooled
     by_arm: dict[tuple[str, ...], list[Comparison]] = {}
     for each in compared:
         if each.paired is not None:
-            by_arm.setdefault((*each.group.labels(OF_AN_ARM), each.monitor.metric), []).append(each)
+            by_arm.setdefault((*each.group.labels(OF_AN_ARM).values(), each.monitor.metric), []).append(each)
     pooled = [_pool(arms, groups) for arms in by_arm.values() if len(arms) > 1]
     corrected = holm([each.paired.p if each.paired else None for each in pooled])
     return [Pooled(each.arms, each.paired, each.better, p) for each, p in zip(pooled, corrected, strict=True)]
@@ -214,7 +206,7 @@ def labels_for(curve: Sequence[tuple[float, float]], wanted: float) -> tuple[flo
 
 def labelled(group: Group) -> float:
     """Return the mean number of images that a group's runs were trained on."""
-    return fmean(run.result["counts"]["train"] for run in group.runs)
+    return fmean(run.counts["train"] for run in group.runs)
 
 
 def epochs_to_match(group: Group, groups: Sequence[Group], monitor: Monitor) -> str | None:

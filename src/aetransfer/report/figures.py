@@ -28,20 +28,11 @@ class Plot:
     figure: Figure
 
 
-@dataclass(frozen=True)
-class Plots:
-    """left_out: what is not drawn and why, a sentence each."""
+def choose(groups: Sequence[Group], columns: Sequence[str], monitor: Monitor) -> tuple[list[Plot], list[str]]:
+    """Draw what the varied keys ask for in a test metric; bars where neither labels nor the latent size was varied.
 
-    plots: list[Plot]
-    left_out: list[str]
-
-    def called(self, number: int) -> list[Plot]:
-        """Return the plots with names for a section's metric of that number, from 0."""
-        return [replace(plot, name=f"{plot.name}_metric{number + 1}") if number else plot for plot in self.plots]
-
-
-def choose(groups: Sequence[Group], columns: Sequence[str], monitor: Monitor) -> Plots:
-    """Draw what the varied keys ask for in a test metric; bars where neither labels nor the latent size was varied."""
+    Returns the plots, and what is not drawn and why, a sentence each.
+    """
     metric, remark = monitor.metric, monitor.remark
     label_keys = [key for key in LABEL_KEYS if key in columns]
     drawn = [
@@ -49,19 +40,13 @@ def choose(groups: Sequence[Group], columns: Sequence[str], monitor: Monitor) ->
         for name, keys, axis in (
             ("label_efficiency", label_keys, Axis(labelled, "the number of labels, log axis", 10)),
             ("latent_size", [LATENT], Axis(_value_of(LATENT), "the latent size, log axis", 2, f"{LATENT} (log axis)")),
-            (
-                "transplants",
-                [TRANSPLANTED],
-                Axis(_value_of(TRANSPLANTED), "the layers carried over", None, CARRIED),
-            ),
+            ("transplants", [TRANSPLANTED], Axis(_value_of(TRANSPLANTED), "the layers carried over", None, CARRIED)),
         )
         if keys and set(keys) <= set(columns)
     ] or [_bars(groups, columns, metric)]
     drawn.append(_learning_curves(groups, columns, monitor.on("val").metric))
-    return Plots(
-        [replace(plot, caption=f"{plot.caption[:-1]}{remark}.") for plots in drawn for plot in plots.plots],
-        [line for plots in drawn for line in plots.left_out],
-    )
+    plots = [replace(plot, caption=f"{plot.caption[:-1]}{remark}.") for those, _ in drawn for plot in those]
+    return plots, [line for _, left_out in drawn for line in left_out]
 
 
 @dataclass(frozen=True)
@@ -97,7 +82,7 @@ def _for_each_setting(
     columns: Sequence[str],
     axis: Sequence[str],
     draw: Callable[[Sequence[Group], str], Plot],
-) -> Plots:
+) -> tuple[list[Plot], list[str]]:
     """Draw each setting of the columns that are on no axis, named after `name`."""
     rest = [column for column in columns if column not in ("transfer", *axis)]
     settings = []
@@ -114,7 +99,7 @@ def _for_each_setting(
         plots.append(replace(plot, name=name if len(settings) == 1 else f"{name}_{number + 1}"))
     hidden = len(settings) - len(plots)
     title = name.replace("_", " ").capitalize()
-    return Plots(plots, [f"{title}: {hidden} further settings are in results.csv only."] if hidden > 0 else [])
+    return plots, [f"{title}: {hidden} further settings are in results.csv only."] if hidden > 0 else []
 
 
 def _by_arm(groups: Sequence[Group], metric: str, place: Callable[[Group], float | None]) -> list[Line]:
@@ -139,10 +124,10 @@ def _by_arm(groups: Sequence[Group], metric: str, place: Callable[[Group], float
     return [line for line in lines if line.x]
 
 
-def _bars(groups: Sequence[Group], columns: Sequence[str], metric: str) -> Plots:
+def _bars(groups: Sequence[Group], columns: Sequence[str], metric: str) -> tuple[list[Plot], list[str]]:
     shown = [(group, summary) for group in groups if (summary := group.summary(metric))]
     if not shown:
-        return Plots([], [])
+        return [], []
     named = [column for column in columns if column != "transfer"]
     bars = []
     for group, summary in shown[:MOST_BARS]:
@@ -155,22 +140,17 @@ def _bars(groups: Sequence[Group], columns: Sequence[str], metric: str) -> Plots
     caption = f"{metric}: mean of each group, its seeds{' and folds' if folds else ''} as dots; whiskers are {how}."
     hidden = len(shown) - len(bars)
     left_out = [f"Bars: {hidden} further groups are in results.csv only."] if hidden else []
-    return Plots([Plot("bars", caption, draw_bars(bars, shown[0][0].words(metric)))], left_out)
+    return [Plot("bars", caption, draw_bars(bars, shown[0][0].words(metric)))], left_out
 
 
-def _learning_curves(groups: Sequence[Group], columns: Sequence[str], metric: str) -> Plots:
+def _learning_curves(groups: Sequence[Group], columns: Sequence[str], metric: str) -> tuple[list[Plot], list[str]]:
     if not any(metric in row for group in groups for run in group.runs for row in run.history):
-        return Plots([], ["Learning curves: these runs have no history.json, so there are none."])
+        return [], ["Learning curves: these runs have no history.json, so there are none."]
 
     def draw(groups: Sequence[Group], where: str) -> Plot:
-        figure = draw_lines(
-            [line for group in groups if (line := _curve(group, metric))], "epoch", groups[0].words(metric), where
-        )
-        return Plot(
-            "",
-            _caption(f"Learning curves: {metric} by epoch; bands go from the lowest seed to the highest", where),
-            figure,
-        )
+        lines = [line for group in groups if (line := _curve(group, metric))]
+        said = f"Learning curves: {metric} by epoch; bands go from the lowest seed to the highest"
+        return Plot("", _caption(said, where), draw_lines(lines, "epoch", groups[0].words(metric), where))
 
     return _for_each_setting("learning_curves", groups, columns, [], draw)
 

@@ -1,37 +1,27 @@
-"""A report's files: results.csv, summary.md, index.html and the figures. Only the line of the date tells two apart."""
+"""How a sweep's report is written: on the terminal, and as results.csv, summary.md, index.html and figures."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from io import StringIO
 from pathlib import Path
-from typing import Any
+
+from markupsafe import Markup
 
 from aetransfer.errors import UserError
 from aetransfer.files import WriteError, replace_file
+from aetransfer.printable import console, printable
+from aetransfer.report.collect import Unfinished, collect_sweep
 from aetransfer.report.drawing import rendered
-from aetransfer.report.grouping import label
+from aetransfer.report.hparams import write_hparams
 from aetransfer.report.html import data_uri, filled, link
-from aetransfer.report.sweep import PRETRAININGS, TRANSFERS, Content
-from aetransfer.report.tables import metrics_of
+from aetransfer.report.statistics import NOTHING
+from aetransfer.report.sweep import PRETRAININGS, TRANSFERS, Content, Section, content_of
+from aetransfer.report.tables import CI, TextTable, effect, metrics_of
 from aetransfer.store.directory import RunDirectory
-
-# A sweep's report as one self-contained HTML page: the template beside this file, with figures and pictures inside.
-
-
-def page(content: Content, svgs: Mapping[str, bytes], links: Mapping[str, str], today: date) -> str:
-    """Fill the template.
-
-    svgs: by file name. Each is an image of its own: ids inside two SVGs of a page would clash. links: addresses of the
-    runs' own pages, by the runs' names.
-    """
-    return filled(
-        "sweep.html.jinja",
-        content=content,
-        images={name: data_uri(svg, "svg+xml") for name, svg in svgs.items()},
-        links=links,
-        today=today.isoformat(),
-    )
+from aetransfer.store.listing import print_table
+from aetransfer.sweeps.jobs import causes, labels, read_planned
 
 
 def write_report(content: Content, folder: Path, today: date) -> Path:
@@ -39,16 +29,18 @@ def write_report(content: Content, folder: Path, today: date) -> Path:
 
     Raises UserError where the folder can't be written, or is a link.
     """
-    svgs: dict[str, bytes] = {}
+    # Each SVG is an image of its own on the page: the ids inside two of them would clash.
+    images: dict[str, Markup] = {}
     files: dict[str, str | bytes] = {}
     for section in content.sections:
         for plot in section.plots:
             name = f"{section.title.lower()}_{plot.name}"
-            svgs[name], files[f"figures/{name}.pdf"] = rendered(plot.figure)
-            files[f"figures/{name}.svg"] = svgs[name]
+            svg, files[f"figures/{name}.pdf"] = rendered(plot.figure)
+            files[f"figures/{name}.svg"], images[name] = svg, data_uri(svg, "svg+xml")
     files["results.csv"] = as_csv(content)
     files["summary.md"] = as_markdown(content, today)
-    files["index.html"] = page(content, svgs, _links(content, folder), today)
+    links, written = _links(content, folder), today.isoformat()
+    files["index.html"] = filled("sweep.html.jinja", content=content, images=images, links=links, today=written)
     try:
         _write(files, folder)
     except (OSError, WriteError) as error:
@@ -93,19 +85,18 @@ def as_csv(content: Content) -> str:
     for section in content.sections:
         for group in section.groups:
             folds = sorted({run.fold for run in group.runs if run.fold is not None})
-            about = {"stage": group.runs[0].stage}
-            about |= {column: label(column, group.setting) for column in columns if column in group.setting}
-            runs: dict[str, list[Any]] = {
+            about = {"stage": group.runs[0].stage} | group.labels(each for each in columns if each in group.setting)
+            behind: dict[str, Sequence[object]] = {
                 "seeds": group.seeds,
                 "folds": folds,
                 "runs": [run.name for run in group.runs],
             }
+            words = {key: " ".join(map(str, values)) for key, values in behind.items()}
             for metric in metrics_of([group]):
                 summary = group.summary(metric)
                 assert summary is not None, metric
                 low, high = summary.interval or (None, None)
                 numbers = {"mean": summary.mean, "sd": summary.sd, "ci_low": low, "ci_high": high, "iqm": summary.iqm}
-                words = {key: " ".join(map(str, values)) for key, values in runs.items()}
                 rows.append({**about, "metric": metric, **numbers, "n": summary.n, **words})
     named = ["stage", *columns, "metric", "mean", "sd", "ci_low", "ci_high", "iqm", "n", "seeds", "folds", "runs"]
     if not any(row["folds"] for row in rows):
@@ -119,3 +110,89 @@ def as_csv(content: Content) -> str:
 
 def as_markdown(content: Content, today: date) -> str:
     return filled("summary.md.jinja", content=content, today=today.isoformat())
+
+
+# A report on the terminal: its answer, and the page's tables as far as they fit.
+
+# More would push the answer out of sight; the page has them all.
+MOST_ROWS = 12
+# Columns from which all metrics are shown, in characters.
+WIDE = 120
+
+
+def print_report(content: Content) -> None:
+    out = console()
+
+    def say(line: str, whole: bool = False) -> None:
+        # A terminal would break words; what is pasted or read by a program is one line.
+        out.print(printable(line), markup=False, highlight=False, soft_wrap=whole or not out.is_terminal)
+
+    for answer in content.answers:
+        for line in (answer.task, *answer.sentences, *answer.meaning):
+            if line:
+                say(line)
+        say(f"Use it: {answer.command}", whole=True)
+    for caution in content.cautions:
+        say(f"Note: {caution}")
+    for section in content.sections:
+        if section.overall and section.pools_all and len(section.results.rows) > MOST_ROWS:
+            overall = section.overall
+            kept = (*overall.header[: overall.texts], "difference", CI, "n")
+            _print(overall if out.width >= WIDE else overall.without(set(overall.header) - set(kept)))
+            say(f"{len(section.results.rows)} groups: the page and results.csv have each.")
+            continue
+        _print(_results(section, out.width >= WIDE))
+        say(section.spread)
+        if len(section.each) <= MOST_ROWS:
+            for comparison in section.each:
+                setting = comparison.group.labels(column for column in section.columns if column != "transfer")
+                arm = f"{comparison.group.arm} – {comparison.control}:"
+                shown = [cell for cell in effect(comparison.paired).values() if cell != NOTHING]
+                say(" ".join([*setting.values(), arm, *shown, comparison.verdict]))
+    if content.left_out:
+        say(content.left_out)
+
+
+def _results(section: Section, wide: bool) -> TextTable:
+    """Return the results, with the differences in the place of the metrics for which there is no room."""
+    table = section.results
+    leading = {group.compared.metric for group in section.groups if group.compared}
+    if wide or not leading:
+        return table
+    table = table.without([each for each in table.header[table.texts :] if each not in (*leading, "n")])
+    differences = {id(each.group): f"{each.paired.mean:+.4f}" for each in section.each if each.paired}
+    if not differences:
+        return table
+    cells = ["difference", *(differences.get(id(group), NOTHING) for group in section.groups)]
+    rows = [[*row[:-1], cell, row[-1]] for row, cell in zip((table.header, *table.rows), cells, strict=True)]
+    return replace(table, header=rows[0], rows=rows[1:])
+
+
+def _print(shown: TextTable) -> None:
+    """Print a table, with the last parts of keys as headings where they tell them apart."""
+    last = [heading.rpartition(".")[2] for heading in shown.header]
+    header = [
+        last[place] if last.count(last[place]) == 1 and place < shown.texts else heading
+        for place, heading in enumerate(shown.header)
+    ]
+    print_table(header, shown.rows, shown.texts, shown.bold)
+
+
+def conclude(sweep: Path) -> None:
+    """Print and write what a sweep came to. The last lines name the jobs that failed, and the sweep."""
+    collection = collect_sweep(sweep)
+    content = content_of(collection)
+    print_report(content)
+    write_hparams(collection.runs, sweep)
+    print(f"report: {write_report(content, sweep / 'report', date.today())}")
+    say_unfinished(content.unfinished, sweep)
+    print(f"sweep: {sweep}")
+
+
+def say_unfinished(unfinished: Sequence[Unfinished], sweep: Path | None = None) -> None:
+    """Print what did not finish, and why, those of one cause in one line. sweep: that all of them are of."""
+    planned = read_planned(sweep) if sweep else {}
+    said = {" ".join(planned[number]): label for number, label in labels(planned).items()}
+    for status in dict.fromkeys(run.status for run in unfinished):
+        for entry in causes((said.get(run.what, run.what), run.why) for run in unfinished if run.status == status):
+            print(printable(f"{status}: {entry}"))

@@ -11,11 +11,10 @@ from typing import Any
 
 from aetransfer.config.nodes import only_looks
 from aetransfer.config.schema import Training
-from aetransfer.config.shapes import noun_of, shape_in
 from aetransfer.models.facts import Monitor
-from aetransfer.report.collect import CollectedRun
 from aetransfer.report.statistics import Folds, Summary, summarise
 from aetransfer.store.identity import HARDWARE
+from aetransfer.store.run import StoredRun
 
 # The order in which arms are listed.
 
@@ -73,7 +72,7 @@ class Group:
     is absent (a control has no pretraining)."""
 
     setting: dict[str, Any]
-    runs: list[CollectedRun]
+    runs: list[StoredRun]
 
     @property
     def arm(self) -> str | None:
@@ -121,20 +120,20 @@ class Group:
 
     def words(self, metric: str) -> str:
         """Name a metric as its model does, in words with a unit; its name where there are none."""
-        words = self.runs[0].stored.model.words(metric.partition("/")[2])
+        words = self.runs[0].model.words(metric.partition("/")[2])
         return f"{metric}: {words}" if words else metric
 
-    def labels(self, columns: Iterable[str]) -> list[str]:
-        return [label(column, self.setting) for column in columns]
+    def labels(self, columns: Iterable[str]) -> dict[str, str]:
+        return {column: label(column, self.setting) for column in columns}
 
 
 def noun_of_groups(groups: Sequence[Group]) -> str:
     """Say what the inputs of runs are: images, signals, vectors; examples where they differ."""
-    nouns = {noun_of(shape_in(run.stored.config)) for group in groups for run in group.runs}
+    nouns = {run.noun for group in groups for run in group.runs}
     return nouns.pop() if len(nouns) == 1 else "examples"
 
 
-def group_runs(runs: list[CollectedRun]) -> tuple[list[str], list[Group]]:
+def group_runs(runs: list[StoredRun]) -> tuple[list[str], list[Group]]:
     """Return the columns, the arm's last, and the groups in the order of their values."""
     settings = settings_of(runs)
     columns = varied(settings)
@@ -150,7 +149,7 @@ def group_runs(runs: list[CollectedRun]) -> tuple[list[str], list[Group]]:
     return columns, groups
 
 
-def replicate(run: CollectedRun) -> Replicate:
+def replicate(run: StoredRun) -> Replicate:
     return run.seed, run.fold
 
 
@@ -177,23 +176,23 @@ def label(column: str, setting: dict[str, Any]) -> str:
     return str(value)
 
 
-def decisive_settings(run: CollectedRun) -> dict[str, Any]:
+def decisive_settings(run: StoredRun) -> dict[str, Any]:
     """Return what decides a run's numbers, but its seed, by the user's keys."""
-    looks = _nodes_that_look(run.config)
+    not_decisive = (*IGNORED_BELOW, *_prefixes_that_look(run.settings))
     decided: dict[str, Any] = {}
-    for key, value in run.config.items():
+    for key, value in run.settings.items():
         if value is None and key in ("transfer", "transfer.transplanted", "pretrain", "head"):
             continue
         if key.startswith("pretrain.") and run.stage == "transfer" and run.control is None:
             continue  # a control's config may name a pretraining that it does not use
-        if key in IGNORED or key.startswith(IGNORED_BELOW) or key.endswith(MACHINE) or _at_node(key, looks):
+        if key in IGNORED or key.startswith(not_decisive) or key.endswith(MACHINE):
             continue
         if key.startswith("trainer.") and key not in TRAINER:
             continue
         name = CHOICES.get(key, key.removesuffix("._target_") if key.startswith(("callbacks.", "head.")) else key)
         decided[name] = value.rpartition(".")[2] if key in ("encoder._target_", "head._target_") else value
         if name in ("data", "pretrain.data"):
-            decided[name.removesuffix("data") + "augment"] = _transforms(run.config, f"{name}.augment.")
+            decided[name.removesuffix("data") + "augment"] = _transforms(run.settings, f"{name}.augment.")
     # Of runs from before there were folds as well.
     return {"data.folds": None, "data.test_fraction": None} | decided
 
@@ -204,12 +203,12 @@ def _transforms(config: dict[str, Any], prefix: str) -> str:
     return " + ".join(dict.fromkeys(key.removeprefix(prefix).partition(".")[0] for key in below)) or "none"
 
 
-def settings_of(runs: Sequence[CollectedRun]) -> list[dict[str, Any]]:
+def settings_of(runs: Sequence[StoredRun]) -> list[dict[str, Any]]:
     """Return each run's `decisive_settings`, with its data by their place where that says as much as their digest."""
     settings = [decisive_settings(run) for run in runs]
     for data in ("data", "pretrain.data"):
         digest = f"{data}.digest"
-        using = [(decided, run.config) for decided, run in zip(settings, runs, strict=True) if data in decided]
+        using = [(decided, run.settings) for decided, run in zip(settings, runs, strict=True) if data in decided]
         places: dict[str | None, str | None] = {}
         for decided, config in using:
             # Runs from before there was a digest are of data that nobody knows.
@@ -233,17 +232,14 @@ def varied(settings: list[dict[str, Any]]) -> list[str]:
     return sorted(columns, key=lambda key: key == "transfer")
 
 
-def _nodes_that_look(config: dict[str, Any]) -> set[str]:
-    nodes = {
-        key.removesuffix("._target_"): value
-        for key, value in config.items()
-        if key.startswith("callbacks.") and key.endswith("._target_")
-    }
-    return {node for node, target in nodes.items() if only_looks(str(target), config.get(f"{node}.only_looks"))}
-
-
-def _at_node(key: str, nodes: set[str]) -> bool:
-    return any(key.startswith(f"{node}.") for node in nodes)
+def _prefixes_that_look(config: dict[str, Any]) -> tuple[str, ...]:
+    """Return what the keys of callbacks begin with that only look."""
+    nodes = {key.removesuffix("_target_"): value for key, value in config.items() if key.endswith("._target_")}
+    return tuple(
+        node
+        for node, target in nodes.items()
+        if node.startswith("callbacks.") and only_looks(str(target), config.get(f"{node}only_looks"))
+    )
 
 
 def _differs(key: str, settings: list[dict[str, Any]]) -> bool:

@@ -16,8 +16,8 @@ from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from aetransfer.report.collect import CollectedRun
 from aetransfer.report.grouping import CHOICES, label, settings_of, varied
+from aetransfer.store.run import StoredRun
 from aetransfer.sweeps.jobs import names_of_runs
 
 Setting = dict[str, bool | float | str]
@@ -30,7 +30,7 @@ CHOSEN_BY = "best/"
 CALLED = {"transfer": "arm"}
 
 
-def write_hparams(runs: Sequence[CollectedRun], sweep: Path) -> None:
+def write_hparams(runs: Sequence[StoredRun], sweep: Path) -> None:
     """Write an event file into each of a sweep's finished runs, in place of an earlier one, whose keys are kept.
 
     Beside what the sweep varied it says what sweeps differ in: the choices of data, models and arm.
@@ -47,7 +47,7 @@ def write_hparams(runs: Sequence[CollectedRun], sweep: Path) -> None:
             path.unlink()
 
 
-def settings(runs: Sequence[CollectedRun], always: Sequence[str] = ()) -> Iterator[tuple[CollectedRun, Setting]]:
+def settings(runs: Sequence[StoredRun], always: Sequence[str] = ()) -> Iterator[tuple[StoredRun, Setting]]:
     """Yield each run with what varies among the runs of its stage, its seed and fold, and the keys in `always`."""
     for stage in ("pretrain", "transfer"):
         those = [run for run in runs if run.stage == stage]
@@ -63,10 +63,10 @@ def settings(runs: Sequence[CollectedRun], always: Sequence[str] = ()) -> Iterat
             yield run, setting | {"seed": run.seed, **({} if run.fold is None else {"fold": run.fold})}
 
 
-def write_session(folder: Path, run: CollectedRun, name: str, setting: Setting) -> None:
+def write_session(folder: Path, run: StoredRun, name: str, setting: Setting) -> None:
     """Write an event file that makes the run in `folder` a row of the tab, called by its name."""
-    monitor = run.stored.model.monitor
-    shown = {f"{CHOSEN_BY}{monitor}": run.result["metrics"].get(monitor)} | run.tested
+    monitor = str(run.model.monitor)
+    shown = {f"{CHOSEN_BY}{monitor}": run.facts.metrics.get(monitor)} | run.tested
     writer = EventFileWriter(str(folder), filename_suffix=SUFFIX)
     for summary in (
         # Rows of one name would be one row: a name may come again in another sweep.
@@ -76,7 +76,7 @@ def write_session(folder: Path, run: CollectedRun, name: str, setting: Setting) 
             value=[Summary.Value(tag=tag, simple_value=value) for tag, value in shown.items() if value is not None]
         ),
     ):
-        step = int(run.result["counts"].get("steps", 0))
+        step = int(run.counts.get("steps", 0))
         writer.add_event(Event(summary=summary, wall_time=time.time(), step=step))
     writer.close()
 

@@ -11,13 +11,10 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from aetransfer.config.shapes import noun_of, one_of, shape_in
 from aetransfer.printable import printable
-from aetransfer.report.collect import CollectedRun
 from aetransfer.report.grouping import group_runs
 from aetransfer.report.tables import escaped, markdown_of
-from aetransfer.store.directory import RunDirectory
-from aetransfer.store.query import setting
+from aetransfer.store.run import StoredRun
 
 # Pictures inside a page, as data URIs.
 
@@ -27,25 +24,21 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 @dataclass(frozen=True)
 class Picture:
-    path: Path
+    data_uri: Markup
     caption: str
 
-    @property
-    def data_uri(self) -> Markup:
-        return data_uri(self.path.read_bytes(), "png")
+
+def picture_at(path: Path, caption: str) -> Picture | None:
+    """Return a PNG of the run's own, None for anything else: a link could bring any file of this machine in."""
+    if path.is_symlink() or not path.is_file() or path.stat().st_size > MOST_BYTES:
+        return None
+    content = path.read_bytes()
+    return Picture(data_uri(content, "png"), caption) if content.startswith(PNG) else None
 
 
 def data_uri(content: bytes, kind: str) -> Markup:
     """Return a picture as the address of an image. kind: png or svg+xml."""
     return Markup(f"data:image/{kind};base64,{b64encode(content).decode()}")
-
-
-def is_picture(path: Path) -> bool:
-    """Tell whether it is a PNG of the run's own. A link could bring any file of this machine into the page."""
-    if path.is_symlink() or not path.is_file() or path.stat().st_size > MOST_BYTES:
-        return False
-    with path.open("rb") as file:
-        return file.read(len(PNG)) == PNG
 
 
 def filled(template: str, **values: Any) -> str:
@@ -98,44 +91,38 @@ def _code(text: str) -> str:
 MOST_PICTURES = 12
 
 
-def captions(noun: str, floats: bool) -> dict[str, str]:
-    """Say what a pretraining's pictures show, by their names. noun: what its inputs are. floats: and no pixels."""
+def captions(run: StoredRun) -> dict[str, str]:
+    """Say what a pretraining's pictures show, by their names."""
+    # Floats are no pixels.
+    far = "2 standard deviations" if run.settings.get("data.floats") else "0.5"
     return {
         "reconstructions": "validation images, their reconstructions, and how far each pixel is off (black 0, white "
-        f"{'2 standard deviations' if floats else '0.5'})"
-        if noun == "images"
-        else f"validation {noun} in grey, their reconstructions in colour",
+        f"{far})"
+        if run.noun == "images"
+        else f"validation {run.noun} in grey, their reconstructions in colour",
         "prior_samples": "samples from the prior",
     }
 
 
-def pictures(pretrainings: Sequence[CollectedRun]) -> tuple[list[Picture], int]:
+def pictures(pretrainings: Sequence[StoredRun]) -> tuple[list[Picture], int]:
     """Return the pictures of the first seed of each kind of pretraining, and how many more there were."""
-    _, groups = group_runs(list(pretrainings))
     found = []
-    for group in groups:
-        run = group.runs[0]
+    for run in (group.runs[0] for group in group_runs(list(pretrainings))[1]):
         metrics = ", ".join(f"{name} {value:.4g}" for name, value in run.tested.items())
-        for kind, words in captions(
-            noun_of(shape_in(run.stored.config)), bool(setting(run.stored.config, "data.floats"))
-        ).items():
-            path = run.directory.path / f"{kind}.png"
-            if is_picture(path):
-                found.append(Picture(path, f"{run.name}: {words}. {metrics}"))
-    return found[:MOST_PICTURES], max(len(found) - MOST_PICTURES, 0)
+        for kind, words in captions(run).items():
+            found.append(picture_at(run.path / f"{kind}.png", f"{run.name}: {words}. {metrics}"))
+    shown = [picture for picture in found if picture]
+    return shown[:MOST_PICTURES], max(len(shown) - MOST_PICTURES, 0)
 
 
 # The pictures that a run left in its directory, each with what it shows.
 
 
-def pictures_of(directory: RunDirectory, shape: Sequence[int], floats: bool) -> list[Picture]:
-    """Return those that are there, of the run's own, in the order of the page: no link is followed.
-
-    shape: of its inputs. floats: whether they are no pixels.
-    """
-    noun, one = noun_of(shape), one_of(shape)
+def pictures_of(run: StoredRun) -> list[Picture]:
+    """Return those that are there, of the run's own, in the order of the page: no link is followed."""
+    noun, one = run.noun, run.noun.removesuffix("s")
     shown = {
-        **captions(noun, floats),
+        **captions(run),
         "reconstructions_test": "images of the test split, their reconstructions, and how far each pixel is off"
         if noun == "images"
         else f"{noun} of the test split in grey, their reconstructions in colour",
@@ -144,5 +131,5 @@ def pictures_of(directory: RunDirectory, shape: Sequence[int], floats: bool) -> 
         "first_layer": "filters of the encoder's first layer when training began, and at the epoch that was kept",
         "mistakes": f"the most confident mistakes on test {noun}: true class, predicted class, and its probability",
     }
-    found = [Picture(directory.path / f"{name}.png", words[0].upper() + words[1:]) for name, words in shown.items()]
-    return [picture for picture in found if is_picture(picture.path)]
+    found = [picture_at(run.path / f"{name}.png", words[0].upper() + words[1:]) for name, words in shown.items()]
+    return [picture for picture in found if picture]

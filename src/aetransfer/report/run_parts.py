@@ -2,28 +2,23 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
-from markupsafe import Markup
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
-from aetransfer.config.shapes import shape_in
 from aetransfer.errors import UserError
 from aetransfer.evaluation.outcome import Cell, pictures_of, text_of
 from aetransfer.files import read_json, replace_file
-from aetransfer.models.facts import ModelFacts, facts_of
+from aetransfer.models.facts import ModelFacts
 from aetransfer.printable import without_secrets
-from aetransfer.report.collect import CollectedRun, Facts, checked, moved
 from aetransfer.report.drawing import Line, as_svg, draw_lines
 from aetransfer.report.grouping import group_runs, replicate
-from aetransfer.report.html import Picture, data_uri, is_picture, link
+from aetransfer.report.html import Picture, data_uri, link, picture_at
 from aetransfer.report.tables import TextTable, escaped, markdown_of
 from aetransfer.store.directory import RunDirectory
 from aetransfer.store.finished import is_untested
-from aetransfer.store.query import read
+from aetransfer.store.run import StoredRun, checked, moved, read
 
 # What a run's page says in words of arms, in its first sentence, and of metrics that no model measures.
 
@@ -50,125 +45,66 @@ STATUS = {
 }
 
 
-# What a run's page reads of its directory, checked: anybody may have written it.
+def run_at(directory: RunDirectory) -> StoredRun:
+    """Read a run in whatever state it is, without what looks like a secret.
 
-
-class Weights(BaseModel):
-    """What a run says of the weights that others trained: see `aetransfer.transfer.foreign.Taken`."""
-
-    said: str
-
-
-class Told(Facts):
-    """What a run says of itself at any time. progress: how far it was when it was last heard of."""
-
-    error: str | None = None
-    source: str | None = None
-    progress: dict[str, float] = Field(default_factory=dict)
-    heartbeat: str | None = None
-    weights: Weights | None = None
-
-
-@dataclass(frozen=True)
-class Subject:
-    """run: as reports see it. told: its result.json."""
-
-    run: CollectedRun
-    told: Told
-
-    @property
-    def directory(self) -> RunDirectory:
-        return self.run.directory
-
-    @property
-    def status(self) -> str:
-        return self.run.stored.status
-
-    @cached_property
-    def config(self) -> dict[str, Any]:
-        """Return the config by dotted key, without what looks like a secret."""
-        return without_secrets(self.run.config)
-
-    @cached_property
-    def model(self) -> ModelFacts:
-        """Return what the run says of its model, without what looks like a secret."""
-        return facts_of(without_secrets(self.run.result), without_secrets(self.run.stored.config))
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """What one of its inputs is, for words."""
-        return shape_in(self.run.stored.config)
-
-    @property
-    def counts(self) -> dict[str, float]:
-        """Return examples by part, parameters, epochs, ...: what there is of them."""
-        counts = {name: count for name, count in self.told.counts.items() if math.isfinite(count)}
-        return {name: int(count) if count.is_integer() else count for name, count in counts.items()}
-
-    @property
-    def best_epoch(self) -> float | None:
-        """Return the epoch that validation chose, the first of equals, never NaN; None where the curves don't tell."""
-        monitor = str(self.model.monitor)
-        rows = [row for row in self.run.history if "epoch" in row and not math.isnan(row.get(monitor, math.nan))]
-        choose = max if self.model.monitor_mode == "max" else min
-        return choose(rows, key=lambda row: row[monitor])["epoch"] if rows else None
-
-
-def subject_at(directory: RunDirectory) -> Subject:
-    """Read a run in whatever state it is. Raises UserError for what is no run, or a damaged one."""
+    Raises UserError for what is no run, or a damaged one.
+    """
     stored = read(directory.path)
     if stored.damage:
         raise UserError(f"{directory.path} is damaged: {stored.damage}.")
+    run = _without_secrets(stored)
     try:
-        told = Told.model_validate(without_secrets(stored.result))
+        run.facts  # noqa: B018  # it is checked once
     except ValidationError as error:
         where = ".".join(str(part) for part in error.errors()[0]["loc"])
         raise UserError(f"{directory.result_path} is damaged: {where} is not what a run says.") from error
-    return Subject(CollectedRun(stored), told)
+    return run
 
 
-@dataclass(frozen=True)
-class Relative:
-    """address: of its page, None where there is none."""
-
-    name: str
-    tested: dict[str, float]
-    address: str | None
+def _without_secrets(run: StoredRun) -> StoredRun:
+    return replace(run, config=without_secrets(run.config), result=without_secrets(run.result))
 
 
-def source_of(subject: Subject) -> Relative | None:
+def best_epoch(run: StoredRun) -> float | None:
+    """Return the epoch that validation chose, the first of equals, never NaN; None where the curves don't tell."""
+    monitor = str(run.model.monitor)
+    rows = [row for row in run.history if "epoch" in row and not math.isnan(row.get(monitor, math.nan))]
+    choose = max if run.model.monitor_mode == "max" else min
+    return choose(rows, key=lambda row: row[monitor])["epoch"] if rows else None
+
+
+def source_of(run: StoredRun) -> dict[str, Any] | None:
     """Return the pretraining that a transfer carries; only the name where it is not in the same store any more."""
-    if subject.told.source is None:
+    if run.source is None:
         return None
-    store = subject.directory.path.absolute().parent
-    place = moved(subject.told.source, store)
-    if place.parent != store:
-        return Relative(place.name, {}, None)
-    return _relative(place, subject) or Relative(place.name, {}, None)
+    store = run.path.absolute().parent
+    place = moved(run.source, store)
+    source = checked(read(place)) if place.parent == store else None
+    if source is not None and source.status == "finished":
+        return relative(source, run)
+    return {"name": place.name, "tested": {}, "address": None}
 
 
-def control_of(subject: Subject) -> Relative | None:
+def control_of(run: StoredRun) -> StoredRun | None:
     """Return the run of the store that differs from a transfer in nothing but the arm, which is its control."""
-    wanted = f"transfer-{subject.config.get('data.name')}-{subject.run.control}-"
-    for path in sorted(subject.directory.path.absolute().parent.glob("transfer-*")):
-        if path.name.startswith(wanted) and f"-s{subject.told.seed}-" in path.name:
-            control = checked(read(path))
-            if control.status != "finished" or is_untested(control.result) or RunDirectory(path).is_superseded:
+    wanted = f"transfer-{run.settings.get('data.name')}-{run.control}-"
+    for path in sorted(run.path.absolute().parent.glob("transfer-*")):
+        if path.name.startswith(wanted) and f"-s{run.seed}-" in path.name:
+            control = _without_secrets(checked(read(path)))
+            if control.status != "finished" or is_untested(control.result) or control.directory.is_superseded:
                 continue
-            found = CollectedRun(control)
-            columns, _ = group_runs([subject.run, found])
-            if columns == ["transfer"] and replicate(found) == replicate(subject.run):
-                return _relative(path, subject)
+            columns, _ = group_runs([run, control])
+            if columns == ["transfer"] and replicate(control) == replicate(run):
+                return control
     return None
 
 
-def _relative(path: Path, subject: Subject) -> Relative | None:
-    run = checked(read(path))
-    if run.status != "finished":
-        return None
-    page = RunDirectory(path).page
-    address = link(page, subject.directory.path.absolute()) if page.is_file() else None
-    return Relative(run.name, CollectedRun(run).tested, address)
+def relative(other: StoredRun, run: StoredRun) -> dict[str, Any]:
+    """Return what a run's page says of another run. address: of its page, None where there is none."""
+    page = other.directory.page
+    address = link(page, run.path.absolute()) if page.is_file() else None
+    return {"name": other.name, "tested": other.tested, "address": address}
 
 
 # Learning curves of one run, from history.json: training and validation of one quantity in one chart.
@@ -185,13 +121,7 @@ LEFT_OUT = ("f1", "ece")
 RATE = "optimizer/lr/"
 
 
-@dataclass(frozen=True)
-class Chart:
-    data_uri: Markup
-    caption: str
-
-
-def charts(rows: Rows, best: float | None, model: ModelFacts) -> list[Chart]:
+def charts(rows: Rows, best: float | None, model: ModelFacts) -> list[Picture]:
     """Draw each quantity by epoch, and the learning rates.
 
     best: the epoch that was kept, marked by a line. model: what says which quantities come first, and what they are.
@@ -207,7 +137,7 @@ def charts(rows: Rows, best: float | None, model: ModelFacts) -> list[Chart]:
     return [*drawn, *([_drawn(rates, "learning rate", "Learning rate, after the epoch", None)] if rates else [])]
 
 
-def _quantity(quantity: str, rows: Rows, best: float | None, model: ModelFacts) -> Chart | None:
+def _quantity(quantity: str, rows: Rows, best: float | None, model: ModelFacts) -> Picture | None:
     lines = [line for part in ("train", "val") if (line := _line(part, f"{part}/{quantity}", rows))]
     if not lines:
         return None
@@ -241,9 +171,9 @@ def _line(shown: str, name: str, rows: Rows) -> Line | None:
     return Line(shown, [x for x, _ in points], [y for _, y in points], None, []) if points else None
 
 
-def _drawn(lines: Iterable[Line], label: str, caption: str, best: float | None) -> Chart:
+def _drawn(lines: Iterable[Line], label: str, caption: str, best: float | None) -> Picture:
     figure = draw_lines(list(lines), "epoch", label, marked=best, margins=MARGINS)
-    return Chart(data_uri(as_svg(figure), "svg+xml"), f"{caption}.")
+    return Picture(data_uri(as_svg(figure), "svg+xml"), f"{caption}.")
 
 
 # What a transfer is asked first.
@@ -312,18 +242,14 @@ def _measure(directory: RunDirectory, name: str) -> Measure:
     words = [heading for heading in headings if any(isinstance(row.get(heading), str) for row in written.rows)]
     ordered = [*words, *(heading for heading in headings if heading not in words)]
     rows = [[text_of(row.get(heading)) for heading in ordered] for row in written.rows]
+    drawn = [
+        picture_at(path, path.stem.removeprefix(f"{name}-").replace("_", " "))
+        for path in pictures_of(directory.evaluation, name)
+    ]
     return Measure(
         title=f"{written.measure} on {written.data}, {written.split}",
         table=TextTable(ordered, rows, len(words)) if rows else None,
         notes=written.notes,
-        pictures=_pictures(directory, name),
+        pictures=[picture for picture in drawn if picture],
         long=len(rows) > 30,
     )
-
-
-def _pictures(directory: RunDirectory, name: str) -> list[Picture]:
-    return [
-        Picture(path, path.stem.removeprefix(f"{name}-").replace("_", " "))
-        for path in pictures_of(directory.evaluation, name)
-        if is_picture(path)
-    ]

@@ -71,6 +71,7 @@ class Summary:
 class Paired:
     """An arm less its control, seed by seed, or fold by fold. sd, interval: None for one pair. better: P(the arm is
     better), ties half. sign: 1 where more is better, -1 where less is. folds: how many they are of, 0 for one or none.
+    ratio: of the arm's mean to its control's, None where a quantity may be negative, such as a log density.
     """
 
     n: int
@@ -80,6 +81,7 @@ class Paired:
     better: float
     sign: int = 1
     folds: int = 0
+    ratio: float | None = None
 
     @property
     def shown(self) -> bool:
@@ -131,16 +133,16 @@ def compare(arm: Sequence[float], control: Sequence[float], sign: int = 1, folds
     differences = np.asarray(arm, dtype=float) - np.asarray(control, dtype=float)
     n = len(differences)
     better = float(np.mean((sign * differences > 0) + 0.5 * (differences == 0)))
-    if n == 1:
-        return Paired(n, float(differences[0]), None, None, better, sign)
-    sd = float(differences.std(ddof=1))
+    ratio = sum(arm) / sum(control) if sum(control) and min(*arm, *control) >= 0 else None
+    mean, sd, interval = float(differences.mean()), None, None
     if folds is not None:
         mean, interval = float(folds.means(differences).mean()), folds.interval(differences)
-        return Paired(n, mean, 0.0 if interval is None else sd, interval, better, sign, folds.measured)
-    if sd <= NO_SPREAD:
-        return Paired(n, float(differences.mean()), 0.0, None, better, sign)
-    low, high = stats.ttest_rel(arm, control).confidence_interval(LEVEL)
-    return Paired(n, float(differences.mean()), sd, (float(low), float(high)), better, sign)
+    elif n > 1 and differences.std(ddof=1) > NO_SPREAD:
+        low, high = stats.ttest_rel(arm, control).confidence_interval(LEVEL)
+        interval = float(low), float(high)
+    if n > 1:
+        sd = float(differences.std(ddof=1)) if interval else 0.0
+    return Paired(n, mean, sd, interval, better, sign, folds.measured if folds else 0, ratio)
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -178,11 +180,14 @@ def sum_interval(mean: float, parts: Sequence[tuple[float, int]]) -> tuple[float
     return mean - half, mean + half
 
 
-def power(effect: float, n: int) -> float:
-    """Return the power of a two-sided paired t test at 5 %. effect: mean difference over its standard deviation."""
+def power(effect: float, n: np.ndarray | int) -> np.ndarray:
+    """Return the power of two-sided paired t tests at 5 %.
+
+    effect: mean difference over its standard deviation. n: of pairs, of each test.
+    """
     critical = stats.t.ppf((1 + LEVEL) / 2, n - 1)
     shift = abs(effect) * np.sqrt(n)
-    return float(stats.nct.sf(critical, n - 1, shift) + stats.nct.cdf(-critical, n - 1, shift))
+    return stats.nct.sf(critical, n - 1, shift) + stats.nct.cdf(-critical, n - 1, shift)
 
 
 def seeds_needed(mean: float, sd: float) -> int | None:
@@ -190,16 +195,10 @@ def seeds_needed(mean: float, sd: float) -> int | None:
 
     mean, sd: of the paired differences, sd > 0. The observed effect stands for the true one, which it only estimates.
     """
-    # Doubling stays near the answer; far beyond it scipy's noncentral t is not a number.
-    low, high = 1, 2
-    while power(mean / sd, high) < POWER:
-        if high == MOST_SEEDS:
-            return None
-        low, high = high, min(2 * high, MOST_SEEDS)
-    while high - low > 1:  # power(low) < POWER <= power(high)
-        middle = (low + high) // 2
-        low, high = (low, middle) if power(mean / sd, middle) >= POWER else (middle, high)
-    return high
+    seeds = np.arange(2, MOST_SEEDS + 1)
+    # Far beyond the answer scipy's noncentral t is not a number, and no more than that.
+    enough = seeds[power(mean / sd, seeds) >= POWER]
+    return int(enough[0]) if len(enough) else None
 
 
 def _bootstrap(samples: list[np.ndarray]) -> tuple[float, float] | None:

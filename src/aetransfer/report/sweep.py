@@ -1,8 +1,7 @@
 """What a report says, before it is written down in any format."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, replace
 
 from aetransfer.config.commands import launched
 from aetransfer.models.facts import Monitor
@@ -10,26 +9,26 @@ from aetransfer.printable import duration
 from aetransfer.report import tables
 from aetransfer.report.answer import Answer, answers
 from aetransfer.report.cautions import cautions, examples
-from aetransfer.report.collect import CollectedRun, Collection, Facts, Groups, Unfinished
+from aetransfer.report.collect import Collection, Unfinished
 from aetransfer.report.comparison import OF_AN_ARM, Comparison, compare_all, pool
 from aetransfer.report.figures import Plot, choose
 from aetransfer.report.grouping import Group, group_runs, settings_of
 from aetransfer.report.html import Picture, pictures
 from aetransfer.report.statistics import ranges
-from aetransfer.report.tables import TextTable
-from aetransfer.report.transferability import rank_correlations
+from aetransfer.report.tables import TextTable, rank_correlations
+from aetransfer.store.run import Groups, StoredRun
 
 # What is needed to do a report's runs again: commands, versions, commits, hardware and seeds, each said once.
 
 
-def reproduction(runs: Sequence[CollectedRun]) -> list[tuple[str, list[str]]]:
+def reproduction(runs: Sequence[StoredRun]) -> list[tuple[str, list[str]]]:
     """Return headings, each with its lines."""
     facts = [
         ("Commands", _distinct(launched(run.result) for run in runs)),
         ("Seeds", [ranges(run.seed for run in runs)]),
-        ("Versions", _distinct(_versions(run.result.get("versions")) for run in runs)),
-        ("Code", _distinct(_code(run.result.get("git")) for run in runs)),
-        ("Hardware", _distinct(_hardware(run.result.get("hardware")) for run in runs)),
+        ("Versions", _distinct(map(_versions, runs))),
+        ("Code", _distinct(map(_code, runs))),
+        ("Hardware", _distinct(map(_hardware, runs))),
     ]
     return [(heading, lines) for heading, lines in facts if lines]
 
@@ -38,22 +37,21 @@ def _distinct(lines: Iterable[str]) -> list[str]:
     return sorted({line for line in lines if line})
 
 
-def _versions(versions: dict[str, str] | None) -> str:
-    return ", ".join(f"{name} {number}" for name, number in (versions or {}).items())
+def _versions(run: StoredRun) -> str:
+    return ", ".join(f"{name} {number}" for name, number in (run.facts.versions or {}).items())
 
 
-def _code(git: dict[str, Any] | None) -> str:
-    if git is None:
+def _code(run: StoredRun) -> str:
+    git = run.facts.git
+    return f"commit {git.commit}{' with uncommitted changes' if git.dirty else ''}" if git else ""
+
+
+def _hardware(run: StoredRun) -> str:
+    its = run.facts.hardware
+    if its is None:
         return ""
-    return f"commit {git['commit']}{' with uncommitted changes' if git['dirty'] else ''}"
-
-
-def _hardware(hardware: dict[str, Any] | None) -> str:
-    if hardware is None:
-        return ""
-    threads = f"{hardware['threads']} {'thread' if hardware['threads'] == 1 else 'threads'}"
-    machine = f"{hardware['machine']}, {hardware['cpus']} CPU cores, {threads}"
-    return ", ".join([machine, *hardware["gpus"]])
+    threads = f"{its.threads} {'thread' if its.threads == 1 else 'threads'}"
+    return ", ".join([f"{its.machine}, {its.cpus} CPU cores, {threads}", *its.gpus])
 
 
 # The sections' titles. Their figures are called by them.
@@ -100,19 +98,19 @@ class Section:
     answers: list[Answer]
     each: list[Comparison]
     results: TextTable
-    spread: str = SPREAD
-    comparisons: TextTable | None = None
-    overall: TextTable | None = None
-    savings: TextTable | None = None
-    transferability: TextTable | None = None
-    costs: TextTable | None = None
-    plots: list[Plot] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    spread: str
+    comparisons: TextTable | None
+    overall: TextTable | None
+    savings: TextTable | None
+    transferability: TextTable | None
+    costs: TextTable | None
+    plots: list[Plot]
+    notes: list[str]
 
     @property
     def pools_all(self) -> bool:
         """Tell whether every arm that was compared is in the table over all settings."""
-        arms = {tuple(each.group.labels(OF_AN_ARM)) for each in self.each if each.paired}
+        arms = {tuple(each.group.labels(OF_AN_ARM).values()) for each in self.each if each.paired}
         return self.overall is not None and len(arms) == len(self.overall.rows)
 
     @property
@@ -153,7 +151,7 @@ class Content:
     data_notes: list[str]
     sections: list[Section]
     unfinished: list[Unfinished]
-    finished: list[CollectedRun]
+    finished: list[StoredRun]
     pictures: list[Picture]
     pictures_left_out: int
     pretraining_cost: str
@@ -178,9 +176,7 @@ def content_of(collection: Collection) -> Content:
         answers=sections[0].answers[:MOST_ANSWERS] if sections else [],
         cautions=list(dict.fromkeys(warned)),
         examples=examples(transfers, sources) if sections else None,
-        data_notes=_distinct(note for run in (*collection.runs, *sources) for note in _told(run).data.notes)[
-            :MOST_ROWS
-        ],
+        data_notes=_distinct(note for run in (*collection.runs, *sources) for note in run.facts.data.notes)[:MOST_ROWS],
         sections=sections,
         unfinished=collection.unfinished,
         finished=[*transfers, *drawn.values()],
@@ -191,11 +187,7 @@ def content_of(collection: Collection) -> Content:
     )
 
 
-def _told(run: CollectedRun) -> Facts:
-    return Facts.model_validate(run.result)
-
-
-def _section(title: str, runs: Sequence[CollectedRun]) -> Section:
+def _section(title: str, runs: Sequence[StoredRun]) -> Section:
     columns, groups = group_runs(list(runs))
     # No comparison is made across metrics.
     alike = {
@@ -210,10 +202,13 @@ def _section(title: str, runs: Sequence[CollectedRun]) -> Section:
         for monitor, those in alike.items()
         for answer in answers(those, monitor, [each for each in pooled if each.first.monitor == monitor])
     ]
-    arms = {monitor: those for monitor, those in alike.items() if any(group.arm is not None for group in those)}
     (only,) = alike if len(alike) == 1 else (None,)
     drawn = alike or {Monitor(metric, "max"): groups for metric in tables.metrics_of(groups)[:1]}
-    plots = [choose(those, columns, monitor) for monitor, those in drawn.items()]
+    plots, left_out = [], []
+    for number, (monitor, those) in enumerate(drawn.items(), 1):
+        found, lines = choose(those, columns, monitor)
+        plots += [replace(plot, name=f"{plot.name}_metric{number}") if number > 1 else plot for plot in found]
+        left_out += lines
     return Section(
         title=title,
         compared=", ".join(f"{monitor.metric}{monitor.remark}" for monitor in alike),
@@ -226,10 +221,10 @@ def _section(title: str, runs: Sequence[CollectedRun]) -> Section:
         comparisons=tables.comparisons(compared, columns) if compared else None,
         overall=tables.overall(pooled),
         savings=tables.savings(groups, columns) if compared else None,
-        transferability=rank_correlations(groups, only) if only in arms else None,
+        transferability=rank_correlations(groups, only) if only and groups[0].arm else None,
         costs=tables.costs(groups, columns),
-        plots=[plot for number, each in enumerate(plots) for plot in each.called(number)],
-        notes=[*_notes(groups, compared=len(compared)), *(line for each in plots for line in each.left_out)],
+        plots=plots,
+        notes=[*_notes(groups, compared=len(compared)), *left_out],
     )
 
 
@@ -250,7 +245,7 @@ def _notes(groups: Sequence[Group], compared: int) -> list[str]:
             "Some groups have several runs of one seed. They differ in a key that this report does not compare, such "
             "as pretrain.seed. Their mean counts as one seed."
         )
-    facts = [_told(run) for group in groups for run in group.runs]
+    facts = [run.facts for group in groups for run in group.runs]
     notes += _groups_behind(groups)
     if own := sum(run.data.validation == "own" for run in facts):
         notes.append(
@@ -276,10 +271,10 @@ def _notes(groups: Sequence[Group], compared: int) -> list[str]:
 
 def _groups_behind(groups: Sequence[Group]) -> list[str]:
     """Say how many groups, such as subjects, stand behind the numbers of each data set that has some."""
-    by_data: dict[str, list[tuple[CollectedRun, Groups]]] = {}
+    by_data: dict[str, list[tuple[StoredRun, Groups]]] = {}
     for run in (run for group in groups for run in group.runs):
-        if (of := _told(run).data.groups) is not None:
-            by_data.setdefault(str(run.config.get("data.name")), []).append((run, of))
+        if (of := run.facts.data.groups) is not None:
+            by_data.setdefault(str(run.settings.get("data.name")), []).append((run, of))
     notes = []
     for data, found in by_data.items():
         parts = {"train on": "train", "validate": "val", "test on": "test"}
@@ -295,20 +290,16 @@ def _groups_behind(groups: Sequence[Group]) -> list[str]:
     return notes
 
 
-def _title(transfers: Sequence[CollectedRun], pretrainings: Sequence[CollectedRun]) -> str:
+def _title(transfers: Sequence[StoredRun], pretrainings: Sequence[StoredRun]) -> str:
     if not transfers:
-        names = _named(f"{run.config['model.name']} on {run.config['data.name']}" for run in pretrainings)
-        return f"Pretraining: {names}" if names else "No finished run"
+        names = _distinct(f"{run.settings['model.name']} on {run.settings['data.name']}" for run in pretrainings)
+        return f"Pretraining: {', '.join(names)}" if names else "No finished run"
     settings = settings_of(transfers)
-    targets = _named(settled["data"] for settled in settings)
-    sources = _named(settled["pretrain.data"] for settled in settings if "pretrain.data" in settled)
-    titles = {run.stored.model.title for run in transfers}
+    targets = ", ".join(_distinct(settled["data"] for settled in settings))
+    sources = ", ".join(_distinct(settled.get("pretrain.data", "") for settled in settings))
+    titles = {run.model.title for run in transfers}
     what = f"{titles.pop()}s" if len(titles) == 1 else "models"
     return f"Transfer from {sources} to {targets}" if sources else f"{what[:1].upper()}{what[1:]} of {targets}"
-
-
-def _named(names: Iterable[str]) -> str:
-    return ", ".join(sorted(set(names)))
 
 
 def _lead(collection: Collection) -> str:
@@ -326,8 +317,8 @@ def _left_out(collection: Collection) -> str:
     return f"{runs} left out, because a search made {it} and did not test {it}: train with the same config does."
 
 
-def _pretraining_cost(sources: Sequence[CollectedRun]) -> str:
-    seconds = [run.result["timing"]["seconds"] for run in sources if "seconds" in run.result["timing"]]
+def _pretraining_cost(sources: Sequence[StoredRun]) -> str:
+    seconds = [run.facts.timing.seconds for run in sources if run.facts.timing.seconds is not None]
     if not seconds:
         return ""
     return f"In addition, {len(seconds)} pretrainings, each done once: {duration(sum(seconds))} in all."

@@ -1,16 +1,24 @@
 """The report's tables, as text: the same cells go to the terminal, into summary.md and onto the page."""
 
+import logging
+import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from statistics import fmean
+from typing import Annotated
 
-from aetransfer.models.facts import Monitor, Part
+from pydantic import BaseModel, Field
+from scipy.stats import spearmanr, weightedtau
+
+from aetransfer.files import read_json
+from aetransfer.models.facts import Monitor
 from aetransfer.printable import duration
 from aetransfer.report.comparison import OF_AN_ARM, Comparison, Pooled, epochs_to_match, label_savings
 from aetransfer.report.grouping import Group, noun_of_groups
 from aetransfer.report.statistics import NOTHING, Paired, Summary, decimals, interval, spread, summarise
+from aetransfer.store.run import StoredRun
 
 CI, IQM, BETTER, RATIO = "95 % CI", "IQM", "P(better)", "transfer ratio"
 # Of fewer values the interquartile mean is the mean, and a share of seeds is one of two numbers.
@@ -26,11 +34,24 @@ class TextTable:
     texts: int
     bold: frozenset[int] = frozenset()
 
+    @classmethod
+    def of(cls, rows: Sequence[Mapping[str, str]], texts: int, bold: Iterable[int] = ()) -> "TextTable":
+        """Make a table of rows of cells by heading."""
+        header = list(dict.fromkeys(heading for row in rows for heading in row))
+        return cls(header, [[row.get(heading, NOTHING) for heading in header] for row in rows], texts, frozenset(bold))
+
     def without(self, headings: Iterable[str]) -> "TextTable":
-        """Return it without some of its columns, such as those that say nothing."""
-        left_out = {self.header.index(heading) for heading in headings}
+        """Return it without some of its columns."""
+        left_out = {self.header.index(heading) for heading in headings if heading in self.header}
         rows = [[cell for place, cell in enumerate(row) if place not in left_out] for row in (self.header, *self.rows)]
         return replace(self, header=rows[0], rows=rows[1:], texts=self.texts - sum(at < self.texts for at in left_out))
+
+    def telling(self, *headings: str) -> "TextTable":
+        """Return it without those of some columns that have nothing in any row."""
+        places = {heading: self.header.index(heading) for heading in headings if heading in self.header}
+        return self.without(
+            heading for heading, place in places.items() if all(row[place] in ("", NOTHING) for row in self.rows)
+        )
 
 
 def markdown_of(table: TextTable) -> Iterator[str]:
@@ -69,31 +90,25 @@ def results(groups: Sequence[Group], columns: Sequence[str], best: Sequence[Grou
     Groups that are compared by different metrics share the columns, and each has its own metric's interval.
     """
     metrics = metrics_of(groups) or ["metrics"]
-    leading = list(dict.fromkeys(_first(group, metrics) for group in groups))
-    others = [metric for metric in metrics if metric not in leading]
-    summaries = {metric: [group.summary(metric) for group in groups] for metric in (*leading, *others)}
+    first = {id(group): _first(group, metrics) for group in groups}
+    leading = dict.fromkeys(first.values())
+    summaries = {metric: [group.summary(metric) for group in groups] for metric in dict.fromkeys([*leading, *metrics])}
     places = {metric: decimals([each for each in summaries[metric] if each]) for metric in summaries}
     rows = []
     for place, group in enumerate(groups):
-        first = _first(group, metrics)
-        cells = {metric: spread(summaries[metric][place], places[metric]) for metric in summaries}
-        robust = _robust(summaries[first][place], places[first])
-        shown = [*(cells[metric] for metric in leading), *robust, *(cells[metric] for metric in others)]
-        rows.append([*group.labels(columns), *shown, group.n])
-    bold = frozenset(place for place, group in enumerate(groups) if any(group is each for each in best))
-    table = TextTable([*columns, *leading, CI, IQM, *others, "n"], rows, len(columns), bold)
+        own = first[id(group)]
+        cells = {metric: spread(of[place], places[metric]) for metric, of in summaries.items()}
+        robust = _robust(summaries[own][place], places[own])
+        rows.append({**group.labels(columns), **{metric: cells[metric] for metric in leading}, **robust, **cells})
+        rows[-1]["n"] = group.n
+    bold = [place for place, group in enumerate(groups) if any(group is each for each in best)]
+    table = TextTable.of(rows, len(columns), bold)
     return _telling(table, max((len(group.replicates) for group in groups), default=0))
 
 
 def _telling(table: TextTable, n: int) -> TextTable:
     """Leave out what says nothing: intervals where none has one, and what takes more seeds than there are."""
-    empty = [heading for heading in (CI, IQM, RATIO) if heading in table.header and _is_empty(table, heading)]
-    few = [heading for heading, least in LEAST.items() if heading in table.header and n < least]
-    return table.without(dict.fromkeys([*empty, *few]))
-
-
-def _is_empty(table: TextTable, heading: str) -> bool:
-    return all(row[table.header.index(heading)] == NOTHING for row in table.rows)
+    return table.telling(CI, IQM, RATIO).without(heading for heading, least in LEAST.items() if n < least)
 
 
 def _first(group: Group, metrics: Sequence[str]) -> str:
@@ -107,30 +122,31 @@ def overall(pooled: Sequence[Pooled]) -> TextTable | None:
     if not pooled:
         return None
     told = [key for key in OF_AN_ARM if key != "transfer" and any(key in each.first.group.setting for each in pooled)]
-    metrics = {each.first.monitor.metric for each in pooled}
+    several = len({each.first.monitor.metric for each in pooled}) > 1
     rows = []
     for each in pooled:
-        first, paired, metric = each.first, each.paired, each.first.monitor.metric
+        first, metric = each.first, each.first.monitor.metric
         summary = _pooled([comparison.group for comparison in each.arms], metric)
         places = _places(summary)
-        names = [*first.group.labels(told), *([metric] if len(metrics) > 1 else [])]
-        effect = [NOTHING, NOTHING] if paired is None else _effect(paired)
-        reached = [f"{summary.mean:.{places}f}", *_robust(summary, places)]
-        wins, p = f"{each.better} of {len(each.arms)}", NOTHING if each.p is None else f"{each.p:.2g}"
-        arm = f"{first.group.arm} – {first.control}"
-        rows.append([*names, arm, each.verdict, *effect, p, wins, *reached, str(paired.n if paired else 0)])
-    header = [
-        *told,
-        *(["metric"] if len(metrics) > 1 else []),
-        *("arm – control", "verdict", "difference", CI, "p (Holm)", "settings ahead"),
-        *(metrics.pop() if len(metrics) == 1 else "mean", "its 95 % CI", "its IQM", "n"),
-    ]
-    table = TextTable(header, rows, header.index("difference"))
-    return table.without([heading for heading in ("its 95 % CI",) if _is_empty(table, heading)])
+        robust = _robust(summary, places)
+        rows.append(
+            first.group.labels(told)
+            | ({"metric": metric} if several else {})
+            | {"arm – control": f"{first.group.arm} – {first.control}", "verdict": each.verdict}
+            | effect(each.paired)
+            | {"p (Holm)": NOTHING if each.p is None else f"{each.p:.2g}"}
+            | {"settings ahead": f"{each.better} of {len(each.arms)}"}
+            | {"mean" if several else metric: f"{summary.mean:.{places}f}"}
+            | {f"its {heading}": cell for heading, cell in robust.items()}
+            | {"n": str(each.paired.n if each.paired else 0)}
+        )
+    return TextTable.of(rows, len(told) + several + 2).telling(f"its {CI}")
 
 
-def _effect(paired: Paired) -> list[str]:
-    return [f"{paired.mean:+.4f}", interval(paired.interval, 4, signed=True)]
+def effect(paired: Paired | None) -> dict[str, str]:
+    if paired is None:
+        return {"difference": NOTHING, CI: NOTHING}
+    return {"difference": f"{paired.mean:+.4f}", CI: interval(paired.interval, 4, signed=True)}
 
 
 def comparisons(compared: Sequence[Comparison], columns: Sequence[str]) -> TextTable:
@@ -138,31 +154,24 @@ def comparisons(compared: Sequence[Comparison], columns: Sequence[str]) -> TextT
 
     In which metric is said where they are not all of the same.
     """
-    metrics = {comparison.monitor.metric for comparison in compared}
+    several = len({comparison.monitor.metric for comparison in compared}) > 1
     settings = [column for column in columns if column != "transfer"]
     rows = []
     for comparison in compared:
-        paired = comparison.paired
-        verdict = comparison.verdict
+        paired, verdict = comparison.paired, comparison.verdict
         if comparison.unpaired and paired is not None:
             verdict += f" ({comparison.unpaired} without a partner left out)"
-        named = [comparison.monitor.metric] if len(metrics) > 1 else []
-        names = [*comparison.group.labels(settings), *named, f"{comparison.group.arm} – {comparison.control}", verdict]
-        if paired is None:
-            rows.append([*names, *[NOTHING] * 4, "0"])
-            continue
-        ratio = NOTHING if comparison.ratio is None else f"{comparison.ratio:.3f}"
-        numbers = [*_effect(paired), f"{paired.better:.2f}", ratio]
-        rows.append([*names, *numbers, f"{paired.n}{f' ({paired.folds} folds)' if paired.folds else ''}"])
-    header = [
-        *settings,
-        *(["metric"] if len(metrics) > 1 else []),
-        "arm – control",
-        "verdict",
-        *("difference", CI, BETTER, RATIO, "n"),
-    ]
+        rows.append(
+            comparison.group.labels(settings)
+            | ({"metric": comparison.monitor.metric} if several else {})
+            | {"arm – control": f"{comparison.group.arm} – {comparison.control}", "verdict": verdict}
+            | effect(paired)
+            | {BETTER: f"{paired.better:.2f}" if paired else NOTHING}
+            | {RATIO: f"{paired.ratio:.3f}" if paired and paired.ratio is not None else NOTHING}
+            | {"n": f"{paired.n}{f' ({paired.folds} folds)' if paired.folds else ''}" if paired else "0"}
+        )
     most = max((comparison.paired.n for comparison in compared if comparison.paired), default=0)
-    return _telling(TextTable(header, rows, header.index("difference")), most)
+    return _telling(TextTable.of(rows, len(settings) + several + 2), most)
 
 
 def savings(groups: Sequence[Group], columns: Sequence[str]) -> TextTable | None:
@@ -170,48 +179,33 @@ def savings(groups: Sequence[Group], columns: Sequence[str]) -> TextTable | None
 
     None where the runs tell neither.
     """
-    facts: dict[str, Sequence[object]] = {
-        "label savings": [_of_alike(label_savings, group, groups, "test") for group in groups],
-        "epochs to 95 % of scratch": [_of_alike(epochs_to_match, group, groups, "val") for group in groups],
-    }
-    told = {heading: values for heading, values in facts.items() if any(values)}
-    rows = [
-        [*group.labels(columns), *(str(values[place] or NOTHING) for values in told.values())]
-        for place, group in enumerate(groups)
-        if any(values[place] for values in told.values())
-    ]
-    return TextTable([*columns, *told], rows, len(columns)) if rows else None
+    rows = []
+    for group in groups:
+        if group.compared is None:
+            continue
+        alike = [other for other in groups if other.compared == group.compared]
+        labels = label_savings(group, alike, group.compared)
+        epochs = epochs_to_match(group, alike, group.compared.on("val"))
+        if labels or epochs:
+            told = {"label savings": str(labels or NOTHING), "epochs to 95 % of scratch": epochs or NOTHING}
+            rows.append(group.labels(columns) | told)
+    table = TextTable.of(rows, len(columns))
+    return table.telling("label savings", "epochs to 95 % of scratch") if rows else None
 
 
 def costs(groups: Sequence[Group], columns: Sequence[str]) -> TextTable:
     """One row a group: seconds of a training and of the whole run, examples a second, all means over the runs."""
     rows = []
     for group in groups:
-        timings = [run.result["timing"] for run in group.runs]
-        train, whole = (_mean(timings, key) for key in ("train_seconds", "seconds"))
-        speed = _mean(timings, "images_per_second")
-        epochs, parameters = (_count(group, key) for key in ("epochs", "trained_parameters"))
+        timings = [run.facts.timing for run in group.runs]
         rows.append(
-            [
-                *group.labels(columns),
-                NOTHING if train is None else duration(train),
-                NOTHING if whole is None else duration(whole),
-                NOTHING if speed is None else f"{speed:,.0f}",
-                epochs,
-                parameters,
-            ]
+            group.labels(columns)
+            | {"training": _mean((timing.train_seconds for timing in timings), duration)}
+            | {"whole run": _mean((timing.seconds for timing in timings), duration)}
+            | {f"{noun_of_groups(groups)}/s": _mean((timing.images_per_second for timing in timings), "{:,.0f}".format)}
+            | {"epochs": _count(group, "epochs"), "trained parameters": _count(group, "trained_parameters")}
         )
-    header = [*columns, "training", "whole run", f"{noun_of_groups(groups)}/s", "epochs", "trained parameters"]
-    return TextTable(header, rows, len(columns))
-
-
-def _of_alike(
-    ask: Callable[[Group, Sequence[Group], Monitor], object], group: Group, groups: Sequence[Group], part: Part
-) -> object:
-    """Ask about a group among those that are compared by the same metric."""
-    if group.compared is None:
-        return None
-    return ask(group, [other for other in groups if other.compared == group.compared], group.compared.on(part))
+    return TextTable.of(rows, len(columns))
 
 
 def _pooled(groups: Sequence[Group], metric: str) -> Summary:
@@ -223,10 +217,10 @@ def _pooled(groups: Sequence[Group], metric: str) -> Summary:
     return summary if alike else replace(summary, interval=None)
 
 
-def _robust(summary: Summary | None, places: int) -> list[str]:
+def _robust(summary: Summary | None, places: int) -> dict[str, str]:
     if summary is None:
-        return [NOTHING, NOTHING]
-    return [interval(summary.interval, places), f"{summary.iqm:.{places}f}"]
+        return {CI: NOTHING, IQM: NOTHING}
+    return {CI: interval(summary.interval, places), IQM: f"{summary.iqm:.{places}f}"}
 
 
 def _places(summary: Summary) -> int:
@@ -234,13 +228,71 @@ def _places(summary: Summary) -> int:
     return decimals([Summary(summary.n, summary.mean, half_width, summary.iqm, None)])
 
 
-def _mean(timings: Sequence[dict[str, float]], key: str) -> float | None:
-    values = [timing[key] for timing in timings if key in timing]
-    return fmean(values) if values else None
+def _mean(values: Iterable[float | None], written: Callable[[float], str]) -> str:
+    known = [value for value in values if value is not None]
+    return written(fmean(known)) if known else NOTHING
 
 
 def _count(group: Group, key: str) -> str:
-    counts = sorted({run.result["counts"][key] for run in group.runs if key in run.result["counts"]})
-    if not counts:
-        return NOTHING
-    return f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,}–{counts[-1]:,}"
+    counts = sorted({run.counts[key] for run in group.runs if key in run.counts})
+    return "–".join(f"{count:,}" for count in dict.fromkeys([*counts[:1], *counts[-1:]])) or NOTHING
+
+
+# Whether transferability scores, taken before training, rank runs as their test metric does.
+
+log = logging.getLogger(__name__)
+
+# Two runs are always in order, one way or the other.
+FEWEST_SCORED = 3
+
+
+class Written(BaseModel):
+    """What a report reads of evaluation/transferability.json, in which NaN and infinity are words."""
+
+    bottleneck: Annotated[dict[str, float | str], Field(max_length=20)]
+
+
+def rank_correlations(groups: Sequence[Group], monitor: Monitor) -> TextTable | None:
+    """One row an arm and score: rank correlations, over runs, of the score with how good the test metric is.
+
+    The scores are those of evaluation/transferability.json. Weighted Kendall counts mistakes among the best for more
+    (Vigna 2015; You et al. 2021). None where no arm has three runs with a score.
+    """
+    by_arm: dict[str, list[tuple[dict[str, float], float]]] = {}
+    for group in groups:
+        for run in group.runs:
+            scores = _scores(run)
+            if scores and monitor.metric in run.tested:
+                by_arm.setdefault(str(group.arm), []).append((scores, monitor.sign * run.tested[monitor.metric]))
+    rows = []
+    for arm, measured in by_arm.items():
+        for name in dict.fromkeys(name for scores, _ in measured for name in scores):
+            scored = [scores[name] for scores, _ in measured if name in scores]
+            reached = [value for scores, value in measured if name in scores]
+            if len(scored) >= FEWEST_SCORED:
+                rows.append([arm, name, *_correlations(scored, reached), str(len(scored))])
+    return TextTable(["transfer", "score", "Spearman", "weighted Kendall", "n"], rows, 2) if rows else None
+
+
+def _correlations(scored: list[float], reached: list[float]) -> list[str]:
+    if len(set(scored)) == 1 or len(set(reached)) == 1:
+        return [NOTHING, NOTHING]
+    return [f"{spearmanr(scored, reached).statistic:+.2f}", f"{weightedtau(scored, reached).statistic:+.2f}"]
+
+
+def _scores(run: StoredRun) -> dict[str, float]:
+    """Return those scores of a run that are numbers."""
+    path = run.directory.path / "evaluation" / "transferability.json"
+    if not path.is_file():
+        return {}
+    try:
+        if path.is_symlink():
+            raise ValueError("it is a link")
+        written = Written.model_validate(read_json(path)).bottleneck
+    except (OSError, ValueError):
+        log.warning("%s is damaged: its scores are left out.", path)
+        return {}
+    numbers = {name: score for name, score in written.items() if isinstance(score, float) and math.isfinite(score)}
+    for name in written.keys() - numbers.keys():
+        log.warning("%s: %s is no number and left out.", path, name)
+    return numbers

@@ -1,7 +1,7 @@
 """How stored runs are shown: the table of `list`, the page of `show`, the files of `export`, a DataFrame."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from os.path import commonprefix
 from pathlib import Path
@@ -11,7 +11,8 @@ from aetransfer.config.nodes import at_home
 from aetransfer.errors import UserError
 from aetransfer.files import replacing
 from aetransfer.printable import console, is_wide, printable
-from aetransfer.store.query import StoredRun, chosen, default_output_dir, flat, runs_in, setting
+from aetransfer.store.query import chosen, default_output_dir, runs_in
+from aetransfer.store.run import StoredRun, flat
 
 COLOURS = {
     "finished": "green",
@@ -30,6 +31,10 @@ ESSENTIAL = """
 """
 
 
+# The parts of result.json that are shown, and how their numbers are written.
+PARTS = (("metrics", ".6g"), ("counts", ","), ("timing", ""), ("versions", ""))
+
+
 def print_list(runs: list[StoredRun], output_dir: Path) -> None:
     """Print a table with a row for each run, the earliest first; when each began where there is room for it."""
     whole = is_wide()
@@ -45,17 +50,26 @@ def print_list(runs: list[StoredRun], output_dir: Path) -> None:
     say(*(f"damaged: {run.name}: {run.damage}" for run in runs if run.damage))
 
 
-def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table, with the words of a status in colours; nothing without rows."""
+def print_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], texts: int | None = None, bold: Collection[int] = ()
+) -> None:
+    """Print a table, with the words of a status in colours; nothing without rows.
+
+    texts: how many columns, from the left, are words and not numbers; None: all. bold: places of rows.
+    """
     if not rows:
         return
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*header)
-    for row in rows:
+    table = Table()
+    for place, heading in enumerate(header):
+        is_number = texts is not None and place >= texts
+        table.add_column(Text(printable(heading)), justify="right" if is_number else "left")
+    for place, row in enumerate(rows):
         # Text, so that brackets in a name are no markup.
-        table.add_row(*(Text(printable(cell), COLOURS.get(cell, "")) for cell in row))
+        cells = (Text(printable(cell), COLOURS.get(cell, "")) for cell in row)
+        table.add_row(*cells, style="bold" if place in bold else None)
     console().print(table)
 
 
@@ -77,11 +91,8 @@ def print_run(run: StoredRun, children: list[StoredRun]) -> None:
     lines |= {"source": _text(run.source), "carried by": ", ".join(child.name for child in children)}
     chapters = {
         "": lines,
-        "config": {key: _text(setting(run.config, key)) for key in ESSENTIAL.split()},
-        "metrics": {key: _shown(value, ".6g") for key, value in _part(run, "metrics").items()},
-        "counts": {key: _shown(value, ",") for key, value in _part(run, "counts").items()},
-        "timing": {key: _text(value) for key, value in _part(run, "timing").items()},
-        "versions": {key: _text(value) for key, value in _part(run, "versions").items()},
+        "config": {key: _text(run.settings.get(key)) for key in ESSENTIAL.split()},
+        **{part: {key: _shown(value, style) for key, value in _part(run, part).items()} for part, style in PARTS},
         "files": {str(path.relative_to(run.path)): size(path.stat().st_size) for path in run.files},
     }
     for title, rows in chapters.items():
@@ -144,7 +155,7 @@ def row_of(run: StoredRun) -> dict[str, Any]:
     head = {"name": run.name, "identity": run.result.get("identity"), "status": run.status}
     parts = {part: _part(run, part) for part in ("counts", "timing")}
     # The config has a key of nearly every word; metrics alone are known by their slash.
-    return head | flat(run.config) | _part(run, "metrics") | flat(parts)
+    return head | run.settings | _part(run, "metrics") | flat(parts)
 
 
 def _part(run: StoredRun, name: str) -> dict[str, Any]:

@@ -35,15 +35,6 @@ class SweepJob:
     error: str | None
     seconds: float | None = None
 
-    @property
-    def choices(self) -> dict[str, str]:
-        """Return what the overrides set, by key."""
-        return choices_in(self.overrides)
-
-
-def choices_in(overrides: Iterable[str]) -> dict[str, str]:
-    return dict(override.lstrip("+").partition("=")[::2] for override in overrides)
-
 
 _Job = TypeAdapter(SweepJob)
 _Planned = TypeAdapter(dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], list[str]])
@@ -103,6 +94,11 @@ def _checked(shape: TypeAdapter[Any], path: Path) -> Any:
     except (OSError, ValueError) as error:
         reason = "its keys or values are not those of a job" if isinstance(error, ValidationError) else error
         raise UserError(f"{path} is damaged ({reason}): launch the sweep again.") from error
+
+
+def store_of(sweep: Path) -> Path:
+    """<output>/sweeps/<time> stands beside <output>/runs, wherever the store was moved since."""
+    return sweep.absolute().parent.parent / "runs"
 
 
 # What jobs are called, and why they failed, where a person reads of many of them.

@@ -47,7 +47,7 @@ def read_queued(sweep: Path) -> Queued | None:
 
 def conclude_queued(sweep: Path) -> None:
     """End a sweep whose jobs have all ended, one way or another: the job that a sweep's report depends on."""
-    from aetransfer.report.conclude import conclude
+    from aetransfer.report.files import conclude
 
     note_lost(sweep)
     conclude(sweep)

@@ -44,14 +44,6 @@ def storage_at(place: str | None, output_dir: Path) -> BaseStorage:
     return JournalStorage(JournalFileBackend(str(path)))
 
 
-@dataclass(frozen=True)
-class Asked:
-    """A trial to run: its overrides come after the arm's."""
-
-    trial: Trial
-    overrides: list[str]
-
-
 class ArmStudy:
     """Asks for an arm's trials until there are as many as it is due."""
 
@@ -68,7 +60,7 @@ class ArmStudy:
             if not _alive(trial):
                 self.ask_again(trial)
 
-    def ask(self) -> Asked | None:
+    def ask(self) -> Trial | None:
         """Return the next trial, None where the arm has its trials."""
         if len(self.counted()) >= self._due:
             return None
@@ -84,14 +76,12 @@ class ArmStudy:
         self._study.sampler = TPESampler(seed=seed, multivariate=False)
         for key, space in self._space.items():
             _suggest(trial, key, space)
-        return Asked(trial, setting_of(trial))
+        return trial
 
-    def tell(self, asked: Asked, value: float | None) -> None:
+    def tell(self, trial: Trial, value: float | None) -> None:
         """Say what came of a trial. None or a number that is not finite: it failed."""
-        if value is None or not math.isfinite(value):
-            self._study.tell(asked.trial, state=TrialState.FAIL)
-        else:
-            self._study.tell(asked.trial, value)
+        failed = value is None or not math.isfinite(value)
+        self._study.tell(trial, None if failed else value, TrialState.FAIL if failed else None)
 
     def ask_again(self, trial: Trial | FrozenTrial) -> None:
         """Give up an interrupted trial and queue its parameters."""
@@ -119,7 +109,7 @@ class ArmStudy:
 
 
 def setting_of(trial: Trial | FrozenTrial) -> list[str]:
-    """Return a trial's parameters as overrides.
+    """Return a trial's parameters as overrides, which come after its arm's.
 
     To four digits: a storage may change the last bit, and a trial that is asked for again must mean the same run.
     """

@@ -24,13 +24,11 @@ from aetransfer.files import WriteError, read_json, remove_partial_files
 from aetransfer.models.base import Model, Task
 from aetransfer.models.facts import ModelFacts
 from aetransfer.models.length import LengthError, NoTraining, check_length, epochs_planned, epochs_trained
-from aetransfer.report.run_files import leave_page
-from aetransfer.store.checkpoints import ContinuationError, check_best, to_resume_from
-from aetransfer.store.data_record import check_data, check_unchanged, note_data, say_other_data
-from aetransfer.store.directory import RunDirectory
+from aetransfer.report.run import leave_page
+from aetransfer.store.directory import ContinuationError, RunDirectory, check_best, to_resume_from
 from aetransfer.store.finished import UNTESTED, Run, check_continued, finished_run, is_finished, is_left_to_test
 from aetransfer.store.lock import RunLock
-from aetransfer.store.record import Record
+from aetransfer.store.record import Record, check_data, check_unchanged, note_data, say_other_data
 from aetransfer.training import errors, logs, processes
 from aetransfer.training.build import architecture_of, make_data, make_encoder, make_model, make_trainer, outputs_of
 from aetransfer.training.callbacks.health import check_chosen
