@@ -136,7 +136,7 @@ def draw_bars(bars: Sequence[Bar], x_label: str) -> Figure:
                 axes.plot(bar.interval, [place, place], color=INK, linewidth=1.6)
             axes.scatter(bar.dots, [place] * len(bar.dots), s=11, color="white", edgecolor=INK, linewidth=0.8, zorder=3)
             axes.annotate(
-                f"{bar.mean:.4g}", (min(ends[place], furthest), place), xytext=(8, 0), textcoords="offset points",
+                f"{bar.mean:#.4g}", (min(ends[place], furthest), place), xytext=(8, 0), textcoords="offset points",
                 va="center", bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
             )  # fmt: skip
         axes.set_yticks(range(len(bars)), names)

@@ -321,4 +321,7 @@ def _pretraining_cost(sources: Sequence[StoredRun]) -> str:
     seconds = [run.facts.timing.seconds for run in sources if run.facts.timing.seconds is not None]
     if not seconds:
         return ""
-    return f"In addition, {len(seconds)} pretrainings, each done once: {duration(sum(seconds))} in all."
+    took = duration(sum(seconds))
+    if len(seconds) == 1:
+        return f"In addition, one pretraining: {took}."
+    return f"In addition, {len(seconds)} pretrainings, each done once: {took} in all."
