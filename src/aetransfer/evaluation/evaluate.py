@@ -20,8 +20,16 @@ from aetransfer.store.finished import is_finished
 from aetransfer.store.identity import at_root, contents_of_data, with_shape
 from aetransfer.store.record import changes_since
 from aetransfer.training import errors, logs
-from aetransfer.training.build import architecture_of, make_data, make_encoder, make_model, make_trainer, outputs_of
-from aetransfer.training.stages import check_classes, metrics_of
+from aetransfer.training.build import (
+    architecture_of,
+    check_classes,
+    make_data,
+    make_encoder,
+    make_model,
+    make_trainer,
+    outputs_of,
+)
+from aetransfer.training.stages import metrics_of
 from aetransfer.transfer.card import read_targets
 from aetransfer.transfer.exported import load_weights, preprocessing_beside, read_checkpoint
 from aetransfer.transfer.loading import outputs_of_head

@@ -1,5 +1,6 @@
 """From a job's config to the objects Lightning trains: data, model, trainer."""
 
+import logging
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -16,13 +17,14 @@ from pytorch_lightning.profilers import AdvancedProfiler, PyTorchProfiler, Simpl
 
 from aetransfer.config.instantiate import Role, bind, build, class_of_model
 from aetransfer.config.nodes import Target
-from aetransfer.config.schema import Data, Job, Stage
+from aetransfer.config.schema import Data, GivenEncoder, Job, Stage
 from aetransfer.data.augmented import Augment
 from aetransfer.data.module import DataModule
 from aetransfer.data.own_batches import OwnDataModule
 from aetransfer.data.reader import makes_module
 from aetransfer.data.targets import Targets
 from aetransfer.errors import UserError
+from aetransfer.evaluation.measure import check_measures, measures_of
 from aetransfer.models.base import Model, Pretext, Task
 from aetransfer.models.length import Length, LimitedTrainer
 from aetransfer.models.optimisation import Optimisation
@@ -35,9 +37,11 @@ from aetransfer.training.callbacks.progress import EpochLines, Throughput, Timed
 from aetransfer.training.callbacks.resume import AtomicCheckpoints, Resume
 from aetransfer.training.strategy import Sharded, Worker, shares_statistics
 from aetransfer.transfer.arms import Arm
-from aetransfer.transfer.carry import make_arm
+from aetransfer.transfer.carry import Initial, carry_, continue_, initialise_, make_arm
 from aetransfer.transfer.exported import FLOATS
 from aetransfer.transfer.loading import build_encoder, make_head
+
+log = logging.getLogger(__name__)
 
 # What Lightning's Trainer doesn't know, or calls otherwise.
 OWN_SETTINGS = {
@@ -141,6 +145,43 @@ def make_model(
             if any(True for _ in part.parameters()):
                 part.compile()
     return model
+
+
+def initial_model(job: Job, data: DataModule, source: str | None) -> tuple[Model, dict[str, Any]]:
+    """Make the model as training starts with it: its encoder fresh, carried or continued, frozen as the arm says.
+
+    Returns with it what result.json says of where its weights come from. Raises UserError for what does not fit.
+    """
+    check_classes(job.data, data)
+    outputs = outputs_of(job, data.targets)
+    encoder, initial = make_encoder(job), Initial()
+    given = job.pretrain if isinstance(job.pretrain, GivenEncoder) else None
+    arm = None if job.transfer is None else make_arm(job.transfer, job.allow)
+    if source is None and (job.transfer is None or not job.transfer.carries):
+        encoder.normalise.set_statistics(*data.statistics())
+    if arm is not None:
+        initial = initialise_(encoder, source, arm, job.seed, given)
+    elif source is not None:
+        initial = carry_(encoder, source, given)
+    model = make_model(job, encoder, outputs, arm, () if arm is None else initial.untrained)
+    if isinstance(model, Task):
+        model.names = data.targets.names
+        model.learn_from(data.training_targets())
+    origin: dict[str, Any] = {} if initial.taken is None else {"weights": initial.taken.as_dict()}
+    if source is not None and arm is not None:
+        log.info("Carried the encoder of %s", source)
+    elif source is not None:
+        origin["continued"] = continue_(model, source, initial)
+        log.info("Continued from %s: %s", source, origin["continued"])
+    check_measures(measures_of(job.evaluation, job.allow), model.facts(job.model.name), data, job.data.name)
+    return model, origin
+
+
+def check_classes(config: Data, data: DataModule) -> None:
+    """Raise UserError where the config says another number of classes than there are."""
+    classes = len(data.class_names)
+    if classes and config.classes not in (None, classes):
+        raise UserError(f"{config.name} has {classes} classes, but data.classes={config.classes}: correct it.")
 
 
 def make_optimisation(job: Job) -> Optimisation:

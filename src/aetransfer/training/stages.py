@@ -15,11 +15,10 @@ from typing import Any
 from pytorch_lightning import Trainer, seed_everything
 
 from aetransfer import signals
-from aetransfer.config.schema import Data, GivenEncoder, Job, Pretraining
+from aetransfer.config.schema import GivenEncoder, Job, Pretraining
 from aetransfer.data.module import DataModule, Part
 from aetransfer.data.reading import UNSTATED
 from aetransfer.errors import UserError
-from aetransfer.evaluation.measure import check_measures, measures_of
 from aetransfer.files import WriteError, read_json, remove_partial_files
 from aetransfer.models.base import Model, Task
 from aetransfer.models.facts import ModelFacts
@@ -30,13 +29,20 @@ from aetransfer.store.finished import UNTESTED, Run, check_continued, finished_r
 from aetransfer.store.lock import RunLock
 from aetransfer.store.record import Record, check_data, check_unchanged, note_data, say_other_data
 from aetransfer.training import errors, logs, processes
-from aetransfer.training.build import architecture_of, make_data, make_encoder, make_model, make_trainer, outputs_of
+from aetransfer.training.build import (
+    architecture_of,
+    initial_model,
+    make_data,
+    make_encoder,
+    make_model,
+    make_trainer,
+    outputs_of,
+)
 from aetransfer.training.callbacks.health import check_chosen
 from aetransfer.training.callbacks.progress import Throughput
 from aetransfer.training.launched import check_processes, launched
 from aetransfer.training.strategy import Worker, check_smallest_batch, is_sharded
 from aetransfer.transfer.card import write_cards
-from aetransfer.transfer.carry import Initial, carry_, continue_, initialise_, make_arm
 from aetransfer.transfer.exported import Preprocessing, read_state, write_encoder
 from aetransfer.transfer.resolve import pretraining_of, sees_the_same
 
@@ -111,7 +117,7 @@ def _rehearse(job: Job) -> None:
     """Build all that a transfer needs, so that what is wrong with it is said before its pretraining takes hours."""
     data = make_data(job.data, job.seed, job.allow, job.stage)
     data.setup("fit")
-    model, _ = _initial_model(job, data, None)
+    model, _ = initial_model(job, data, None)
     _check_training(job, model, data, processes=1)
     make_trainer(job, RunDirectory.of(job), model)
 
@@ -194,7 +200,7 @@ def execute(
     # Asking for the times of 60,000 files takes a second, which the processor has for other things.
     unchanged = ThreadPoolExecutor(1).submit(check_unchanged, directory, job) if worker.rank == 0 else None
     # Model: what learns, with the weights that it starts from and the layers that the arm freezes.
-    model, origin = _initial_model(job, data, source)
+    model, origin = initial_model(job, data, source)
     if record is not None:
         record.describe(model.facts(job.model.name))
     _check_training(job, model, data, worker.size)
@@ -244,36 +250,6 @@ def execute(
             directory.previous.unlink(missing_ok=True)
         trainer.strategy.barrier()
     return facts
-
-
-def _initial_model(job: Job, data: DataModule, source: str | None) -> tuple[Model, dict[str, Any]]:
-    """Make the model as training starts with it: its encoder fresh, carried or continued, frozen as the arm says.
-
-    Returns with it what result.json says of where its weights come from. Raises UserError for what does not fit.
-    """
-    check_classes(job.data, data)
-    outputs = outputs_of(job, data.targets)
-    encoder, initial = make_encoder(job), Initial()
-    given = job.pretrain if isinstance(job.pretrain, GivenEncoder) else None
-    arm = None if job.transfer is None else make_arm(job.transfer, job.allow)
-    if source is None and (job.transfer is None or not job.transfer.carries):
-        encoder.normalise.set_statistics(*data.statistics())
-    if arm is not None:
-        initial = initialise_(encoder, source, arm, job.seed, given)
-    elif source is not None:
-        initial = carry_(encoder, source, given)
-    model = make_model(job, encoder, outputs, arm, () if arm is None else initial.untrained)
-    if isinstance(model, Task):
-        model.names = data.targets.names
-        model.learn_from(data.training_targets())
-    origin: dict[str, Any] = {} if initial.taken is None else {"weights": initial.taken.as_dict()}
-    if source is not None and arm is not None:
-        log.info("Carried the encoder of %s", source)
-    elif source is not None:
-        origin["continued"] = continue_(model, source, initial)
-        log.info("Continued from %s: %s", source, origin["continued"])
-    check_measures(measures_of(job.evaluation, job.allow), model.facts(job.model.name), data, job.data.name)
-    return model, origin
 
 
 def _check_training(job: Job, model: Model, data: DataModule, processes: int) -> None:
@@ -348,13 +324,6 @@ def _check_held_out(job: Job, data: DataModule, source: str) -> None:
             f"{job.data.name} is tested on {data.tested_on}, but pretrain.data left out others, and the pretraining "
             "has seen some of these: give both the same groups, and classes or none."
         )
-
-
-def check_classes(config: Data, data: DataModule) -> None:
-    """Raise UserError where the config says another number of classes than there are."""
-    classes = len(data.class_names)
-    if classes and config.classes not in (None, classes):
-        raise UserError(f"{config.name} has {classes} classes, but data.classes={config.classes}: correct it.")
 
 
 if __name__ == "__main__":
