@@ -98,9 +98,8 @@ def results(groups: Sequence[Group], columns: Sequence[str], best: Sequence[Grou
     for place, group in enumerate(groups):
         own = first[id(group)]
         cells = {metric: spread(of[place], places[metric]) for metric, of in summaries.items()}
-        robust = _robust(summaries[own][place], places[own])
-        rows.append({**group.labels(columns), **{metric: cells[metric] for metric in leading}, **robust, **cells})
-        rows[-1]["n"] = group.n
+        first_cells = {metric: cells[metric] for metric in leading} | _robust(summaries[own][place], places[own])
+        rows.append(group.labels(columns) | first_cells | cells | {"n": group.n})
     bold = [place for place, group in enumerate(groups) if any(group is each for each in best)]
     table = TextTable.of(rows, len(columns), bold)
     return _telling(table, max((len(group.replicates) for group in groups), default=0))
