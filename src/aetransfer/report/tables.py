@@ -20,6 +20,8 @@ from aetransfer.report.grouping import Group, noun_of_groups
 from aetransfer.report.statistics import NOTHING, Paired, Summary, decimals, interval, spread, summarise
 from aetransfer.store.run import StoredRun
 
+log = logging.getLogger(__name__)
+
 CI, IQM, BETTER, RATIO = "95 % CI", "IQM", "P(better)", "transfer ratio"
 # Of fewer values the interquartile mean is the mean, and a share of seeds is one of two numbers.
 LEAST = {IQM: 4, BETTER: 3}
@@ -238,8 +240,6 @@ def _count(group: Group, key: str) -> str:
 
 
 # Whether transferability scores, taken before training, rank runs as their test metric does.
-
-log = logging.getLogger(__name__)
 
 # Two runs are always in order, one way or the other.
 FEWEST_SCORED = 3
