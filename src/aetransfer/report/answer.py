@@ -46,13 +46,10 @@ def answers(groups: Sequence[Group], monitor: Monitor, pooled: Sequence[Pooled])
     """Return an answer a task; none where no run says how good it was on validation."""
     by_task: dict[str, list[Group]] = {}
     for group in groups:
-        by_task.setdefault(_task_of(group), []).append(group)
+        # The data that it learns from, as far as they were varied.
+        task = _named(group, [key for key in group.setting if _is_of_task(key)])
+        by_task.setdefault(task, []).append(group)
     return [answer for task, those in by_task.items() if (answer := _answer(task, those, monitor, pooled))]
-
-
-def _task_of(group: Group) -> str:
-    """Name the data that a group learns from, as far as they were varied."""
-    return _named(group, [key for key in group.setting if _is_of_task(key)])
 
 
 def validated(run: StoredRun, monitor: Monitor) -> float | None:

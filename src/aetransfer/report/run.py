@@ -32,6 +32,8 @@ from aetransfer.store.directory import RunDirectory
 from aetransfer.store.run import StoredRun
 from aetransfer.transfer.card import caveats
 
+log = logging.getLogger(__name__)
+
 LOG_LINES = 25
 SCRATCH = {"_target_": ARM, "weights": "fresh", "encoder": "trained"}
 
@@ -221,8 +223,6 @@ def _reproduction(run: StoredRun) -> list[tuple[str, list[str]]]:
 
 
 # Writing a run's page, and doing so at the end of a run in a way that can spoil nothing.
-
-log = logging.getLogger(__name__)
 
 
 def write_run_page(directory: RunDirectory) -> Path:

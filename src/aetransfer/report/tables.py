@@ -20,6 +20,8 @@ from aetransfer.report.grouping import Group, noun_of_groups
 from aetransfer.report.statistics import NOTHING, Paired, Summary, decimals, interval, spread, summarise
 from aetransfer.store.run import StoredRun
 
+log = logging.getLogger(__name__)
+
 CI, IQM, BETTER, RATIO = "95 % CI", "IQM", "P(better)", "transfer ratio"
 # Of fewer values the interquartile mean is the mean, and a share of seeds is one of two numbers.
 LEAST = {IQM: 4, BETTER: 3}
@@ -98,9 +100,8 @@ def results(groups: Sequence[Group], columns: Sequence[str], best: Sequence[Grou
     for place, group in enumerate(groups):
         own = first[id(group)]
         cells = {metric: spread(of[place], places[metric]) for metric, of in summaries.items()}
-        robust = _robust(summaries[own][place], places[own])
-        rows.append({**group.labels(columns), **{metric: cells[metric] for metric in leading}, **robust, **cells})
-        rows[-1]["n"] = group.n
+        first_cells = {metric: cells[metric] for metric in leading} | _robust(summaries[own][place], places[own])
+        rows.append(group.labels(columns) | first_cells | cells | {"n": group.n})
     bold = [place for place, group in enumerate(groups) if any(group is each for each in best)]
     table = TextTable.of(rows, len(columns), bold)
     return _telling(table, max((len(group.replicates) for group in groups), default=0))
@@ -239,8 +240,6 @@ def _count(group: Group, key: str) -> str:
 
 
 # Whether transferability scores, taken before training, rank runs as their test metric does.
-
-log = logging.getLogger(__name__)
 
 # Two runs are always in order, one way or the other.
 FEWEST_SCORED = 3

@@ -22,6 +22,8 @@ from aetransfer.files import read_json, read_yaml, replace_file
 from aetransfer.printable import without_secrets
 from aetransfer.store.identity import run_name
 
+log = logging.getLogger(__name__)
+
 
 class _Inside:
     """A file or folder of a run, by its name there."""
@@ -123,8 +125,6 @@ class RunDirectory:
 # Which of a run's checkpoints can be trusted. A checkpoint is a zip archive, and each of its parts has a CRC-32 there.
 #
 # PyTorch writes these sums and does not look at them when it loads: flipped bits would be trained on.
-
-log = logging.getLogger(__name__)
 
 
 class ContinuationError(UserError):

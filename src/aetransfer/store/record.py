@@ -29,6 +29,8 @@ from aetransfer.store.directory import ContinuationError, RunDirectory
 from aetransfer.store.finished import UNTESTED, code_version, own_code
 from aetransfer.store.identity import at_root, config_digest, contents_of_data, identified, identity, run_name
 
+log = logging.getLogger(__name__)
+
 PACKAGES = (
     "aetransfer",
     "torch",
@@ -163,8 +165,6 @@ class Record:
 
 
 # Which data a run was started on: `data.json` beside it, and the files' checksums once for all runs of a store.
-
-log = logging.getLogger(__name__)
 
 SHOWN = 3
 # Of a larger training split as many evenly spaced images are looked at: reading all would delay the start.
