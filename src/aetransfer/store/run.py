@@ -98,6 +98,7 @@ class Facts(BaseModel):
     error: str | None = None
     progress: dict[str, float] = {}
     heartbeat: str | None = None
+    source: str | None = None
     weights: Weights | None = None
 
 
