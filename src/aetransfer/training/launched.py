@@ -8,6 +8,7 @@ of Slurm for one of its tasks, give all steps of a job the same port, and take s
 import os
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from aetransfer.config.schema import Job, Pretraining
 from aetransfer.errors import UserError
@@ -148,7 +149,11 @@ def processes_of(job: Job) -> int:
     if trainer.devices != "auto":
         return trainer.devices
     # Lightning takes seconds to import.
-    from pytorch_lightning.accelerators import CUDAAccelerator
+    from pytorch_lightning import Trainer
 
-    takes_gpus = trainer.accelerator in ("auto", "gpu") and CUDAAccelerator.is_available()
-    return CUDAAccelerator.auto_device_count() if takes_gpus else 1
+    from aetransfer.training.strategy import Worker
+
+    plugins: list[Any] = [Worker()]
+    return Trainer(
+        accelerator=trainer.accelerator, devices="auto", plugins=plugins, logger=False, enable_checkpointing=False
+    ).num_devices
