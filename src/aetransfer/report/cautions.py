@@ -11,13 +11,12 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from aetransfer.data.targets import listed
-from aetransfer.files import read_json
 from aetransfer.models.facts import Monitor
 from aetransfer.report.answer import MOST_EXAMPLES, is_share, validated
 from aetransfer.report.grouping import Group, group_runs
 from aetransfer.report.statistics import share_variance
 from aetransfer.report.tables import TextTable
-from aetransfer.store.run import Facts, StoredRun
+from aetransfer.store.run import Facts, StoredRun, written
 
 # Of the larger of a curve's last value and its whole way, in its last fifth.
 FALLING = 0.03
@@ -155,7 +154,7 @@ def _card(run: StoredRun) -> Card | None:
     """Return an encoder's checked card, None where it is not there, is a link or holds something else."""
     path = run.directory.encoder_card
     try:
-        return None if path.is_symlink() or not path.is_file() else Card.model_validate(read_json(path))
+        return written(path, Card)
     except (OSError, ValueError):
         return None
 

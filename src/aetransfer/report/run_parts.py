@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from aetransfer.errors import UserError
 from aetransfer.evaluation.outcome import Cell, pictures_of, text_of
-from aetransfer.files import read_json, replace_file
+from aetransfer.files import replace_file
 from aetransfer.models.facts import ModelFacts
 from aetransfer.printable import without_secrets
 from aetransfer.report.drawing import Line, as_svg, draw_lines
@@ -18,7 +18,7 @@ from aetransfer.report.html import Picture, data_uri, link, picture_at
 from aetransfer.report.tables import TextTable, escaped, markdown_of
 from aetransfer.store.directory import RunDirectory
 from aetransfer.store.finished import is_untested
-from aetransfer.store.run import StoredRun, checked, moved, read
+from aetransfer.store.run import StoredRun, checked, moved, read, written
 
 # What a run's page says in words of arms, in its first sentence, and of metrics that no model measures.
 
@@ -232,24 +232,22 @@ def _on_card(measure: Measure) -> list[str]:
 def _measure(directory: RunDirectory, name: str) -> Measure:
     path = directory.evaluation / f"{name}.json"
     try:
-        if path.is_symlink():
-            raise ValueError("it is a link")
-        written = Written.model_validate(read_json(path))
+        found = written(path, Written)
     except (OSError, ValueError) as error:
         why = "it is not what a measure writes" if isinstance(error, ValidationError) else str(error)
         return Measure(name, None, [f"evaluation/{name}.json is damaged ({why})."], [])
-    headings = list(dict.fromkeys(heading for row in written.rows for heading in row))
-    words = [heading for heading in headings if any(isinstance(row.get(heading), str) for row in written.rows)]
+    headings = list(dict.fromkeys(heading for row in found.rows for heading in row))
+    words = [heading for heading in headings if any(isinstance(row.get(heading), str) for row in found.rows)]
     ordered = [*words, *(heading for heading in headings if heading not in words)]
-    rows = [[text_of(row.get(heading)) for heading in ordered] for row in written.rows]
+    rows = [[text_of(row.get(heading)) for heading in ordered] for row in found.rows]
     drawn = [
         picture_at(path, path.stem.removeprefix(f"{name}-").replace("_", " "))
         for path in pictures_of(directory.evaluation, name)
     ]
     return Measure(
-        title=f"{written.measure} on {written.data}, {written.split}",
+        title=f"{found.measure} on {found.data}, {found.split}",
         table=TextTable(ordered, rows, len(words)) if rows else None,
-        notes=written.notes,
+        notes=found.notes,
         pictures=[picture for picture in drawn if picture],
         long=len(rows) > 30,
     )

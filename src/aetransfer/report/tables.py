@@ -12,13 +12,12 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 from scipy.stats import spearmanr, weightedtau
 
-from aetransfer.files import read_json
 from aetransfer.models.facts import Monitor
 from aetransfer.printable import duration
 from aetransfer.report.comparison import OF_AN_ARM, Comparison, Pooled, epochs_to_match, label_savings
 from aetransfer.report.grouping import Group, noun_of_groups
 from aetransfer.report.statistics import NOTHING, Paired, Summary, decimals, interval, spread, summarise
-from aetransfer.store.run import StoredRun
+from aetransfer.store.run import StoredRun, written
 
 log = logging.getLogger(__name__)
 
@@ -285,13 +284,11 @@ def _scores(run: StoredRun) -> dict[str, float]:
     if not path.is_file():
         return {}
     try:
-        if path.is_symlink():
-            raise ValueError("it is a link")
-        written = Written.model_validate(read_json(path)).bottleneck
+        scores = written(path, Written).bottleneck
     except (OSError, ValueError):
         log.warning("%s is damaged: its scores are left out.", path)
         return {}
-    numbers = {name: score for name, score in written.items() if isinstance(score, float) and math.isfinite(score)}
-    for name in written.keys() - numbers.keys():
+    numbers = {name: score for name, score in scores.items() if isinstance(score, float) and math.isfinite(score)}
+    for name in scores.keys() - numbers.keys():
         log.warning("%s: %s is no number and left out.", path, name)
     return numbers

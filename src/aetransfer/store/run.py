@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from math import isfinite
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 LARGEST = 1e12
 # No mean can be taken of what is as good as infinite.
 INFINITE = 1e100
+Schema = TypeVar("Schema", bound=BaseModel)
 HISTORY = TypeAdapter(list[dict[str, float]])
 
 
@@ -270,6 +271,13 @@ def checked(run: StoredRun) -> StoredRun:
     if spoilt:
         return replace(run, damage=f"{', '.join(spoilt)}: the model's outputs for some {run.noun} are no numbers")
     return run
+
+
+def written(path: Path, schema: type[Schema]) -> Schema:
+    """Return a JSON file of a run, checked. Raises OSError or ValueError; a link may lead anywhere, and is refused."""
+    if path.is_symlink():
+        raise ValueError("it is a link")
+    return schema.model_validate(read_json(path))
 
 
 def moved(path: str, store: Path) -> Path:
