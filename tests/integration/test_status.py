@@ -42,6 +42,12 @@ def test_finished_and_failed_jobs_are_told_apart_and_a_failed_one_says_why(run_t
     assert finished.detail.startswith("acc .") and " in " in finished.detail
     assert failed.status == "failed"
 
+    for spoilt in ([], 3, {"seconds": "x"}):
+        path = finished.run.directory.result_path
+        path.write_text(json.dumps({**json.loads(path.read_text()), "timing": spoilt}))
+        done = command(runs.main, "status")
+        assert done.code == 0 and "2 job(s): 1 finished, 1 failed" in done.out
+
 
 def test_a_run_that_fails_in_training_shows_the_last_lines_of_its_log(run_train, command, monkeypatch):
     def fail(self, trainer, *rest):

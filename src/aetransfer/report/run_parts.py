@@ -216,11 +216,11 @@ def write_on_card(directory: RunDirectory) -> None:
     """Write what was measured at the end of a run's MODEL_CARD.md, in place of what an earlier one had there."""
     if not directory.model_card.is_file():
         return
-    written = directory.model_card.read_text(encoding="utf-8")
-    card = written.partition(f"\n{ON_CARD}\n")[0]
+    before = directory.model_card.read_text(encoding="utf-8")
+    card = before.partition(f"\n{ON_CARD}\n")[0]
     lines = [line for measure in measures_of(directory) for line in _on_card(measure)]
     whole = "\n".join([card, ON_CARD, *lines]) + "\n" if lines else card
-    if whole != written:
+    if whole != before:
         replace_file(directory.model_card, whole)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 from aetransfer.errors import UserError
 from aetransfer.files import last_lines, replace_file
@@ -37,6 +38,8 @@ from aetransfer.sweeps.jobs import (
 from aetransfer.sweeps.queue import Standing, read_queued, standings
 
 LOG_LINES = 5
+# What a running run says of itself.
+PROGRESS = ("epoch", "epochs", "images_per_second", "seconds_left")
 # Slurm's words for a job that it will start, or start again, by itself, and for one that works.
 WAITING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SUSPENDED", "PREEMPTED")
 WORKING = ("RUNNING", "COMPLETING", "SIGNALING", "STAGE_OUT")
@@ -132,7 +135,10 @@ def _how_far(job: SweepJob | None, standing: Standing | None, run: StoredRun | N
     if job is not None:
         if job.run is None or run is None:
             return "failed", job.error or ""
-        seconds = run.result.get("timing", {}).get("seconds")
+        seconds = None
+        # A file that somebody has changed by hand costs its time, not the whole list.
+        with suppress(ValidationError):
+            seconds = run.facts.timing.seconds
         return run.status, run.damage or f"{run.measured()}{'' if seconds is None else f' in {duration(seconds)}'}"
     works = run is not None and run.status == "running"
     if standing is None:
@@ -148,8 +154,8 @@ def _how_far(job: SweepJob | None, standing: Standing | None, run: StoredRun | N
 
 
 def _progress(run: StoredRun, brief: bool = False) -> str:
-    progress = run.result.get("progress") or {}
-    if not progress:
+    progress = run.result.get("progress")
+    if not isinstance(progress, dict) or not all(isinstance(progress.get(key), int | float) for key in PROGRESS):
         return "its beginning" if brief else f"{run.stage}, starting"
     epoch = f"{run.stage} epoch {progress['epoch']}/{progress['epochs']}"
     if brief:
